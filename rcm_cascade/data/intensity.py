@@ -1,0 +1,63 @@
+"""Grey levels: to 8 bit, and to zero mean and unit spread, both per mosaic and never per tile."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Normalisation = Literal["mosaic", "none"]
+"""``mosaic``: minus the mosaic's mean, over its standard deviation; ``none``: grey level over 255."""
+
+LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How a mosaic's grey levels become network input: ``(grey - offset) / scale``."""
+
+    offset: float
+    scale: float
+
+
+def to_uint8(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """8-bit grey levels of an image ``(H, W)``.
+
+    uint8 comes back as it is. uint16 is stretched linearly from its 0.1 % to its 99.9 % quantile onto 0–255 (12-bit
+    cameras leave most of the range empty), so the result depends on the whole mosaic and on nothing else.
+
+    Raises:
+        TypeError: for another dtype.
+    """
+    if image.dtype == np.uint8:
+        return image.view(np.uint8)
+    if image.dtype != np.uint16:
+        raise TypeError(f"image has dtype {image.dtype}; expected uint8 or uint16")
+    histogram = np.bincount(image.reshape(-1), minlength=65536)
+    cumulative = np.cumsum(histogram) / max(image.size, 1)
+    low = int(np.searchsorted(cumulative, LOW_QUANTILE))
+    high = max(int(np.searchsorted(cumulative, HIGH_QUANTILE)), low + 1)
+    table = np.clip(np.rint((np.arange(65536) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    result: NDArray[np.uint8] = table[image]
+    return result
+
+
+def measure(image: NDArray[np.uint8], normalisation: Normalisation = "mosaic") -> Intensity:
+    """Offset and scale of a whole mosaic ``(H, W)`` uint8, exact, from its histogram.
+
+    A constant image has scale 1 rather than 0.
+    """
+    if normalisation == "none":
+        return Intensity(0.0, 255.0)
+    histogram = np.zeros(256, np.int64)
+    for rows in np.array_split(image, max(1, image.size // 2**24)):  # strips: bincount makes an 8-byte copy
+        histogram += np.bincount(rows.reshape(-1), minlength=256)
+    levels = np.arange(256)
+    mean = float((histogram * levels).sum() / histogram.sum())
+    variance = float((histogram * (levels - mean) ** 2).sum() / histogram.sum())
+    return Intensity(mean, variance**0.5 or 1.0)
+
+
+def normalise(grey: Any, intensity: Intensity) -> Any:
+    """Network input for grey levels (an array or tensor of a floating dtype, any shape)."""
+    return (grey - intensity.offset) / intensity.scale
