@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class Advance(Protocol):
     """Called with the amount of work just done, in the bar's unit."""
 
-    def __call__(self, amount: float) -> None: ...
+    def __call__(self, amount: float) -> None:
+        """Moves the bar."""
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Whole mosaics, annotated exactly: geometry, engine, outputs."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""From files on disk to batches: manifest, mosaics, windows, patches, augmentation, phantoms."""

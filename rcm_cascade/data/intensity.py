@@ -1,10 +1,11 @@
 """Grey levels: to 8 bit, and to zero mean and unit spread, both per mosaic and never per tile."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 Normalisation = Literal["mosaic", "none"]
 """``mosaic``: minus the mosaic's mean, over its standard deviation; ``none``: grey level over 255."""
@@ -58,6 +59,6 @@ def measure(image: NDArray[np.uint8], normalisation: Normalisation = "mosaic") -
     return Intensity(mean, variance**0.5 or 1.0)
 
 
-def normalise(grey: Any, intensity: Intensity) -> Any:
-    """Network input for grey levels (an array or tensor of a floating dtype, any shape)."""
-    return (grey - intensity.offset) / intensity.scale
+def normalise(grey: Tensor, offset: float | Tensor, scale: float | Tensor) -> Tensor:
+    """Network input for grey levels of a floating dtype: ``(grey - offset) / scale``, broadcast."""
+    return (grey - offset) / scale

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Numbers and pictures that say how good a prediction is."""

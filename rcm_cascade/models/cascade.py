@@ -76,7 +76,7 @@ class CascadeArguments:
 
     @property
     def alignment(self) -> int:
-        """``A = max_i 2 ** (L - i + depth_i)``: full-resolution images are padded to a multiple of it. Paper's form: 16."""
+        """``A = max_i 2 ** (L - i + depth_i)``: images are padded to a multiple of so many px. Paper's form: 16."""
         return max(g.factor * g.alignment for g in self.geometry)
 
     def to_plain(self) -> dict[str, Any]:
@@ -87,9 +87,9 @@ class CascadeArguments:
 class CascadedUNet(nn.Module):
     """U-Nets from coarse to fine; each level sees the image beside the coarser level's up-sampled prediction.
 
-    Kose et al. 2018, Figure 1. Level ``i`` of ``L`` sees the image area-averaged by ``2 ** (L - i)``. Its logits go out,
-    for the loss that is injected there, and, as the *prior*, up-sampled into the next level. The one-level cascade is
-    the plain `UNet`.
+    Kose et al. 2018, Figure 1. Level ``i`` of ``L`` sees the image area-averaged by ``2 ** (L - i)``. Its logits go
+    out, for the loss that is injected there, and, as the *prior*, up-sampled into the next level. The one-level
+    cascade is the plain `UNet`.
 
     The paper does not say whether the prior is logits or probabilities, nor how many filters there are; ``softmax`` and
     24 (54 convolutions and 5.7 M parameters, as the paper reports) are our choice.

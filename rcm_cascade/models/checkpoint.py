@@ -10,6 +10,7 @@ import torch
 
 from rcm_cascade import __version__
 from rcm_cascade.data.intensity import Normalisation
+from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
 from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
@@ -41,7 +42,7 @@ class CheckpointHeader:
     normalisation: Normalisation = "mosaic"
     dataset: str = ""
     dataset_id: str = ""
-    split: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, SplitName] = field(default_factory=dict)
     synthetic: bool = False
     version: str = __version__
 

@@ -61,7 +61,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, num_classes, H, W)`` for an input ``(B, in_channels, H, W)``, H and W multiples of ``2 ** depth``."""
+        """Logits ``(B, num_classes, H, W)`` for ``(B, in_channels, H, W)``, H and W multiples of ``2 ** depth``."""
         step = 2**self.depth
         if x.shape[-2] % step or x.shape[-1] % step:
             raise ValueError(f"input is {x.shape[-2]}×{x.shape[-1]} px; expected multiples of {step} px: pad it first")
@@ -81,7 +81,8 @@ def unet_reach(depth: int) -> int:
     """How far, in px, an output tile that starts on a multiple of ``2 ** depth`` looks beyond its edge: one-sided.
 
     Follows the lower edge of the tile ``[0, …)`` back through the network: a 3×3 convolution needs one more pixel, an
-    up-sampling the pixel ``floor(x / 2)``, a pooling the pixel ``2 x``. The upper edge reaches equally far, by symmetry.
+    up-sampling the pixel ``floor(x / 2)``, a pooling the pixel ``2 x``. The upper edge reaches equally far, by
+    symmetry.
 
     Args:
         depth: number of poolings, ≥ 0.

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Targets, loss and the LightningModule."""

@@ -1,0 +1,201 @@
+"""The command line `rcm-cascade`: thin; it parses, calls and prints."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from rcm_cascade import __version__
+from rcm_cascade.errors import InputError
+
+TRAIN_HELP = """\
+usage: rcm-cascade train [KEY=VALUE ...] [--multirun]
+
+Trains a cascade, on phantoms unless you name your own mosaics:
+
+  rcm-cascade train                                      phantoms, 8 filters: minutes on two cores
+  rcm-cascade train data=folder data.root=my-mosaics     your own mosaics
+  rcm-cascade train experiment=paper data=folder data.root=my-mosaics
+                                                         the network of Kose et al. 2018
+  rcm-cascade train +debug=fast                          two steps, to see that everything works
+
+The run's folder is runs/NAME with run=NAME, else runs/<the overrides>. The same command again resumes an
+interrupted run and leaves a finished one alone.
+
+Groups to choose from (group=name):
+  data=phantom|folder   model=cascade|unet    loss=injection    augment=standard|none   optim=adamw
+  logger=csv|wandb      scale=cpu|paper       experiment=paper  +debug=fast
+Keys you are likely to change (key=value):
+  model.levels model.base_depth model.depth_increment model.base_filters model.prior model.detach_prior
+  loss.level_weights=equal|coarse|fine|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
+  data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling
+  trainer.max_epochs trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision  optim.lr  seed  run
+Flags: --multirun (-m) runs every combination of values given as a,b,c; --cfg job prints the configuration.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns the exit status: 0 done, 1 some mosaics failed, 2 the user's input was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = _one_line
+    try:
+        return _run(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["train"]:  # Hydra parses the rest
+        if set(arguments[1:]) & {"--help", "-h"}:
+            print(TRAIN_HELP, end="")
+            return 0
+        from rcm_cascade.commands.train import train
+        from rcm_cascade.hydra_entry import main as hydra_main
+
+        hydra_main(arguments[1:], train)
+        return 0
+    options = make_parser().parse_args(arguments)
+    return _COMMANDS[options.command](options)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="rcm-cascade",
+        description="Learns patterns in reflectance confocal mosaics of skin and annotates whole mosaics with them.",
+        epilog="`rcm-cascade COMMAND --help` says more. Start with `rcm-cascade demo`.",
+    )
+    parser.add_argument("--version", action="version", version=f"rcm-cascade {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="the whole chain on phantoms, in minutes",
+        description="Makes phantoms, trains a small cascade, evaluates it on held-out phantom patients, annotates a "
+        "held-out mosaic, and writes runs/demo/report.html.",
+    )
+    demo.add_argument("--minutes", type=float, default=4.0, help="training time (default: %(default)s)")
+
+    phantom = commands.add_parser(
+        "phantom",
+        help="make a data set of synthetic mosaics",
+        description="Writes a dataset folder of synthetic mosaics with known truth. They validate code; they are no "
+        "patients.",
+    )
+    phantom.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist, or be empty")
+    phantom.add_argument("--mosaics", type=int, default=16, metavar="N", help="how many (default: %(default)s)")
+    phantom.add_argument(
+        "--size-mm", type=float, nargs=2, default=(6.0, 6.0), metavar=("H", "W"), help="height and width (default: 6 6)"
+    )
+    phantom.add_argument("--pixel-size", type=float, default=8.0, metavar="UM", help="µm per pixel (default: 8)")
+    phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other phantoms (default: 0)")
+    phantom.add_argument("--patients", type=int, metavar="P", help="how many patients (default: one a mosaic)")
+    phantom.add_argument("--sites", type=int, default=1, metavar="K", help="how many clinics (default: 1)")
+
+    commands.add_parser("train", help="train a cascade (see `rcm-cascade train --help`)", add_help=False)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a checkpoint on labelled mosaics",
+        description="Annotates the mosaics of a split whole and compares with their label maps: metrics.json, "
+        "per_mosaic.csv, a confusion picture and report.html.",
+    )
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="such as runs/NAME/checkpoints/best.ckpt")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="ROOT", help="dataset folder")
+    evaluate.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="which part (default: test)"
+    )
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="default: evaluation/ in the checkpoint's run folder")
+    evaluate.add_argument(
+        "--split-file", type=Path, metavar="CSV", help="columns mosaic,split; overrides every other split"
+    )
+
+    annotate = commands.add_parser(
+        "annotate",
+        help="annotate whole mosaics",
+        description="Writes, for each mosaic, STEM.labels.ome.tif (class ids, pyramidal), STEM.overlay.png (where to "
+        "look first) and STEM.json (areas by class).",
+    )
+    annotate.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="TIFF, OME-TIFF, PNG, BMP, JPEG, JPEG 2000"
+    )
+    annotate.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="C", help="such as runs/NAME/checkpoints/best.ckpt"
+    )
+    annotate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    annotate.add_argument("--pixel-size", type=float, metavar="UM", help="µm per pixel, where the file does not say it")
+    annotate.add_argument("--tile", type=int, metavar="PX", help="side of a tile at each level (default: chosen)")
+    annotate.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="default: %(default)s")
+    annotate.add_argument("--backend", choices=("auto", "torch"), default="auto", help="default: %(default)s")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.demo import demo
+
+    demo(options.minutes)
+    return 0
+
+
+def _phantom(options: argparse.Namespace) -> int:
+    from rcm_cascade.data.phantom import write_phantoms
+
+    out = write_phantoms(
+        options.out,
+        mosaics=options.mosaics,
+        size_mm=tuple(options.size_mm),
+        pixel_size_um=options.pixel_size,
+        seed=options.seed,
+        patients=options.patients,
+        sites=options.sites,
+    )
+    print(f"{out}: {options.mosaics} phantom mosaics (synthetic, no patients)")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from rcm_cascade.commands.evaluate import evaluate
+    from rcm_cascade.evaluate.table import format_table
+
+    summary, classes, out = evaluate(options.checkpoint, options.data, options.split, options.out, options.split_file)
+    Console().print(format_table(summary, classes))
+    print(out / "report.html")
+    return 0
+
+
+def _annotate(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.annotate import annotate
+
+    failed = annotate(
+        options.images,
+        options.checkpoint,
+        options.out,
+        pixel_size_um=options.pixel_size,
+        tile=options.tile,
+        precision=options.precision,
+        backend=options.backend,
+    )
+    return 1 if failed else 0
+
+
+_COMMANDS = {"demo": _demo, "phantom": _phantom, "evaluate": _evaluate, "annotate": _annotate}
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Warnings as a sentence, without the line of code that raised them."""
+    return f"warning: {message}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

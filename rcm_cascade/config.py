@@ -1,0 +1,193 @@
+"""What a run is made of: typed, checked, with errors that name the key and what is allowed."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.intensity import Normalisation
+from rcm_cascade.data.patches import Sampling
+from rcm_cascade.errors import InputError
+from rcm_cascade.models.cascade import Prior
+from rcm_cascade.training.loss import LossArguments
+from rcm_cascade.training.module import OptimArguments
+
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A group of keys; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomSection(Section):
+    """The phantoms that ``data=phantom`` generates, once; see `rcm-cascade phantom --help`."""
+
+    mosaics: Positive
+    size_mm: tuple[PositiveFloat, PositiveFloat]
+    pixel_size_um: PositiveFloat
+    seed: int
+    patients: Positive | None
+    sites: Positive
+
+
+class DataSection(Section):
+    """Which mosaics, on which grid, and how patches are drawn from them."""
+
+    source: Literal["phantom", "folder"]
+    root: str | None
+    phantom: PhantomSection
+    working_pixel_size_um: PositiveFloat | Literal["native"] | None
+    window: str | None
+    stride: str | None
+    patch: str | None
+    normalisation: Normalisation
+    sampling: Sampling
+    batch_size: Positive
+    num_workers: Annotated[int, Field(ge=0)] | None
+    split_seed: int
+    split_file: str | None
+    cache_dir: str | None
+    cache_gb: PositiveFloat
+
+
+class ModelSection(Section):
+    """The cascade; the class table gives it its number of classes."""
+
+    levels: Positive
+    base_depth: Positive
+    depth_increment: int
+    base_filters: Positive
+    prior: Prior
+    detach_prior: bool
+
+
+class TrainerSection(Section):
+    """How long, where, and how exactly."""
+
+    max_epochs: Positive | None
+    max_time: Annotated[str, Field(pattern=r"^\d{1,3}:\d{2}:\d{2}:\d{2}$")] | None
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Positive | Literal["auto"]
+    precision: Literal["auto", "fp32", "bf16"]
+    steps_per_epoch: Positive | None
+    validation_regions: Positive | None
+    validation_mosaics: Positive | None
+
+
+class LoggerSection(Section):
+    """Where measurements go, beside ``metrics.csv``."""
+
+    name: Literal["csv", "wandb"]
+    project: str
+    group: str | None
+
+
+class TrainConfig(Section):
+    """Everything that ``rcm-cascade train`` can be told."""
+
+    data: DataSection
+    model: ModelSection
+    loss: LossArguments
+    augment: Augmentation
+    optim: OptimArguments
+    trainer: TrainerSection
+    logger: LoggerSection
+    seed: Annotated[int, Field(ge=0)]
+    run: str | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain types, for YAML and JSON."""
+        return self.model_dump(mode="json")
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the run; -1: as many as ``max_time`` allows; without any limit, `DEFAULT_EPOCHS`."""
+        if self.trainer.max_epochs is not None:
+            return self.trainer.max_epochs
+        return -1 if self.trainer.max_time else DEFAULT_EPOCHS
+
+
+DEFAULT_EPOCHS: Final = 30
+_WITHOUT_EFFECT: Final = (
+    ("hash",),
+    ("run",),
+    ("logger",),
+    ("data", "num_workers"),
+    ("data", "cache_dir"),
+    ("data", "cache_gb"),
+)
+
+
+def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
+    """Checks a resolved configuration.
+
+    Raises:
+        InputError: naming every wrong key, what was got and what is allowed.
+    """
+    _refuse_unknown_keys(plain)
+    try:
+        return TypeAdapter(TrainConfig).validate_python(plain)
+    except ValidationError as error:
+        raise InputError("; ".join(dict.fromkeys(_sentence(e) for e in error.errors()))) from None
+
+
+def _refuse_unknown_keys(plain: Mapping[str, Any]) -> None:
+    """Pydantic ignores unknown keys of standard dataclasses; a misspelt one in a config file must not be lost."""
+    for section, cls in (("loss", LossArguments), ("augment", Augmentation), ("optim", OptimArguments)):
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in plain.get(section, {}):
+            if key not in known:
+                raise InputError(f"{section}.{key}: no such key; known are {', '.join(sorted(known))}")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    names = [str(part) for part in error["loc"]]
+    # Branches of a union end in the branch's name, such as `float` or `literal['native']`: not part of the key.
+    key = ".".join(n for n in names if n.isidentifier() and n not in _BRANCHES)
+    if error["type"] == "missing":
+        return f"{key}: is missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{key}: {message}"
+    if error["type"] == "string_pattern_mismatch":
+        message = "Input should be DD:HH:MM:SS, such as 00:00:10:00"
+    return f"{key}: got {error['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+_BRANCHES: Final = {"float", "int", "str", "bool", "tuple"}
+
+
+def config_hash(config: TrainConfig) -> str:
+    """Identity of a run's result: a hash of the resolved configuration without what cannot change the result."""
+    return hashlib.sha256(json.dumps(effective(config.to_plain()), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache."""
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
+    for *parents, last in _WITHOUT_EFFECT:
+        section = result
+        for name in parents:
+            section = section.get(name, {})
+        section.pop(last, None)
+    return result
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``key: old → new`` for each key in which two plain configurations differ."""
+    lines: list[str] = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a} → {b}")
+    return lines

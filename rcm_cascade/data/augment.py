@@ -1,0 +1,128 @@
+"""Augmentation: parameters drawn a sample on the CPU, applied a batch at once on its device by one fused warp."""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from kornia.geometry.transform import warp_affine
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rcm_cascade.labels import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is changed at random, and how far. The paper's four: rotation, flips, shear, mean intensity.
+
+    Its ranges are our choice; the paper gives none.
+
+    Args:
+        rotation: largest angle in degrees, either way; 0: none; 180: any angle.
+        flip: probability of each of the two mirrorings, ``[0, 1]``.
+        shear: largest shear angle in degrees, of each axis, either way; 0: none.
+        intensity_shift: largest additive shift, either way, as a share of the grey range, ``[0, 1]``.
+
+    Raises:
+        ValueError: if a range is impossible.
+    """
+
+    rotation: float = 180.0
+    flip: float = 0.5
+    shear: float = 10.0
+    intensity_shift: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.rotation <= 180 and 0 <= self.flip <= 1 and 0 <= self.shear <= 30):
+            raise ValueError(
+                f"rotation {self.rotation}° (0 to 180), flip {self.flip} (0 to 1) or shear {self.shear}° (0 to 30) is "
+                "out of range"
+            )
+        if not 0 <= self.intensity_shift <= 1:
+            raise ValueError(f"intensity_shift {self.intensity_shift} is out of range (0 to 1)")
+
+    def read_side(self, patch: int) -> int:
+        """Side of the square to read, so that whatever is drawn brings in tissue rather than corners of nothing.
+
+        Args:
+            patch: side of the patch, in px.
+
+        Returns:
+            The smallest side of the patch's parity that holds the patch under any rotation and shear in range.
+        """
+        if not self.rotation and not self.shear:
+            return patch
+        angles = np.linspace(-self.rotation, self.rotation, 181 if self.rotation else 1)
+        shears = (-self.shear, self.shear) if self.shear else (0.0,)
+        reach = max(
+            float(np.abs(_linear(angle, sx, sy, False, False) @ corner).max())
+            for angle in angles
+            for sx, sy in product(shears, shears)
+            for corner in np.array([[1.0, 1.0], [1.0, -1.0]])
+        )
+        extra = math.ceil(patch * (reach - 1) / 2) + 1  # 1: the bilinear neighbour, and angles between those tried
+        return patch + 2 * extra
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+        """One sample's parameters.
+
+        Draws the same number of values whatever is switched off, so that switching one change off leaves the others.
+
+        Returns:
+            The linear map ``(2, 2)`` float32 from the patch to what is read, (x, y) order, about their common centre;
+            and the additive shift in grey levels.
+        """
+        angle = float(rng.uniform(-1, 1)) * self.rotation
+        flip_x, flip_y = (bool(v) for v in rng.random(2) < self.flip)
+        shear_x, shear_y = (float(v) * self.shear for v in rng.uniform(-1, 1, 2))
+        shift = float(rng.uniform(-1, 1)) * self.intensity_shift * 255
+        return _linear(angle, shear_x, shear_y, flip_x, flip_y).astype(np.float32), shift
+
+
+def _linear(angle: float, shear_x: float, shear_y: float, flip_x: bool, flip_y: bool) -> NDArray[np.float64]:
+    """Rotation · shear · flips, ``(2, 2)``, (x, y) order; angles in degrees."""
+    a = math.radians(angle)
+    rotation = np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
+    shear = np.array([[1.0, math.tan(math.radians(shear_x))], [math.tan(math.radians(shear_y)), 1.0]])
+    flips = np.diag([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0])
+    result: NDArray[np.float64] = rotation @ shear @ flips
+    return result
+
+
+def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Applies each sample's parameters and crops, in one warp of the image and one of the labels.
+
+    Labels are encoded as label + 1, unlabelled as 0, so that whatever the warp fills in is unlabelled; they are sampled
+    by nearest neighbour, so no class is ever mixed from two others. The image is continued beyond its border by
+    replication.
+
+    Args:
+        image: ``(B, S, S)`` grey levels, uint8, S ≥ patch of the patch's parity.
+        labels: ``(B, S, S)`` uint8.
+        linear: ``(B, 2, 2)`` float32, from patch to image, (x, y) order, about the common centre.
+        shift: ``(B,)`` float32, added to the grey levels; the sum is clamped to [0, 255], as a detector would.
+        patch: side P of the result.
+
+    Returns:
+        Grey levels ``(B, P, P)`` float32 in [0, 255] and labels ``(B, P, P)`` uint8.
+    """
+    grey = image.to(torch.float32).unsqueeze(1)
+    code = torch.where(labels == UNLABELLED, 0.0, labels.to(torch.float32) + 1).unsqueeze(1)
+    centre_in, centre_out = (image.shape[-1] - 1) / 2, (patch - 1) / 2
+    matrix = torch.zeros(len(linear), 2, 3, device=image.device)
+    matrix[:, :, :2] = torch.linalg.inv(linear.to(image.device, torch.float32))  # kornia maps source to destination
+    matrix[:, :, 2] = centre_out - matrix[:, :, :2].sum(dim=2) * centre_in
+    size = (patch, patch)
+    grey = warp_affine(grey, matrix, size, mode="bilinear", padding_mode="border", align_corners=True)
+    code = warp_affine(code, matrix, size, mode="nearest", padding_mode="zeros", align_corners=True)
+    grey = (grey.squeeze(1) + shift.to(image.device).view(-1, 1, 1)).clamp(0, 255)
+    code = code.squeeze(1).round().to(torch.int16)
+    return grey, torch.where(code == 0, UNLABELLED, code - 1).to(torch.uint8)
+
+
+def centre_crop(square: Tensor, patch: int) -> Tensor:
+    """The middle ``(…, P, P)`` of ``(…, S, S)``, S - P even."""
+    margin = (square.shape[-1] - patch) // 2
+    return square[..., margin : margin + patch, margin : margin + patch]

@@ -1,0 +1,204 @@
+"""The LightningDataModule: random patches to train on, fixed regions to validate on, augmented on the device."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rcm_cascade.data.augment import Augmentation, warp
+from rcm_cascade.data.intensity import normalise
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
+from rcm_cascade.data.regions import Region, RegionDataset, choose_regions
+from rcm_cascade.data.windows import PatchGeometry
+
+
+class Batch(TypedDict):
+    """What the network and the loss see."""
+
+    image: Tensor  # (B, 1, H, W) float32, normalised
+    labels: Tensor  # (B, H, W) uint8, 255 = unlabelled
+
+
+@dataclass(frozen=True)
+class LoadingArguments:
+    """How patches are drawn and batched.
+
+    Args:
+        geometry: window, stride and patch in px of the working grid.
+        augmentation: what is changed at random; None: nothing.
+        sampling: each window once an epoch, or balanced over classes.
+        batch_size: patches in a batch.
+        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most.
+        seed: of the run.
+        region_side: side in px of the fixed validation regions.
+        max_regions: at most so many; None: as many as a tenth of the training time allows.
+        steps_per_epoch: at most so many batches an epoch; None: all.
+    """
+
+    geometry: PatchGeometry
+    augmentation: Augmentation | None
+    sampling: Sampling = "grid"
+    batch_size: int = 16
+    num_workers: int | None = None
+    seed: int = 0
+    region_side: int = 256
+    max_regions: int | None = None
+    steps_per_epoch: int | None = None
+
+
+REGION_SHARE = 0.2
+"""Validation regions hold at most this share of an epoch's pixels: a pixel costs about a third of training it."""
+
+
+class MosaicDataModule(LightningDataModule):
+    """Streams patches of mosaics.
+
+    Args:
+        train: labelled mosaics to train on.
+        validation: labelled mosaics to validate on; may be empty.
+        num_classes: C.
+        arguments: how patches are drawn and batched.
+    """
+
+    def __init__(
+        self, train: Sequence[Mosaic], validation: Sequence[Mosaic], num_classes: int, arguments: LoadingArguments
+    ) -> None:
+        super().__init__()
+        self.arguments = arguments
+        self.num_classes = num_classes
+        self.patches = PatchDataset(
+            train, arguments.geometry, arguments.augmentation, num_classes, arguments.seed, arguments.sampling
+        )
+        self.regions = RegionDataset(validation, self._choose_regions(validation), arguments.region_side)
+        self.coverage = Coverage(train, arguments.geometry.patch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch, on one rank."""
+        batches = -(-len(self.patches) // self.arguments.batch_size)
+        return min(batches, self.arguments.steps_per_epoch or batches)
+
+    def _choose_regions(self, validation: Sequence[Mosaic]) -> list[Region]:
+        side = self.arguments.region_side
+        pixels = self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
+        count = max(int(REGION_SHARE * pixels / side**2), self.num_classes)
+        if self.arguments.max_regions is not None:
+            count = min(count, self.arguments.max_regions)
+        return choose_regions(validation, side, count, self.num_classes)
+
+    @property
+    def validate_every(self) -> int:
+        """Epochs between validations, so that even the fewest regions stay within a tenth of the training time."""
+        trained = self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
+        validated = len(self.regions) * self.arguments.region_side**2
+        return max(1, -(-validated // max(1, int(trained * REGION_SHARE * 1.5))))
+
+    def class_pixels(self) -> NDArray[np.int64]:
+        """Labelled pixels of each class in the training mosaics, ``(C,)``."""
+        counts = np.zeros(256, np.int64)
+        for mosaic in self.patches.mosaics:
+            assert mosaic.labels is not None
+            for rows in np.array_split(mosaic.labels, max(1, mosaic.labels.size // 2**24)):
+                counts += np.bincount(rows.reshape(-1), minlength=256)
+        return counts[: self.num_classes]
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Batches of samples as read; `on_after_batch_transfer` augments them."""
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochSampler(len(self.patches), self.arguments.seed, rank, ranks)
+        return self._loader(self.patches, self.arguments.batch_size, sampler)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the fixed regions, in the same order every time."""
+        ratio = (self.arguments.region_side / self.arguments.geometry.patch) ** 2
+        return self._loader(self.regions, max(1, int(self.arguments.batch_size / ratio)), None)
+
+    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: EpochSampler | None) -> DataLoader[Sample]:
+        gpu = torch.cuda.is_available()
+        workers = self.arguments.num_workers
+        if workers is None:
+            workers = min(8, os.cpu_count() or 1) if gpu else 0
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=gpu,
+        )
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Batch:
+        """Augments a training batch, and normalises any batch, on the device that it has been sent to."""
+        training = bool(self.trainer and self.trainer.training)
+        if training:
+            self.coverage.add(batch["place"].cpu().numpy())
+        return prepare(batch, self.arguments.geometry.patch if training else self.arguments.region_side)
+
+    def example(self, count: int, epoch: int = 0) -> Sample:
+        """A batch of ``count`` samples of an epoch, spread over the mosaics, as read: for the picture of a batch."""
+        indices = np.linspace(0, len(self.patches) - 1, count).astype(int)
+        samples = [self.patches[SampleKey(epoch, int(i))] for i in indices]
+        return torch.utils.data.default_collate(samples)  # type: ignore[no-any-return]
+
+
+def prepare(batch: Sample, side: int) -> Batch:
+    """Warps, crops and normalises a batch of samples, on the device it is on.
+
+    Args:
+        batch: `Sample` with a leading axis.
+        side: of the result, in px.
+    """
+    grey, labels = warp(batch["image"], batch["labels"], batch["linear"], batch["shift"], side)
+    image = normalise(grey, batch["offset"].view(-1, 1, 1), batch["scale"].view(-1, 1, 1)).unsqueeze(1)
+    return Batch(image=image.contiguous(memory_format=torch.channels_last), labels=labels)
+
+
+class Coverage:
+    """How much of the labelled area of the training mosaics the patches of an epoch have covered.
+
+    Kept on cells of an eighth of a patch, so that it costs nothing: a cell counts once its centre lies in a patch.
+
+    Args:
+        mosaics: labelled training mosaics.
+        patch: side of a patch, in px.
+    """
+
+    def __init__(self, mosaics: Sequence[Mosaic], patch: int) -> None:
+        self.patch, self.cell = patch, max(1, patch // 8)
+        self.labelled = [_labelled_per_cell(m, self.cell) for m in mosaics]
+        self.seen = [np.zeros(w.shape, bool) for w in self.labelled]
+
+    def add(self, places: NDArray[np.int64]) -> None:
+        """Marks a batch of patches, ``(B, 3)``: mosaic, top, left."""
+        for m, top, left in places:
+            y0, x0, y1, x1 = (
+                -((self.cell // 2 - v) // self.cell) for v in (top, left, top + self.patch, left + self.patch)
+            )
+            self.seen[m][max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
+
+    def share(self) -> float:
+        """Share of the labelled px covered since the last `reset`, in [0, 1]."""
+        total = sum(int(w.sum()) for w in self.labelled)
+        covered = sum(int(w[s].sum()) for w, s in zip(self.labelled, self.seen, strict=True))
+        return covered / max(total, 1)
+
+    def reset(self) -> None:
+        """Starts a new epoch."""
+        for seen in self.seen:
+            seen[:] = False
+
+
+def _labelled_per_cell(mosaic: Mosaic, cell: int) -> NDArray[np.int64]:
+    assert mosaic.labels is not None
+    labelled = np.asarray(mosaic.labels) != 255
+    rows = np.add.reduceat(labelled, np.arange(0, labelled.shape[0], cell), axis=0, dtype=np.int32)
+    result: NDArray[np.int64] = np.add.reduceat(rows, np.arange(0, labelled.shape[1], cell), axis=1, dtype=np.int64)
+    return result

@@ -1,0 +1,233 @@
+"""A dataset folder on disk: dataset.yaml, manifest.csv, and the files they name."""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal, get_args
+
+import yaml
+
+from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.header import read_header
+from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.table import read_csv
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import UNLABELLED, ClassTable
+
+SplitName = Literal["train", "val", "test"]
+SPLIT_NAMES: Final[tuple[SplitName, ...]] = get_args(SplitName)
+
+COLUMNS: Final = ("mosaic", "label", "patient", "site", "split", "pixel_size_um")
+
+DATASET_FILE: Final = "dataset.yaml"
+MANIFEST_FILE: Final = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class MosaicEntry:
+    """One row of the manifest.
+
+    Args:
+        mosaic: as the manifest writes it; the name by which splits and reports know it.
+        image: path of the mosaic.
+        label: path of its label map; None: not labelled.
+        patient: the ``mosaic`` string where the manifest gives none.
+        patient_given: whether the manifest gives one.
+        site: of acquisition or body, as the data set has it; may be empty.
+        split: None where the manifest gives none.
+        pixel_size_um: µm per pixel; None where the manifest gives none.
+    """
+
+    mosaic: str
+    image: Path
+    label: Path | None = None
+    patient: str = ""
+    patient_given: bool = False
+    site: str = ""
+    split: SplitName | None = None
+    pixel_size_um: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.patient:
+            object.__setattr__(self, "patient", self.mosaic)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder, read and checked; no image has been opened.
+
+    Args:
+        root: the folder.
+        name: what reports call it.
+        classes: the class table.
+        entries: the mosaics, in the manifest's order.
+        pixel_size_um: µm per pixel of mosaics that state none themselves.
+        working_pixel_size_um: µm per pixel at which networks work; ``"native"``: each mosaic's own grid.
+        window: side of a window.
+        stride: distance of windows.
+        patch: side of a patch.
+        synthetic: phantoms; every output says so.
+    """
+
+    root: Path
+    name: str
+    classes: ClassTable
+    entries: tuple[MosaicEntry, ...]
+    pixel_size_um: float | None = None
+    working_pixel_size_um: float | Literal["native"] | None = None
+    window: Length | None = None
+    stride: Length | None = None
+    patch: Length | None = None
+    synthetic: bool = False
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the class table and the manifest; the folder's place and name do not enter."""
+        rows = [
+            [
+                entry.mosaic,
+                entry.label.relative_to(self.root).as_posix() if entry.label else "",
+                entry.patient if entry.patient_given else "",
+                entry.site,
+                entry.split or "",
+                entry.pixel_size_um,
+            ]
+            for entry in self.entries
+        ]
+        content = json.dumps(
+            {"classes": self.classes.to_plain(), "manifest": sorted(rows, key=lambda row: str(row[0]))}
+        )
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_dataset(root: str | Path) -> Dataset:
+    """Reads dataset.yaml and manifest.csv of a folder and checks that the files they name are there.
+
+    Raises:
+        InputError: if one of the two is missing or malformed (unknown keys and columns are named with the known ones),
+            or a mosaic is named twice, does not exist, or lies outside the folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"data set {root} is no folder; give the folder that holds {DATASET_FILE} and {MANIFEST_FILE}")
+    header = read_header(root / DATASET_FILE)
+    return Dataset(
+        root=root,
+        name=header.name,
+        classes=header.classes,
+        entries=_read_manifest(root),
+        pixel_size_um=header.pixel_size_um,
+        working_pixel_size_um=header.working_pixel_size_um,
+        window=header.window,
+        stride=header.stride,
+        patch=header.patch,
+        synthetic=header.synthetic,
+    )
+
+
+def write_dataset(
+    root: Path,
+    *,
+    name: str,
+    classes: ClassTable,
+    rows: Sequence[Mapping[str, str | float | None]],
+    pixel_size_um: float | None = None,
+    working_pixel_size_um: float | Literal["native"] | None = None,
+    window: str | None = None,
+    stride: str | None = None,
+    patch: str | None = None,
+    synthetic: bool = False,
+) -> None:
+    """Writes dataset.yaml and manifest.csv, each whole or not at all; the images are the caller's.
+
+    Args:
+        root: the folder, made where it is missing.
+        name: what reports call the data set.
+        classes: the class table.
+        rows: of the manifest, by column name; what is missing or None is left empty.
+        pixel_size_um: µm per pixel of mosaics that state none themselves.
+        working_pixel_size_um: µm per pixel at which networks work, or ``"native"``.
+        window: side of a window, such as ``"1 mm"``.
+        stride: distance of windows.
+        patch: side of a patch.
+        synthetic: phantoms.
+
+    Raises:
+        ValueError: if a row has a column that manifests do not have.
+    """
+    content: dict[str, Any] = {"name": name, "unlabelled": UNLABELLED}
+    optional = {
+        "pixel_size_um": pixel_size_um,
+        "working_pixel_size_um": working_pixel_size_um,
+        "window": window,
+        "stride": stride,
+        "patch": patch,
+        "synthetic": synthetic or None,
+    }
+    content |= {key: value for key, value in optional.items() if value is not None}
+    content["classes"] = classes.to_plain()
+    with written_whole(root / DATASET_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    with written_whole(root / MANIFEST_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:
+    path = root / MANIFEST_FILE
+    entries = []
+    seen: dict[PurePosixPath, int] = {}
+    for line, row in read_csv(path, COLUMNS, ["mosaic"]):
+        where = f"{path}, line {line},"
+        if not row["mosaic"]:
+            raise InputError(f"{where} names no mosaic; fill the column or delete the line")
+        first = seen.setdefault(PurePosixPath(row["mosaic"]), line)
+        if first != line:
+            raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
+        if row["split"] not in ("", *SPLIT_NAMES):
+            raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}, or nothing")
+        entries.append(
+            MosaicEntry(
+                mosaic=row["mosaic"],
+                image=_inside(root, row["mosaic"], where),
+                label=_inside(root, row["label"], where) if row["label"] else None,
+                patient=row["patient"],
+                patient_given=bool(row["patient"]),
+                site=row["site"],
+                split=next((name for name in SPLIT_NAMES if name == row["split"]), None),
+                pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
+            )
+        )
+    if not entries:
+        raise InputError(f"{path} names no mosaic; expected one line a mosaic under the header {','.join(COLUMNS)}")
+    return tuple(entries)
+
+
+def _inside(root: Path, text: str, where: str) -> Path:
+    """A file of the data set, by the text of the manifest; links are followed, for large files often live elsewhere."""
+    relative = PurePosixPath(text)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in text or Path(text).is_absolute():
+        raise InputError(f"{where} names {text}, outside the data set; expected a path below {root}, without '..'")
+    if not (root / relative).is_file():
+        hint = "write / instead of \\" if "\\" in text else "correct the path or delete the line"
+        raise InputError(f"{where} names {text}, and {root / relative} is no file; {hint}")
+    return root / relative
+
+
+def _read_pixel_size(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(
+            f"{where} has the pixel size {text!r}; expected µm per pixel, a number such as 0.5, or nothing"
+        )
+    return value

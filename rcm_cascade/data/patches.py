@@ -1,0 +1,178 @@
+"""Random patches of many mosaics: which windows an epoch visits, in which order, and what is read there."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
+from rcm_cascade.labels import UNLABELLED
+
+Sampling = Literal["grid", "balanced"]
+"""``grid``: each window once an epoch, as in the paper; ``balanced``: as many draws, each for a class drawn evenly."""
+
+
+class SampleKey(NamedTuple):
+    """Names one sample of a run; with the seed it determines everything random about it."""
+
+    epoch: int
+    sample: int
+
+
+class Sample(TypedDict):
+    """A patch as read, before augmentation. A batch holds the same keys with a leading axis B."""
+
+    image: Tensor  # (S, S) uint8 grey levels, wider than the patch
+    labels: Tensor  # (S, S) uint8
+    linear: Tensor  # (2, 2) float32, see Augmentation.draw
+    shift: Tensor  # () float32, grey levels
+    offset: Tensor  # () float32, of the mosaic's Intensity
+    scale: Tensor  # () float32
+    place: Tensor  # (3,) int64: mosaic's index, the patch's top and left in px
+
+
+class PatchDataset(Dataset[Sample]):
+    """One random patch for each `SampleKey`.
+
+    Position and augmentation are drawn from ``(seed, epoch, sample)`` alone, so neither workers nor ranks nor batches
+    nor a resumed run can change them. A patch without a labelled pixel is not drawn: windows without one are left out,
+    and within a window the position is drawn among the patches that hold one.
+
+    Args:
+        mosaics: labelled mosaics on the working grid.
+        geometry: window, stride, patch in px.
+        augmentation: what to draw for each sample; None: nothing is changed.
+        num_classes: C.
+        seed: of the run; 0 is a seed.
+        sampling: which windows an epoch visits.
+
+    Raises:
+        ValueError: if no mosaic has a labelled pixel.
+    """
+
+    def __init__(
+        self,
+        mosaics: Sequence[Mosaic],
+        geometry: PatchGeometry,
+        augmentation: Augmentation | None,
+        num_classes: int,
+        seed: int,
+        sampling: Sampling = "grid",
+    ) -> None:
+        self.mosaics = list(mosaics)
+        self.geometry = geometry
+        self.augmentation = augmentation
+        self.seed = seed
+        self.sampling = sampling
+        self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
+        tables, counts = [], []
+        for m, mosaic in enumerate(self.mosaics):
+            grid = window_grid(mosaic.image.shape, geometry)
+            held = count_classes(_labels(mosaic), grid, num_classes)
+            keep = held.sum(axis=1) > 0
+            tables.append(np.column_stack([np.full(int(keep.sum()), m), grid[keep]]))
+            counts.append(held[keep])
+        self.windows: NDArray[np.int64] = np.concatenate(tables) if tables else np.zeros((0, 5), np.int64)
+        if not len(self.windows):
+            raise ValueError("none of the training mosaics has a labelled pixel")
+        held = np.concatenate(counts)
+        self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
+
+    def __len__(self) -> int:
+        """Samples an epoch."""
+        return len(self.windows)
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """Reads the sample that ``(epoch, sample)`` names."""
+        rng = np.random.default_rng([self.seed, key.epoch, key.sample])
+        index, wanted_class = self._choose(rng, key.sample)
+        m, window = int(self.windows[index, 0]), self.windows[index, 1:]
+        mosaic = self.mosaics[m]
+        labels = _labels(mosaic)
+        inside = np.asarray(labels[window[0] : window[2], window[1] : window[3]])
+        wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
+        patch = self.geometry.patch
+        top, left = draw_position(rng, window, patch, wanted)
+        if self.augmentation:
+            linear, shift = self.augmentation.draw(rng)
+        else:
+            linear, shift = np.eye(2, dtype=np.float32), 0.0
+        margin = (self.read_side - patch) // 2
+        return Sample(
+            image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
+            labels=torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED)),
+            linear=torch.from_numpy(linear),
+            shift=torch.tensor(shift),
+            offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),
+            scale=torch.tensor(mosaic.intensity.scale, dtype=torch.float32),
+            place=torch.tensor([m, top, left]),
+        )
+
+    def _choose(self, rng: np.random.Generator, index: int) -> tuple[int, int | None]:
+        """The window of a sample and, in balanced drawing, the class that its patch must hold."""
+        if self.sampling == "grid":
+            return index, None
+        present = [c for c, windows in enumerate(self.windows_of_class) if len(windows)]
+        wanted = int(rng.choice(present))
+        return int(rng.choice(self.windows_of_class[wanted])), wanted
+
+
+def _labels(mosaic: Mosaic) -> NDArray[np.uint8]:
+    if mosaic.labels is None:
+        raise ValueError(f"mosaic {mosaic.name} has no label map; only labelled mosaics can be trained on")
+    return mosaic.labels
+
+
+def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Pixels of each class in each window, by one summed-area table a class.
+
+    Args:
+        labels: ``(H, W)`` uint8.
+        windows: ``(N, 4)``: top, left, bottom, right.
+        num_classes: C.
+
+    Returns:
+        ``(N, C)`` int64.
+    """
+    top, left, bottom, right = windows.T
+    counts = np.zeros((len(windows), num_classes), np.int64)
+    for c in range(num_classes):
+        rows = np.zeros((labels.shape[0] + 1, labels.shape[1] + 1), np.int32)
+        np.cumsum(labels == c, axis=0, dtype=np.int32, out=rows[1:, 1:])
+        np.cumsum(rows, axis=1, out=rows)
+        counts[:, c] = rows[bottom, right] - rows[top, right] - rows[bottom, left] + rows[top, left]
+    return counts
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """All samples of an epoch in an order drawn from (seed, epoch), shared out evenly among ranks.
+
+    With several ranks, the last ``samples % ranks`` of the order are left out, so that all ranks take as many steps.
+
+    Args:
+        samples: number of samples an epoch.
+        seed: of the run.
+        rank: of this process.
+        ranks: number of processes.
+    """
+
+    def __init__(self, samples: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.samples, self.seed, self.rank, self.ranks = samples, seed, rank, ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples // self.ranks
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
+        return (SampleKey(self.epoch, int(i)) for i in order[self.rank :: self.ranks][: len(self)])

@@ -1,0 +1,51 @@
+"""One mosaic from its recipe."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcm_cascade.data.phantom.artifacts import draw_artifacts
+from rcm_cascade.data.phantom.fields import Field, Grid
+from rcm_cascade.data.phantom.instrument import acquire, drawing_grid
+from rcm_cascade.data.phantom.labelling import Painter, true_labels
+from rcm_cascade.data.phantom.layout import draw_layout
+from rcm_cascade.data.phantom.patterns import draw_tissue
+from rcm_cascade.data.phantom.recipe import Recipe
+
+STRIP_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One synthetic mosaic; it is no patient.
+
+    Args:
+        image: ``(H, W)`` uint8 grey levels.
+        truth: ``(H, W)`` uint8 class ids, complete.
+        labels: ``(H, W)`` uint8 class ids, 255 where the experts left it open.
+    """
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+def generate(recipe: Recipe) -> Phantom:
+    """Draws one mosaic; the same recipe gives the same bytes."""
+    layout_rng, artifact_rng, tissue_rng, instrument_rng, label_rng = recipe.stream().spawn(5)
+    layout = draw_layout(recipe, layout_rng)
+    grid = drawing_grid(recipe)
+    artifacts = draw_artifacts(recipe, grid, artifact_rng)
+    scene = Field(artifacts.cover(draw_tissue(recipe, layout, grid, tissue_rng), grid), grid)
+    image = acquire(recipe, scene, instrument_rng)
+    del scene
+    painter = Painter(recipe, layout, artifacts, label_rng)
+    height, width = recipe.shape
+    pixels = Grid(height, width, recipe.pixel_size_um)
+    truth, labels = np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
+    for top in range(0, height, STRIP_ROWS):
+        rows = slice(top, min(top + STRIP_ROWS, height))
+        truth[rows] = true_labels(recipe, layout, artifacts, pixels, rows)
+        labels[rows] = painter.paint(pixels, rows)
+    return Phantom(image, truth, labels)

@@ -1,0 +1,90 @@
+"""The fixed regions that every validation looks at."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.patches import Sample, count_classes
+from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
+from rcm_cascade.labels import UNLABELLED
+
+
+class Region(NamedTuple):
+    """A square of one mosaic, by its top left corner in px."""
+
+    mosaic: int
+    top: int
+    left: int
+
+
+def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[Region]:
+    """Chooses regions such that every class is seen, as long as the mosaics hold it.
+
+    Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
+    those left. Nothing is random.
+
+    Args:
+        mosaics: labelled mosaics.
+        side: of a region in px.
+        count: how many to choose, if there are as many with a labelled pixel.
+        num_classes: C.
+    """
+    regions: list[Region] = []
+    tables = []
+    for m, mosaic in enumerate(mosaics):
+        if mosaic.labels is None:
+            raise ValueError(f"mosaic {mosaic.name} has no label map; only labelled mosaics can be validated on")
+        grid = window_grid(mosaic.image.shape, PatchGeometry(side, side, side))
+        held = count_classes(mosaic.labels, grid, num_classes)
+        keep = np.flatnonzero(held.sum(axis=1))
+        regions += [Region(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
+        tables.append(held[keep])
+    if not regions:
+        return []
+    held = np.concatenate(tables)
+    left = np.ones(len(regions), bool)
+    chosen: list[int] = []
+    taken = np.zeros(num_classes, np.int64)
+    while len(chosen) < min(count, len(regions)):
+        available = (held[left] > 0).any(axis=0)
+        wanted = int(np.argmin(np.where(available, taken, np.iinfo(np.int64).max)))
+        best = int(np.argmax(np.where(left, held[:, wanted], -1)))
+        left[best] = False
+        chosen.append(best)
+        taken += held[best]
+    return [regions[k] for k in sorted(chosen)]
+
+
+class RegionDataset(Dataset[Sample]):
+    """Regions as samples that change nothing.
+
+    Args:
+        mosaics: labelled mosaics.
+        regions: which squares of them.
+        side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
+    """
+
+    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[Region], side: int) -> None:
+        self.mosaics, self.regions, self.side = list(mosaics), list(regions), side
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The region of that number."""
+        m, top, left = self.regions[index]
+        mosaic = self.mosaics[m]
+        assert mosaic.labels is not None
+        return Sample(
+            image=torch.from_numpy(read_square(mosaic.image, top, left, self.side, None)),
+            labels=torch.from_numpy(read_square(mosaic.labels, top, left, self.side, UNLABELLED)),
+            linear=torch.eye(2),
+            shift=torch.tensor(0.0),
+            offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),
+            scale=torch.tensor(mosaic.intensity.scale, dtype=torch.float32),
+            place=torch.tensor([m, top, left]),
+        )

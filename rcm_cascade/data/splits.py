@@ -1,0 +1,136 @@
+"""Who trains, who validates, who tests: by patient, drawn once, written down."""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.manifest import SPLIT_NAMES, Dataset, SplitName
+from rcm_cascade.data.table import read_csv
+from rcm_cascade.errors import InputError
+
+__all__ = [
+    "Split",
+    "SplitName",
+    "make_split",
+    "patients_straddling",
+    "read_split",
+    "write_split",
+]
+
+Split = Mapping[str, str]
+"""``{mosaic: "train" | "val" | "test"}``, by the manifest's ``mosaic`` column."""
+
+TEST_SHARE: Final = 0.30
+"""Of patients."""
+
+VALIDATION_SHARE: Final = 0.15
+"""Of the patients that are not tested."""
+
+
+def make_split(
+    dataset: Dataset, *, seed: int, split_file: Path | None = None, training: bool = True
+) -> dict[str, SplitName]:
+    """The split of a data set's labelled mosaics.
+
+    In this order: the split file, the manifest's ``split`` column if it is filled anywhere, a draw by patient (by
+    mosaic where no patient is given). A draw gives about 30 % of patients to test and 15 % of the others, at least one,
+    to validation; two patients are one to train and one to test, a single one trains. It depends on the seed and the
+    patients' names only. Mosaics without label map are in no split.
+
+    Args:
+        dataset: the data set.
+        seed: of the draw.
+        split_file: CSV ``mosaic,split``; mosaics it does not name are left out.
+        training: whether it must leave a mosaic to train on; a data set for evaluation alone may be all test.
+
+    Returns:
+        In the manifest's order.
+
+    Raises:
+        InputError: if the split file is malformed, names an unknown mosaic or one without label map, the column is
+            filled for some labelled mosaics only, or nothing is left to train on though ``training`` is asked for.
+    """
+    labelled = [entry for entry in dataset.entries if entry.label is not None]
+    if split_file is not None:
+        split = _from_file(dataset, read_split(split_file), split_file)
+        origin = str(split_file)
+    elif any(entry.split for entry in dataset.entries):
+        split = {entry.mosaic: entry.split for entry in labelled if entry.split is not None}
+        origin = str(dataset.root / "manifest.csv")
+        missing = [entry.mosaic for entry in labelled if entry.split is None]
+        if missing:
+            raise InputError(
+                f"{origin} gives a split for some mosaics and none for {missing[0]} ({len(missing)} in all); fill the "
+                "column for all labelled mosaics or for none"
+            )
+    else:
+        parts = _draw({entry.patient for entry in labelled}, seed)
+        split = {entry.mosaic: parts[entry.patient] for entry in labelled}
+        origin = str(dataset.root / "manifest.csv")
+    if training and "train" not in split.values():
+        raise InputError(f"{origin} leaves no labelled mosaic to train on; give at least one a label and split train")
+    return split
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Writes CSV ``mosaic,split``, whole or not at all."""
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("mosaic", "split"))
+        writer.writerows(split.items())
+
+
+def read_split(path: Path) -> dict[str, SplitName]:
+    """Reads what `write_split` wrote.
+
+    Raises:
+        InputError: if the file is missing, malformed, names a mosaic twice, or another split than train, val, test.
+    """
+    split: dict[str, SplitName] = {}
+    for line, row in read_csv(path, ["mosaic", "split"], ["mosaic", "split"]):
+        name = next((name for name in SPLIT_NAMES if name == row["split"]), None)
+        if name is None:
+            raise InputError(f"{path}, line {line}, has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
+        if row["mosaic"] in split:
+            raise InputError(
+                f"{path}, line {line}, names the mosaic {row['mosaic']} again; delete one of the two lines"
+            )
+        split[row["mosaic"]] = name
+    return split
+
+
+def patients_straddling(dataset: Dataset, split: Split) -> tuple[str, ...]:
+    """Patients with mosaics in more than one part of a split, sorted."""
+    parts: dict[str, set[str]] = {}
+    for entry in dataset.entries:
+        if entry.mosaic in split:
+            parts.setdefault(entry.patient, set()).add(split[entry.mosaic])
+    return tuple(sorted(patient for patient, found in parts.items() if len(found) > 1))
+
+
+def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> dict[str, SplitName]:
+    entries = {entry.mosaic: entry for entry in dataset.entries}
+    for mosaic in named:
+        if mosaic not in entries:
+            raise InputError(
+                f"{path} names the mosaic {mosaic!r}, which {dataset.root / 'manifest.csv'} does not; write it as the "
+                "manifest does"
+            )
+        if entries[mosaic].label is None:
+            raise InputError(f"{path} names the mosaic {mosaic}, which has no label map; add one or delete the line")
+    return {mosaic: named[mosaic] for mosaic in entries if mosaic in named}
+
+
+def _draw(patients: set[str], seed: int) -> dict[str, SplitName]:
+    # ordered by a hash and not by a generator: no library's next release can move a patient into the test set
+    order = sorted(patients, key=lambda patient: hashlib.sha256(f"{seed}\0{patient}".encode()).digest())
+    tested = max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0
+    rest = len(order) - tested
+    validated = max(1, round(VALIDATION_SHARE * rest)) if rest > 1 else 0
+    parts: dict[str, SplitName] = {}
+    for place, patient in enumerate(order):
+        parts[patient] = "test" if place < tested else "val" if place < tested + validated else "train"
+    return parts

@@ -1,0 +1,124 @@
+"""How coherent a label map is: its connected regions, and how many of them are too small to be a pattern."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+SMALL_MM2: Final = 0.05
+"""A region below this area holds about four dermal papillae (84 per mm²), too few for a pattern to be read."""
+
+SMALL_PX: Final = 50_000
+"""The same area at 1 µm per pixel, for mosaics of unknown pixel size."""
+
+STRIP_PIXELS: Final = 2**24
+
+
+@dataclass(frozen=True)
+class Coherence:
+    """Connected regions of one label map, by class; sums over mosaics stay meaningful.
+
+    Args:
+        regions: number of regions, ``(C,)`` int64.
+        small_regions: of these, the ones under `SMALL_MM2` (`SMALL_PX` without a pixel size).
+        area_px: pixels in regions, ``(C,)`` int64.
+        small_area_px: pixels in the small ones.
+        pixel_size_um: of the label map, or ``None``.
+    """
+
+    regions: NDArray[np.int64]
+    small_regions: NDArray[np.int64]
+    area_px: NDArray[np.int64]
+    small_area_px: NDArray[np.int64]
+    pixel_size_um: float | None
+
+
+def measure_coherence(
+    labels: NDArray[np.uint8], mask: NDArray[np.bool_], num_classes: int, pixel_size_um: float | None
+) -> Coherence:
+    """Counts a label map's connected regions (8-neighbourhood, class by class) inside a mask.
+
+    Prediction and truth are both measured inside the truth's labelled pixels. Only there do both exist, so the two can
+    be compared; what the unlabelled gaps cut apart, they cut apart in both. For the same reason neither number is the
+    count that a whole, uncut map would give.
+
+    Args:
+        labels: class ids, ``(H, W)`` uint8; ids of ``num_classes`` and above are not counted.
+        mask: ``(H, W)``, the pixels assessed.
+        num_classes: ``C``.
+        pixel_size_um: µm per pixel of the map, or ``None``.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if labels.shape != mask.shape:
+        raise ValueError(f"labels have shape {labels.shape} and mask {mask.shape}; expected the same grid")
+    limit = SMALL_PX if pixel_size_um is None else SMALL_MM2 * 1e6 / pixel_size_um**2
+    counts = np.zeros((4, num_classes), np.int64)
+    for label in range(num_classes):
+        sizes = _region_sizes((labels == label) & mask)
+        small = sizes < limit
+        counts[:, label] = len(sizes), small.sum(), sizes.sum(), sizes[small].sum()
+    return Coherence(counts[0], counts[1], counts[2], counts[3], pixel_size_um)
+
+
+def pool_coherence(parts: Sequence[Coherence], names: Sequence[str]) -> dict[str, Any] | None:
+    """The regions of several mosaics together, as plain numbers for `metrics.json`.
+
+    Where some mosaics have a pixel size and some have none, only those with one are pooled: pixels and mm² do not add.
+
+    Args:
+        parts: one a mosaic.
+        names: class names, in id order.
+
+    Returns:
+        ``unit`` (``"mm2"`` or ``"Mpx"``), ``small_below`` (in mm² or px), ``mosaics``, ``area``, ``regions``,
+        ``regions_per_area``, ``small_regions_share``, ``small_area_share``, and ``classes`` with the same numbers by
+        class; shares and densities are ``None`` where there is nothing to divide by. ``None`` without a mosaic.
+    """
+    sized = [p for p in parts if p.pixel_size_um is not None]
+    pooled = sized or list(parts)
+    if not pooled:
+        return None
+    units = [1e-6 * (p.pixel_size_um or 1.0) ** 2 for p in pooled]  # mm² or megapixels in one pixel
+    regions = np.sum([p.regions for p in pooled], axis=0)
+    small_regions = np.sum([p.small_regions for p in pooled], axis=0)
+    area = np.sum([p.area_px * u for p, u in zip(pooled, units, strict=True)], axis=0)
+    small_area = np.sum([p.small_area_px * u for p, u in zip(pooled, units, strict=True)], axis=0)
+    assessed = float(area.sum())
+
+    def numbers(regions: int, small_regions: int, area: float, small_area: float) -> dict[str, Any]:
+        return {
+            "area": area,
+            "regions": regions,
+            "regions_per_area": regions / assessed if assessed else None,
+            "small_regions_share": small_regions / regions if regions else None,
+            "small_area_share": small_area / area if area else None,
+        }
+
+    columns = zip(names, regions.tolist(), small_regions.tolist(), area.tolist(), small_area.tolist(), strict=True)
+    return {
+        "unit": "mm2" if sized else "Mpx",
+        "small_below": SMALL_MM2 if sized else SMALL_PX,
+        "mosaics": len(pooled),
+        **numbers(int(regions.sum()), int(small_regions.sum()), assessed, float(small_area.sum())),
+        "classes": [{"name": name, **numbers(*column)} for name, *column in columns],
+    }
+
+
+def _region_sizes(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pixels of each connected region of ``(H, W)``."""
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    box = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    regions = np.empty(box.shape, np.int32)
+    count = int(ndimage.label(box, np.ones((3, 3)), output=regions))
+    sizes = np.zeros(count + 1, np.int64)
+    step = max(1, STRIP_PIXELS // box.shape[1])  # strips: bincount makes an 8-byte copy
+    for start in range(0, box.shape[0], step):
+        sizes += np.bincount(regions[start : start + step].reshape(-1), minlength=count + 1)
+    return sizes[1:]

@@ -1,0 +1,150 @@
+"""From Hydra's command line to a checked configuration; nothing below this module knows of Hydra."""
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rcm_cascade.config import TrainConfig, parse_config
+from rcm_cascade.errors import InputError
+
+CONFIG_NAME: Final = "train"
+LONGEST_NAME: Final = 120
+
+
+def config_folder() -> Path:
+    """The configs: inside the installed package, or ``conf/`` of the checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def run_dir(run: str | None, overrides: str) -> str:
+    """The folder of a run: its name, else its overrides as a file name.
+
+    Args:
+        run: the key ``run``.
+        overrides: as Hydra joins them: ``a=1,b=2``.
+
+    Raises:
+        InputError: if the name leads out of ``runs/``.
+    """
+    if run:
+        if Path(run).is_absolute() or ".." in Path(run).parts:
+            raise InputError(f"run={run} leads out of runs/; give a plain name")
+        return str(Path("runs") / run)
+    name = re.sub(r"[^\w=.,+-]+", "_", overrides).strip("_") or "default"
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+    return str(Path("runs") / name)
+
+
+def compose_config(overrides: Sequence[str]) -> TrainConfig:
+    """Composes and checks the configuration that overrides make, without running anything.
+
+    Raises:
+        InputError: naming the key that is wrong, and what exists or is allowed.
+    """
+    _register_resolvers()
+    try:
+        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            return _checked(compose(CONFIG_NAME, overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_explain(error)) from None
+
+
+def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> None:
+    """Runs a task for the configuration, or for each one of a sweep (``--multirun``).
+
+    Args:
+        overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
+        task: called with each checked configuration and its run folder.
+
+    Raises:
+        InputError: before anything is run, if any configuration is wrong.
+    """
+    _check_all(overrides)
+    whole = list(sys.argv)
+
+    @hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")
+    def run(composed: DictConfig) -> None:
+        sys.argv = whole  # Lightning starts DDP children from sys.argv
+        task(_checked(composed), Path(HydraConfig.get().runtime.output_dir))
+
+    with _arguments([whole[0], *overrides]):
+        run()
+
+
+def _checked(composed: DictConfig) -> TrainConfig:
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    return parse_config({str(k): v for k, v in plain.items() if k != "hydra"})
+
+
+def _check_all(arguments: Sequence[str]) -> None:
+    """Composes every job once before Hydra makes its folder, so that a mistake leaves nothing behind."""
+    overrides = [a for a in arguments if not a.startswith("-")]
+    if any(a in ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i") for a in arguments):
+        return
+    try:
+        if any(a in ("--multirun", "-m") for a in arguments):
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+        else:
+            OverridesParser.create().parse_overrides(overrides)
+            jobs = [overrides]
+    except HydraException as error:
+        raise InputError(_explain(error)) from None
+    for job in jobs:
+        compose_config([override for override in job if not override.startswith("hydra.")])
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's message as one sentence; for a key that does not exist, with those that do."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    missing = re.search(
+        r"Could not override '([\w.@/]+)'|Key '([\w.]+)' is not in struct full_key: ([\w.]+)", str(text)
+    )
+    if missing:
+        key = missing[1] or missing[3]
+        parent, _, name = key.rpartition(".")
+        known = _keys_of(parent)
+        if known:
+            where = f"{parent}." if parent else ""
+            return f"{where}{name}: no such key; known are {', '.join(known)}"
+    return text
+
+
+def _keys_of(parent: str) -> list[str]:
+    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        node: Any = compose(CONFIG_NAME)
+    if parent:
+        node = OmegaConf.select(node, parent)
+    return sorted(str(k) for k in node) if isinstance(node, DictConfig) else []
+
+
+def _register_resolvers() -> None:
+    OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
+
+
+@contextmanager
+def _arguments(argv: list[str]) -> Iterator[None]:
+    """Hydra parses sys.argv; it must see the overrides alone."""
+    _register_resolvers()
+    before, sys.argv = sys.argv, argv
+    try:
+        yield
+    finally:
+        sys.argv = before

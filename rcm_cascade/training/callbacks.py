@@ -1,0 +1,90 @@
+"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes."""
+
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.training.module import MONITORED
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of weights and batch-norm buffers; what is validated is what is saved.
+
+    The decay rises as ``(1 + n) / (10 + n)`` over the first updates n, as in TensorFlow's ExponentialMovingAverage, so
+    that a short run is not averaged with its beginning.
+
+    Args:
+        decay: in the long run, [0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+            d = min(decay, (1 + int(updates)) / (10 + int(updates)))
+            return averaged * d + current * (1 - d) if averaged.is_floating_point() else current
+
+        super().__init__(avg_fn=average)
+
+
+class Coverage(Callback):
+    """Logs the share of the labelled training area that the epoch's patches covered."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts counting."""
+        _datamodule(trainer).coverage.reset()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the share, in [0, 1]."""
+        pl_module.log("train/labelled_area_covered", _datamodule(trainer).coverage.share())
+
+
+def _datamodule(trainer: Trainer) -> MosaicDataModule:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(datamodule, MosaicDataModule)
+    return datamodule
+
+
+class EpochLine(Callback):
+    """Prints one line an epoch, and logs how long training and validation took."""
+
+    def __init__(self) -> None:
+        self.started = self.validating = self.validation_seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self.started, self.validation_seconds = time.monotonic(), 0.0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the validation's clock."""
+        self.validating = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the validation's clock."""
+        self.validation_seconds += time.monotonic() - self.validating
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the line."""
+        seconds = time.monotonic() - self.started
+        pl_module.log("time/epoch_s", seconds)
+        pl_module.log("time/validation_s", self.validation_seconds)
+        if not trainer.is_global_zero:
+            return
+        values: dict[str, Any] = trainer.callback_metrics
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        line = f"epoch {trainer.current_epoch + 1}{of}: loss {_number(values, 'train/loss')}"
+        if MONITORED in values:
+            line += (
+                f", validation mean sensitivity {_number(values, MONITORED)}"
+                f", specificity {_number(values, 'val/mean_specificity')}"
+            )
+        print(f"{line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+
+
+def _number(values: dict[str, Any], key: str) -> str:
+    value = values.get(key)
+    return "-" if value is None else f"{float(torch.as_tensor(value)):.3f}"

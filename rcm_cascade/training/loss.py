@@ -1,0 +1,132 @@
+"""Error injection: cross-entropy and soft Dice at every level, over labelled pixels only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rcm_cascade.labels import UNLABELLED
+
+LevelWeights = Literal["equal", "coarse", "fine"]
+ClassWeights = Literal["none", "inverse_frequency"]
+
+
+@dataclass(frozen=True)
+class LossArguments:
+    """Which loss is injected, and where. All of it is our choice: the paper does not name its loss.
+
+    Args:
+        level_weights: of the levels, coarse to fine: ``equal`` (1, 1, 1), ``coarse`` (4, 2, 1), ``fine`` (1, 2, 4),
+            or a list; normalised to sum 1. ``[0, 0, 1]`` trains without injection.
+        cross_entropy: weight of the cross-entropy; 0 switches it off.
+        dice: weight of the soft Dice loss; 0 switches it off.
+        class_weights: of the cross-entropy: ``none``, or ``inverse_frequency`` in the training label maps.
+
+    Raises:
+        ValueError: if a weight is negative, or all are 0.
+    """
+
+    level_weights: LevelWeights | tuple[float, ...] = "equal"
+    cross_entropy: float = 1.0
+    dice: float = 1.0
+    class_weights: ClassWeights = "none"
+
+    def __post_init__(self) -> None:
+        if min(self.cross_entropy, self.dice) < 0 or self.cross_entropy + self.dice == 0:
+            raise ValueError(
+                f"cross_entropy {self.cross_entropy} and dice {self.dice} must be 0 or more, one of them more than 0"
+            )
+
+    def of_levels(self, levels: int) -> tuple[float, ...]:
+        """The weight of each level, coarse to fine, summing to 1.
+
+        Raises:
+            ValueError: if a list has another length than ``levels``, a negative weight, or only zeros.
+        """
+        match self.level_weights:
+            case "equal":
+                raw: Sequence[float] = [1.0] * levels
+            case "coarse":
+                raw = [2.0 ** (levels - 1 - i) for i in range(levels)]
+            case "fine":
+                raw = [2.0**i for i in range(levels)]
+            case listed:
+                raw = listed
+        if len(raw) != levels or min(raw) < 0 or sum(raw) == 0:
+            raise ValueError(
+                f"level_weights is {list(raw)}; expected {levels} weights (one a level, coarse to fine), none "
+                "negative, not all 0"
+            )
+        return tuple(w / sum(raw) for w in raw)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over labelled pixels; 0, with a gradient of 0, where none is labelled.
+
+    Args:
+        logits: ``(B, C, H, W)``.
+        target: ``(B, H, W)`` uint8, 255 = unlabelled.
+        class_weights: ``(C,)``; the mean is then weighted, as in `torch.nn.functional.cross_entropy`.
+
+    Returns:
+        A scalar, float32.
+    """
+    wanted = target.long()
+    total = F.cross_entropy(logits.float(), wanted, weight=class_weights, ignore_index=UNLABELLED, reduction="sum")
+    if class_weights is None:
+        return total / (target != UNLABELLED).sum().clamp(min=1)
+    weights = F.pad(class_weights, (0, UNLABELLED + 1 - len(class_weights)))  # 0 for unlabelled
+    return total / weights[wanted].sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - mean soft Dice over the classes that the batch's labels hold, over labelled pixels only.
+
+    Sums run over the whole batch, class by class: ``2 Σ p t / (Σ p + Σ t)`` (Milletari et al. 2016, with the plain
+    rather than the squared denominator, as nnU-Net's). Classes that no label names are left out, since their Dice is 0
+    whatever is predicted.
+
+    Args:
+        logits: ``(B, C, H, W)``.
+        target: ``(B, H, W)`` uint8, 255 = unlabelled.
+
+    Returns:
+        A scalar, float32, in [0, 1]; 0, with a gradient of 0, where nothing is labelled.
+    """
+    labelled = (target != UNLABELLED).unsqueeze(1)
+    probability = logits.float().softmax(dim=1) * labelled
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    truth = (target.unsqueeze(1) == classes).float()
+    axes = (0, 2, 3)
+    overlap, predicted, true = (probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)
+    present = true > 0
+    dice = 2 * overlap / (predicted + true).clamp(min=1)  # a class that is present has at least one pixel
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def level_loss(logits: Tensor, target: Tensor, arguments: LossArguments, class_weights: Tensor | None = None) -> Tensor:
+    """The loss that is injected at one level; see `cross_entropy` and `soft_dice`."""
+    loss = logits.new_zeros((), dtype=torch.float32)
+    if arguments.cross_entropy:
+        loss = loss + arguments.cross_entropy * cross_entropy(logits, target, class_weights)
+    if arguments.dice:
+        loss = loss + arguments.dice * soft_dice(logits, target)
+    return loss
+
+
+def inverse_frequency(pixels: Sequence[int]) -> Tensor:
+    """Class weights ``N / (C' · n_c)``, C' the classes present; 0 for a class without pixels.
+
+    Args:
+        pixels: labelled pixels of each class.
+
+    Returns:
+        ``(C,)`` float32; the mean over labelled pixels is 1.
+    """
+    counts = torch.tensor(pixels, dtype=torch.float64)
+    present = counts > 0
+    weights = counts.sum() / (present.sum().clamp(min=1) * counts.clamp(min=1))
+    return torch.where(present, weights, 0.0).float()

@@ -1,0 +1,152 @@
+"""The LightningModule: the cascade, the error injected at each level, and what is measured on the way."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import Timer
+from torch import Tensor
+
+from rcm_cascade.data.datamodule import Batch
+from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
+from rcm_cascade.models.cascade import CascadedUNet
+from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
+from rcm_cascade.training.loss import LossArguments, level_loss
+from rcm_cascade.training.schedule import progress, warmup_cosine
+from rcm_cascade.training.targets import label_pyramid
+
+MONITORED = "val/mean_sensitivity"
+
+
+@dataclass(frozen=True)
+class OptimArguments:
+    """AdamW with warm-up and cosine.
+
+    Args:
+        lr: highest learning rate.
+        weight_decay: of convolution weights; batch norms and biases have none.
+        warmup: share of the run over which the rate rises.
+        final_lr: share of ``lr`` at the end.
+        clip_norm: the gradient's norm is clipped to this; 0: not clipped.
+        ema: decay of the exponential moving average of weights and batch-norm buffers, [0, 1); 0: none.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    final_lr: float = 0.01
+    clip_norm: float = 1.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or min(self.weight_decay, self.clip_norm) < 0:
+            raise ValueError(f"lr {self.lr} must be more than 0, weight_decay and clip_norm 0 or more")
+        if not (0 <= self.warmup < 1 and 0 <= self.final_lr <= 1 and 0 <= self.ema < 1):
+            raise ValueError(f"warmup {self.warmup}, final_lr {self.final_lr} and ema {self.ema} must lie in [0, 1)")
+
+
+class CascadeModule(LightningModule):
+    """Trains a `CascadedUNet` with a loss at every level.
+
+    Args:
+        header: what the checkpoint says beside the weights; it holds the network's arguments and the class table.
+        loss: which loss, with which weights.
+        optim: the optimiser.
+        class_weights: ``(C,)`` of the cross-entropy; None: all 1.
+        max_steps: steps of the whole run; None: only time is limited.
+    """
+
+    def __init__(
+        self,
+        header: CheckpointHeader,
+        loss: LossArguments,
+        optim: OptimArguments,
+        class_weights: Tensor | None = None,
+        max_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.header, self.loss_arguments, self.optim, self.max_steps = header, loss, optim, max_steps
+        self.network = CascadedUNet(**header.model.to_plain()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.level_weights = loss.of_levels(header.model.levels)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.class_weights: Tensor | None
+        self.confusion = ConfusionMatrix(len(header.classes))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Logits of every level, coarse to fine, for a normalised image ``(B, 1, H, W)``."""
+        outputs: list[Tensor] = self.network(image)
+        return outputs
+
+    def losses(self, outputs: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """The unweighted loss of every level, coarse to fine."""
+        factors = tuple(g.factor for g in self.network.geometry)
+        targets = label_pyramid(labels, factors, len(self.header.classes))
+        return [
+            level_loss(logits, target, self.loss_arguments, self.class_weights)
+            for logits, target in zip(outputs, targets, strict=True)
+        ]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted sum of the levels' losses."""
+        losses = self.losses(self(batch["image"]), batch["labels"])
+        total = torch.stack([w * loss for w, loss in zip(self.level_weights, losses, strict=True)]).sum()
+        size = len(batch["image"])
+        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        for i, loss in enumerate(losses, start=1):
+            self.log(f"train/loss_level{i}", loss, on_step=False, on_epoch=True, batch_size=size)
+        return total
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Sets the learning rate from the run's progress, which may be measured in time."""
+        timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
+        limit = timer.time_remaining() if timer else None
+        elapsed = timer.time_elapsed() if timer else 0.0
+        done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
+        factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.optim.lr * factor
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Logs each level's gradient norm, before clipping: what error injection is meant to keep alive."""
+        for i, level in enumerate(self.network.levels, start=1):
+            gradients = [p.grad for p in level.parameters() if p.grad is not None]
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            self.log(f"train/grad_norm_level{i}", norm, on_step=False, on_epoch=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the rate that the epoch ended with."""
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch of fixed regions to the epoch's confusion matrix."""
+        outputs = self(batch["image"])
+        losses = self.losses(outputs, batch["labels"])
+        total = torch.stack([w * loss for w, loss in zip(self.level_weights, losses, strict=True)]).sum()
+        self.log("val/loss", total, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
+        self.confusion.update(outputs[-1].argmax(dim=1), batch["labels"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs mean and per-class sensitivity and specificity over the regions; undefined ones are left out."""
+        matrix = self.confusion.compute().cpu().numpy()
+        self.confusion.reset()
+        values = {"sensitivity": sensitivity(matrix), "specificity": specificity(matrix)}
+        for name, of_class in values.items():
+            self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
+            for class_name, value in zip(self.header.classes.names, of_class, strict=True):
+                if value == value:
+                    self.log(f"val/{name}_{class_name}", float(value))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; only weights of convolutions decay."""
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self.optim.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.optim.lr, fused=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the header."""
+        checkpoint[HEADER] = self.header.to_plain()

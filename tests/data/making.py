@@ -1,0 +1,30 @@
+"""Mosaics in memory, for tests that need no files."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcm_cascade.data.intensity import measure
+
+
+class MemoryMosaic:
+    """Has what training reads of a `rcm_cascade.data.mosaic.Mosaic`."""
+
+    def __init__(self, image: NDArray[np.uint8], labels: NDArray[np.uint8] | None, name: str = "m") -> None:
+        self.image, self.labels, self.name = image, labels, name
+        self.patient = name
+        self.intensity = measure(image)
+
+
+def textured(
+    height: int, width: int, seed: int = 0, classes: int = 3, unlabelled: float = 0.3
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An image whose classes differ in brightness, and its partial label map in blocks of 16 px, 4 in small ones."""
+    rng = np.random.default_rng(seed)
+    side = 16 if min(height, width) > 100 else 4
+    blocks = rng.integers(0, classes, (-(-height // side), -(-width // side)))
+    truth = np.kron(blocks, np.ones((side, side), np.uint8))[:height, :width].astype(np.uint8)
+    image = (40 + 60 * truth + rng.integers(0, 40, truth.shape)).astype(np.uint8)
+    hidden = np.kron(rng.random(blocks.shape) < unlabelled, np.ones((side, side), bool))[:height, :width]
+    labels = np.where(hidden, 255, truth).astype(np.uint8)
+    assert len(np.unique(labels)) == classes + 1
+    return image, labels

@@ -1,0 +1,76 @@
+import numpy as np
+import torch
+
+from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.datamodule import Coverage, LoadingArguments, MosaicDataModule, prepare
+from rcm_cascade.data.windows import PatchGeometry
+from tests.data.making import MemoryMosaic, textured
+
+GEOMETRY = PatchGeometry(64, 32, 32)
+
+
+def made(**changes: object) -> MosaicDataModule:
+    training = [MemoryMosaic(*textured(160, 160, seed=i)) for i in range(3)]
+    validation = [MemoryMosaic(*textured(160, 160, seed=9))]
+    arguments = LoadingArguments(GEOMETRY, Augmentation(), batch_size=4, region_side=64, **changes)  # type: ignore[arg-type]
+    return MosaicDataModule(training, validation, 3, arguments)  # type: ignore[arg-type]
+
+
+def test_batches_are_uint8_until_they_are_on_the_device() -> None:
+    batch = next(iter(made().train_dataloader()))
+    assert batch["image"].dtype == batch["labels"].dtype == torch.uint8
+    assert batch["image"].shape[0] == 4
+    ready = prepare(batch, 32)
+    assert ready["image"].shape == (4, 1, 32, 32)
+    assert ready["labels"].shape == (4, 32, 32)
+    assert ready["image"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_prepared_image_has_its_mosaics_zero_mean_and_unit_spread() -> None:
+    datamodule = MosaicDataModule(
+        [MemoryMosaic(*textured(320, 320))],  # type: ignore[list-item]
+        [],
+        3,
+        LoadingArguments(PatchGeometry(320, 320, 320), None),
+    )
+    image = prepare(datamodule.example(1), 320)["image"]
+    assert abs(float(image.mean())) < 1e-4
+    assert abs(float(image.std()) - 1) < 1e-3
+
+
+def test_an_epochs_steps_and_the_limit_on_them() -> None:
+    assert made().steps_per_epoch == -(-3 * 16 // 4)
+    assert made(steps_per_epoch=2).steps_per_epoch == 2
+
+
+def test_validation_stays_within_its_share() -> None:
+    datamodule = made()
+    trained = datamodule.steps_per_epoch * 4 * 32**2
+    validated = len(datamodule.regions) * 64**2
+    assert validated / datamodule.validate_every <= 0.31 * trained
+    assert len(made(max_regions=1).regions) == 1
+
+
+def test_class_pixels_are_counted_over_training_mosaics() -> None:
+    datamodule = made()
+    expected = np.zeros(3, int)
+    for mosaic in datamodule.patches.mosaics:
+        assert mosaic.labels is not None
+        expected += np.bincount(np.asarray(mosaic.labels).reshape(-1), minlength=256)[:3]
+    assert datamodule.class_pixels().tolist() == expected.tolist()
+
+
+def test_coverage_of_the_labelled_area() -> None:
+    image, labels = textured(64, 64)
+    labels[:, 32:] = 255
+    labels[:, :32] = 1
+    coverage = Coverage([MemoryMosaic(image, labels)], patch=32)  # type: ignore[list-item]
+    assert coverage.share() == 0
+    coverage.add(np.array([[0, 0, 0]]))
+    assert coverage.share() == 0.5
+    coverage.add(np.array([[0, 32, 32]]))
+    assert coverage.share() == 0.5
+    coverage.add(np.array([[0, 32, 0]]))
+    assert coverage.share() == 1
+    coverage.reset()
+    assert coverage.share() == 0

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from rcm_cascade.data.header import read_header
+from rcm_cascade.data.lengths import Length
+from rcm_cascade.errors import InputError
+
+CLASSES = """
+classes:
+  - {id: 0, name: skin, color: "#101010"}
+  - {id: 1, name: nest, color: "#ff0000"}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "dataset.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_everything(tmp_path: Path) -> None:
+    header = read_header(
+        write(
+            tmp_path,
+            "name: moles\nunlabelled: 255\npixel_size_um: 0.5\nworking_pixel_size_um: 1\nwindow: 1 mm\nstride: 500 µm\n"
+            f"patch: 512\nsynthetic: true\n{CLASSES}",
+        )
+    )
+    assert (header.name, header.classes.names) == ("moles", ("skin", "nest"))
+    assert (header.pixel_size_um, header.working_pixel_size_um) == (0.5, 1.0)
+    assert (header.window, header.stride, header.patch) == (Length(1, "mm"), Length(500, "um"), Length(512, "px"))
+    assert header.synthetic
+
+
+def test_the_least(tmp_path: Path) -> None:
+    header = read_header(write(tmp_path, f"name: moles\n{CLASSES}"))
+    assert not header.synthetic
+    assert [header.pixel_size_um, header.working_pixel_size_um, header.window, header.stride, header.patch] == [
+        None
+    ] * 5
+    assert (
+        read_header(write(tmp_path, f"name: m\nworking_pixel_size_um: native{CLASSES}")).working_pixel_size_um
+        == "native"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"name: m\npixel_size: 1{CLASSES}",
+            "unknown key pixel_size; known are name, classes, unlabelled, pixel_size_um",
+        ),
+        (CLASSES, "lacks name; expected a text"),
+        ("name: m\n", r"lacks classes; expected a list of \{id, name, color\}"),
+        ("name: m\nclasses:\n - {id: 0, name: a}\n", r"lacks classes\[0\]\.color"),
+        ("name: m\nclasses:\n - {id: 0, name: a, color: #ff0000}\n", "is no valid YAML"),
+        (
+            'name: m\nclasses:\n - {id: 0, name: a, colour: "#ff0000"}\n',
+            r"unknown key classes\[0\]\.colour; known are id, name, color",
+        ),
+        ('name: m\nclasses:\n - {id: 1, name: a, color: "#ff0000"}\n', r"dataset\.yaml: class ids are \[1\]"),
+        (f"name: [m]\n{CLASSES}", r"name: \['m'\]; expected a text"),
+        (f"name: m\nunlabelled: 0{CLASSES}", "unlabelled: 0; expected 255"),
+        (f"name: m\npixel_size_um: 0{CLASSES}", "pixel_size_um: 0; expected µm per pixel"),
+        (f"name: m\npixel_size_um: .inf{CLASSES}", "pixel_size_um: inf"),
+        (f"name: m\nworking_pixel_size_um: nativ{CLASSES}", "working_pixel_size_um: 'nativ'; expected .* or native"),
+        (f"name: m\nwindow: 1 inch{CLASSES}", r"dataset\.yaml, window: the length is '1 inch'"),
+        (f"name: m\nwindow: [1]{CLASSES}", r"window: \[1\]; expected a length"),
+        (f"name: m\nsynthetic: perhaps{CLASSES}", "synthetic: 'perhaps'; expected true or false"),
+        ("just a text", "holds no keys"),
+        ("", "holds no keys"),
+        ("name: 'm\n", "is no valid YAML"),
+        ("1: 2\n", "unknown key 1"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is no valid YAML"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_header(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "dataset.yaml" in str(caught.value)
+
+
+def test_aliases_do_not_blow_up_the_message(tmp_path: Path) -> None:
+    lists = ["&x0 [lol, lol, lol, lol, lol, lol, lol, lol]"]
+    lists += [f"&x{i} [{', '.join([f'*x{i - 1}'] * 8)}]" for i in range(1, 12)]  # 8 to the 12th in full
+    text = "classes:\n" + "\n".join(f" - {row}" for row in lists) + "\nname: *x11\n"
+    with pytest.raises(InputError, match="expected a text") as caught:
+        read_header(write(tmp_path, text))
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        read_header(tmp_path / "dataset.yaml")

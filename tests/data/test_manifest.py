@@ -1,0 +1,156 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.manifest import Dataset, read_dataset, write_dataset
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import ClassTable
+
+
+def make(root: Path, classes: ClassTable, manifest: str | bytes) -> Path:
+    """A data set of empty files a.tif … d.tif; nothing is decoded here."""
+    (root / "mosaics").mkdir(parents=True)
+    (root / "labels").mkdir()
+    for name in "abcd":
+        (root / "mosaics" / f"{name}.tif").touch()
+        (root / "labels" / f"{name}.png").touch()
+    write_dataset(root, name="small", classes=classes, rows=[])
+    (root / "manifest.csv").write_bytes(manifest if isinstance(manifest, bytes) else manifest.encode())
+    return root
+
+
+FULL = """mosaic,label,patient,site,split,pixel_size_um
+mosaics/a.tif,labels/a.png,p1,arm,train,0.5
+mosaics/b.tif,,,,,
+mosaics/c.tif,labels/c.png,p1,,test,
+"""
+
+
+def test_rows(tmp_path: Path, classes: ClassTable) -> None:
+    root = make(tmp_path / "set", classes, FULL)
+    dataset = read_dataset(str(root))
+    assert (dataset.root, dataset.name, dataset.classes) == (root, "small", classes)
+    a, b, c = dataset.entries
+    assert (a.mosaic, a.image, a.label) == ("mosaics/a.tif", root / "mosaics/a.tif", root / "labels/a.png")
+    assert (a.patient, a.patient_given, a.site, a.split, a.pixel_size_um) == ("p1", True, "arm", "train", 0.5)
+    assert (b.label, b.patient, b.patient_given, b.site, b.split) == (None, "mosaics/b.tif", False, "", None)
+    assert b.pixel_size_um is None
+    assert c.split == "test"
+
+
+def test_only_the_mosaic_is_required(tmp_path: Path, classes: ClassTable) -> None:
+    dataset = read_dataset(make(tmp_path / "set", classes, b"\xef\xbb\xbfmosaic\r\nmosaics/a.tif\r\n"))
+    assert [entry.mosaic for entry in dataset.entries] == ["mosaics/a.tif"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("mosaics/a.tif,,,,,\n./mosaics/a.tif,,,,,", r"line 3, names the mosaic \./mosaics/a\.tif of line 2 again"),
+        ("mosaics/x.tif,,,,,", r"line 2, names mosaics/x\.tif, and .* is no file"),
+        ("mosaics,,,,,", "is no file"),
+        ("mosaics\\a.tif,,,,,", r"write / instead of \\"),
+        ("mosaics/a.tif,labels/x.png,,,,", r"names labels/x\.png, and .* is no file"),
+        ("../set/mosaics/a.tif,,,,,", "outside the data set"),
+        ("/etc/hostname,,,,,", "outside the data set"),
+        ("mosaics/a.tif,/etc/hostname,,,,", "outside the data set"),
+        ("mosaics/../../x.tif,,,,,", "outside the data set"),
+        (",labels/a.png,,,,", "line 2, names no mosaic"),
+        ("mosaics/a.tif,,,,Train,", "split 'Train'; expected train, val, test"),
+        ("mosaics/a.tif,,,,,-1", "pixel size '-1'; expected µm per pixel"),
+        ("mosaics/a.tif,,,,,nan", "pixel size 'nan'"),
+        ('mosaics/a.tif,,,,,"0,5"', "pixel size '0,5'"),
+        ("", "names no mosaic"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, classes: ClassTable, rows: str, message: str) -> None:
+    root = make(tmp_path / "set", classes, f"mosaic,label,patient,site,split,pixel_size_um\n{rows}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        read_dataset(root)
+    assert "manifest.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_columns_are_named_with_the_known_ones(tmp_path: Path, classes: ClassTable) -> None:
+    root = make(tmp_path / "set", classes, "mosaic,diagnosis\nmosaics/a.tif,nevus\n")
+    with pytest.raises(
+        InputError, match="'diagnosis'; expected the columns mosaic, label, patient, site, split, pixel_"
+    ):
+        read_dataset(root)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no folder"):
+        read_dataset(tmp_path / "none")
+    with pytest.raises(InputError, match=r"dataset\.yaml does not exist"):
+        read_dataset(tmp_path)
+
+
+def test_the_identity_is_that_of_the_content(tmp_path: Path, classes: ClassTable) -> None:
+    first = read_dataset(make(tmp_path / "one", classes, FULL))
+    assert len(first.id) == 16
+
+    def id_of(manifest: str | bytes, table: ClassTable = classes) -> str:
+        shutil.rmtree(tmp_path / "two", ignore_errors=True)
+        return read_dataset(make(tmp_path / "two", table, manifest)).id
+
+    assert id_of(FULL) == first.id
+    assert id_of(b"\xef\xbb\xbf" + FULL.replace("\n", "\r\n").encode()) == first.id
+    lines = FULL.splitlines()
+    assert id_of("\n".join([lines[0], *reversed(lines[1:])])) == first.id
+    changed = [
+        FULL.replace("test", "val"),
+        FULL.replace("p1", "p2"),
+        FULL.replace("0.5", "0.6"),
+        FULL.replace("c.tif", "d.tif"),
+        FULL.replace("labels/c.png", "labels/d.png"),
+        FULL.replace("arm", "leg"),
+    ]
+    assert len({first.id, *map(id_of, changed), id_of(FULL, ClassTable(classes.classes[:2]))}) == len(changed) + 2
+
+
+def test_written_and_read(tmp_path: Path, classes: ClassTable) -> None:
+    root = make(tmp_path / "set", classes, "")
+    write_dataset(
+        root,
+        name="phantom: no. 1",
+        classes=classes,
+        rows=[
+            {"mosaic": "mosaics/a.tif", "label": "labels/a.png", "patient": "ä, b", "pixel_size_um": 0.1 + 0.2},
+            {"mosaic": "mosaics/b.tif", "label": None, "split": "val"},
+        ],
+        pixel_size_um=0.5,
+        working_pixel_size_um="native",
+        window="1 mm",
+        patch="512 px",
+        synthetic=True,
+    )
+    dataset = read_dataset(root)
+    assert dataset == Dataset(
+        root=root,
+        name="phantom: no. 1",
+        classes=classes,
+        entries=dataset.entries,
+        pixel_size_um=0.5,
+        working_pixel_size_um="native",
+        window=Length(1, "mm"),
+        patch=Length(512, "px"),
+        synthetic=True,
+    )
+    a, b = dataset.entries
+    assert (a.patient, a.pixel_size_um, b.label, b.split) == ("ä, b", 0.1 + 0.2, None, "val")
+    assert sorted(path.name for path in root.iterdir()) == ["dataset.yaml", "labels", "manifest.csv", "mosaics"]
+    with pytest.raises(ValueError, match="diagnosis"):
+        write_dataset(root, name="x", classes=classes, rows=[{"mosaic": "a", "diagnosis": "nevus"}])
+    assert read_dataset(root).entries == dataset.entries
+
+
+@pytest.mark.slow
+def test_the_real_data_sets(real_data: Path) -> None:
+    axon, aerial = (read_dataset(real_data / name) for name in ("axon-sem", "aerial"))
+    assert (len(axon.entries), axon.working_pixel_size_um, axon.window) == (10, 0.13, Length(512, "px"))
+    assert len({entry.patient for entry in axon.entries}) == 8
+    assert (len(aerial.entries), aerial.working_pixel_size_um, len(aerial.classes)) == (5, "native", 5)
+    assert all(entry.label is not None for entry in axon.entries + aerial.entries)

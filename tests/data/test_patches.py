@@ -1,0 +1,132 @@
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.patches import EpochSampler, PatchDataset, SampleKey, count_classes
+from rcm_cascade.data.windows import PatchGeometry, window_grid
+from tests.data.making import MemoryMosaic, textured
+
+GEOMETRY = PatchGeometry(window=64, stride=32, patch=32)
+
+
+def dataset(sampling: Any = "grid", augmentation: Augmentation | None = None, seed: int = 0) -> PatchDataset:
+    mosaics = [MemoryMosaic(*textured(100, 131, seed=i)) for i in range(3)]
+    return PatchDataset(mosaics, GEOMETRY, augmentation, 3, seed, sampling)  # type: ignore[arg-type]
+
+
+def test_one_patch_of_each_window_and_epoch() -> None:
+    patches = dataset()
+    assert len(patches) == 3 * len(window_grid((100, 131), GEOMETRY))
+    for key in EpochSampler(len(patches), seed=0):
+        m, top, left = patches[key]["place"].tolist()
+        window = patches.windows[key.sample]
+        assert m == window[0]
+        assert window[1] <= top <= window[3] - 32
+        assert window[2] <= left <= window[4] - 32
+
+
+def test_a_sample_is_what_lies_at_its_place() -> None:
+    patches = dataset()
+    sample = patches[SampleKey(0, 7)]
+    m, top, left = sample["place"].tolist()
+    mosaic = patches.mosaics[m]
+    assert np.array_equal(sample["image"].numpy(), mosaic.image[top : top + 32, left : left + 32])
+    assert mosaic.labels is not None
+    assert np.array_equal(sample["labels"].numpy(), mosaic.labels[top : top + 32, left : left + 32])
+
+
+def test_samples_depend_on_seed_epoch_and_number_alone() -> None:
+    a, b = dataset(augmentation=Augmentation()), dataset(augmentation=Augmentation())
+    for other in (3, 1, 4):
+        b[SampleKey(5, other)]  # what was drawn before must not matter
+    first, again = a[SampleKey(1, 2)], b[SampleKey(1, 2)]
+    for name in first:
+        assert torch.equal(first[name], again[name])  # type: ignore[literal-required]
+    assert not torch.equal(first["place"], a[SampleKey(2, 2)]["place"])
+    seed_one = dataset(augmentation=Augmentation(), seed=1)[SampleKey(1, 2)]
+    assert not torch.equal(first["linear"], seed_one["linear"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_and_batches_change_nothing(workers: int) -> None:
+    patches = dataset(augmentation=Augmentation())
+    expected = {key.sample: patches[key] for key in EpochSampler(len(patches), seed=0)}
+    sampler = EpochSampler(len(patches), seed=0)
+    order = [key.sample for key in sampler]
+    loader = DataLoader(patches, batch_size=7, sampler=sampler, num_workers=workers)
+    images = torch.cat([batch["image"] for batch in loader])
+    assert all(torch.equal(images[i], expected[sample]["image"]) for i, sample in enumerate(order))
+
+
+def test_patches_without_a_label_are_never_drawn() -> None:
+    image, labels = textured(128, 128)
+    labels[:] = 255
+    labels[100, 100] = 1
+    patches = PatchDataset([MemoryMosaic(image, labels)], GEOMETRY, None, 3, 0)  # type: ignore[list-item]
+    assert 0 < len(patches) < len(window_grid((128, 128), GEOMETRY))
+    for epoch in range(5):
+        for i in range(len(patches)):
+            assert (patches[SampleKey(epoch, i)]["labels"] == 1).any()
+
+
+def test_no_label_at_all_is_refused() -> None:
+    image, labels = textured(64, 64)
+    labels[:] = 255
+    with pytest.raises(ValueError, match="labelled pixel"):
+        PatchDataset([MemoryMosaic(image, labels)], GEOMETRY, None, 3, 0)  # type: ignore[list-item]
+
+
+def test_a_mosaic_smaller_than_a_patch_is_padded_not_skipped() -> None:
+    image, labels = textured(20, 25)
+    patches = PatchDataset([MemoryMosaic(image, labels)], GEOMETRY, Augmentation(), 3, 0)  # type: ignore[list-item]
+    sample = patches[SampleKey(0, 0)]
+    assert len(patches) == 1
+    assert sample["image"].shape == (patches.read_side, patches.read_side)
+    assert (sample["labels"] == 255).sum() > 32 * 32 - 20 * 25
+    assert (sample["labels"] != 255).any()
+
+
+def test_balanced_drawing_shows_rare_classes_as_often() -> None:
+    image, labels = textured(400, 400, unlabelled=0.1)
+    labels[labels == 2] = 0
+    labels[200:204, 200:204] = 2
+    patches = PatchDataset([MemoryMosaic(image, labels)], GEOMETRY, None, 3, 0, "balanced")  # type: ignore[list-item]
+    held = Counter(
+        c for i in range(len(patches)) for c in patches[SampleKey(0, i)]["labels"].unique().tolist() if c != 255
+    )
+    assert held[2] > 0.25 * len(patches)
+    grid = PatchDataset([MemoryMosaic(image, labels)], GEOMETRY, None, 3, 0)  # type: ignore[list-item]
+    rare = sum(bool((grid[SampleKey(0, i)]["labels"] == 2).any()) for i in range(len(grid)))
+    assert rare < 0.1 * len(grid)
+
+
+def test_counts_of_classes_in_windows_are_exact() -> None:
+    _, labels = textured(90, 70)
+    windows = window_grid((90, 70), PatchGeometry(32, 16, 16))
+    counts = count_classes(labels, windows, 3)
+    for window, row in zip(windows, counts, strict=True):
+        inside = labels[window[0] : window[2], window[1] : window[3]]
+        assert row.tolist() == [(inside == c).sum() for c in range(3)]
+
+
+def test_ranks_share_an_epoch_out() -> None:
+    whole = [key.sample for key in EpochSampler(11, seed=3)]
+    parts = [[key.sample for key in EpochSampler(11, 3, rank, 2)] for rank in range(2)]
+    assert [len(part) for part in parts] == [5, 5]
+    assert sorted(parts[0] + parts[1]) == sorted(whole[:10])
+
+
+def test_epochs_are_ordered_differently_and_mix_mosaics() -> None:
+    sampler = EpochSampler(len(dataset()), seed=0)
+    first = [key.sample for key in sampler]
+    sampler.set_epoch(1)
+    second = [key.sample for key in sampler]
+    assert sorted(first) == sorted(second) == list(range(len(first)))
+    assert first != second
+    mosaics = [dataset().windows[i, 0] for i in first[:8]]
+    assert len(set(mosaics)) > 1

@@ -1,0 +1,52 @@
+import re
+
+import numpy as np
+from rich.console import Console
+
+from rcm_cascade.evaluate.metrics import MosaicResult, summarise
+from rcm_cascade.evaluate.table import SYNTHETIC_NOTE, format_table, has_paper_row, result_rows
+from rcm_cascade.labels import PAPER_SENSITIVITY, RCM_CLASSES, ClassTable, LabelClass
+
+TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
+
+
+def printed(results: list[MosaicResult], classes: ClassTable, synthetic: bool = False) -> str:
+    console = Console(width=80, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(format_table(summarise(results, classes, synthetic=synthetic), classes, "Test"))
+    return capture.get()
+
+
+def test_terminal_table_fits_80_columns_and_is_not_cut(results: list[MosaicResult]) -> None:
+    text = printed(results, RCM_CLASSES)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    for name in (*RCM_CLASSES.names, "mean"):
+        assert re.search(rf"│ {name} +│ +\.\d\d \(\.\d\d–(\.\d\d|1\.00)\) │", text), name
+    assert ".72 / .97" in text
+    assert "7 mosaics of 6 patients" in " ".join(text.split())
+    assert SYNTHETIC_NOTE not in text
+
+
+def test_phantoms_are_marked_and_missing_intervals_explained(results: list[MosaicResult]) -> None:
+    text = " ".join(printed(results[:1], RCM_CLASSES, synthetic=True).split())
+    assert SYNTHETIC_NOTE in text
+    assert "1 mosaic of 1 patient; no intervals" in text
+    assert "(" not in text.split("mean")[-1].split("phantom")[0]
+
+
+def test_paper_stands_beside_its_own_classes_only(results: list[MosaicResult]) -> None:
+    rows = result_rows(summarise(results, RCM_CLASSES), RCM_CLASSES)
+    assert [float(r.paper_sensitivity) for r in rows[:-1]] == list(PAPER_SENSITIVITY)
+    assert (rows[-1].paper_sensitivity, rows[-1].paper_specificity) == ("0.72", "0.95")
+    assert rows[2].color == "#3cb44b"
+    other = [MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))]
+    assert not has_paper_row(TWO)
+    assert {r.paper_sensitivity + r.paper_specificity for r in result_rows(summarise(other, TWO), TWO)} == {""}
+    assert "paper" not in printed(other, TWO)
+
+
+def test_undefined_is_a_dash() -> None:
+    rows = result_rows(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], TWO), TWO)
+    assert [r.sensitivity for r in rows] == ["0.90", "–", "0.90"]
+    assert [r.specificity for r in rows] == ["–", "0.90", "–"]
