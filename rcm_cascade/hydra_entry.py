@@ -58,6 +58,13 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
         InputError: naming the key that is wrong, and what exists or is allowed.
     """
     _register_resolvers()
+    for override in overrides:
+        try:
+            OverridesParser.create().parse_override(override)
+        except HydraException:
+            raise InputError(
+                f"{override!r} is not of the form key=value; quote values with brackets or commas"
+            ) from None
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             return _checked(compose(CONFIG_NAME, overrides=list(overrides)))
@@ -72,19 +79,31 @@ def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> 
         overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
         task: called with each checked configuration and its run folder.
 
+    One job of a sweep that fails, fails alone: the others run, and it is named at the end.
+
     Raises:
-        InputError: before anything is run, if any configuration is wrong.
+        InputError: before anything is run, if any configuration is wrong; or because of what a task said.
     """
     _check_all(overrides)
     whole = list(sys.argv)
+    failures: dict[str, Exception] = {}
 
     @hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")
     def run(composed: DictConfig) -> None:
         sys.argv = whole  # Lightning starts DDP children from sys.argv
-        task(_checked(composed), Path(HydraConfig.get().runtime.output_dir))
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            task(_checked(composed), folder)
+        except Exception as error:  # Hydra would end the sweep, or print its own report and exit
+            failures[str(folder)] = error
 
     with _arguments([whole[0], *overrides]):
         run()
+    if len(failures) == 1 or not _is_sweep(overrides):
+        for error in failures.values():
+            raise error
+    if failures:
+        raise InputError("; ".join(f"{folder} failed: {error}" for folder, error in failures.items()))
 
 
 def _checked(composed: DictConfig) -> TrainConfig:
@@ -99,21 +118,31 @@ def _check_all(arguments: Sequence[str]) -> None:
     if any(a in ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i") for a in arguments):
         return
     try:
-        if any(a in ("--multirun", "-m") for a in arguments):
+        if _is_sweep(arguments):
             parsed = OverridesParser.create().parse_overrides(overrides)
             jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
         else:
-            OverridesParser.create().parse_overrides(overrides)
             jobs = [overrides]
     except HydraException as error:
         raise InputError(_explain(error)) from None
     for job in jobs:
-        compose_config([override for override in job if not override.startswith("hydra.")])
+        config = compose_config([override for override in job if not override.startswith("hydra.")])
+        run_dir(config.run, "")
+        if _is_sweep(arguments) and config.trainer.devices != 1:
+            raise InputError(
+                f"--multirun with trainer.devices={config.trainer.devices} would start the whole sweep again in every "
+                "process; sweep with trainer.devices=1, or train one configuration on several devices"
+            )
+
+
+def _is_sweep(arguments: Sequence[str]) -> bool:
+    return any(a in ("--multirun", "-m") for a in arguments)
 
 
 def _explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(line for line in lines if not line.startswith("See https://hydra.cc"))
     missing = re.search(
         r"Could not override '([\w.@/]+)'|Key '([\w.]+)' is not in struct full_key: ([\w.]+)", str(text)
     )

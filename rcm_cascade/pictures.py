@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.labels import UNLABELLED, UNLABELLED_COLOR, ClassTable
 
 INK: Final = "#1a1a1a"
@@ -325,15 +325,10 @@ def save_png(image: Image.Image | NDArray[np.uint8], path: str | Path) -> None:
 
     Args:
         image: a PIL image, or uint8 ``(H, W)`` or ``(H, W, 3)``.
-        path: an existing file is replaced; its folder must exist.
+        path: an existing file is replaced; its folder is made if need be.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(Path(path)) as temporary:
         temporary.write_bytes(_png(image))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _png(image: Image.Image | NDArray[np.uint8]) -> bytes:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -88,11 +89,12 @@ def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "a
         precision: one of `Precision`.
 
     Raises:
-        ValueError: for an unknown name, another dtype or number of channels, or bf16 of a float64 network.
+        InputError: for an unknown name.
+        ValueError: for another dtype or number of channels, or bf16 of a float64 network.
     """
     for value, kind, allowed in ((backend, "backend", BackendName), (precision, "precision", Precision)):
         if value not in get_args(allowed):
-            raise ValueError(f"{kind} is {value!r}; expected one of {', '.join(get_args(allowed))}")
+            raise InputError(f"{kind} is {value!r}; expected one of {', '.join(get_args(allowed))}")
     if model.arguments.in_channels != 1:
         raise ValueError(f"the network has {model.arguments.in_channels} input channels; mosaics are grey and have 1")
     parameter = next(model.parameters())

@@ -18,6 +18,7 @@ from torch import Tensor
 from rcm_cascade.annotate.backends import Backend, open_backend
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, Tile, fitting_tiles, plan_levels, square_tiles
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, normalise, to_uint8
+from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.cascade import area_average, upsample
 from rcm_cascade.progress import Advance
@@ -99,7 +100,8 @@ def annotate_image(
 
     Raises:
         TypeError: if the image is neither uint8 nor uint16.
-        ValueError: if the image is not ``(H, W)`` or empty, a name is unknown, or the tile is below 1 px.
+        ValueError: if the image is not ``(H, W)`` or empty.
+        InputError: if a name is unknown or the tile is below 1 px.
     """
     runner = open_backend(model, backend, precision)
     grey = _checked(image)
@@ -147,9 +149,13 @@ def annotate_with(
 
 
 def plan(backend: Backend, shape: Shape, tile: int | None = None) -> list[LevelPlan]:
-    """How each level of a mosaic ``(H, W)`` is cut; `tile` as in `annotate_image`."""
+    """How each level of a mosaic ``(H, W)`` is cut; `tile` as in `annotate_image`.
+
+    Raises:
+        InputError: if the tile is below 1 px.
+    """
     if tile is not None and tile < 1:
-        raise ValueError(f"tile is {tile} px; expected 1 or more")
+        raise InputError(f"tile is {tile} px; expected 1 or more")
     if tile is None:
         tiles = fitting_tiles(backend.geometry, backend.alignment, shape, TILE_READ_PIXELS)
     else:

@@ -1,6 +1,7 @@
 """`rcm-cascade annotate`: mosaics in, annotated mosaics out."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,10 +43,12 @@ def annotate(
     failed = 0
     for image in images:
         try:
+            started = time.perf_counter()
             mosaic = annotator.open(image, pixel_size_um=pixel_size_um)
+            read_s = time.perf_counter() - started
             with progress_bar(f"annotating {image.name}", mosaic.image.size / 1e6, "MP") as advance:
                 annotated = annotator.annotate_mosaic(
-                    mosaic, tile=tile, precision=precision, backend=backend, progress=advance
+                    mosaic, tile=tile, precision=precision, backend=backend, progress=advance, read_s=read_s
                 )
             write_annotation(out, image, annotated)
         except InputError as error:

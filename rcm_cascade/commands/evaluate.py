@@ -40,7 +40,7 @@ def evaluate(
     if split_file is None and dataset.id == header.dataset_id:
         split = header.split
     else:
-        split = make_split(dataset, seed=0, split_file=split_file)
+        split = make_split(dataset, seed=0, split_file=split_file, training=False)
     loaded = TrainingData(dataset, split, header.working_pixel_size_um, make_cache(None, 50))
     run = RunFolder(checkpoint.resolve().parent.parent)
     if out is None:

@@ -29,7 +29,7 @@ from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.summary import LevelSummary, summarise_network
 from rcm_cascade.runs import RunFolder, claim, write_json
-from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage
+from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
@@ -146,6 +146,7 @@ def make_trainer(
         callbacks.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
         callbacks.append(Timer(config.trainer.max_time, verbose=False))
+    callbacks.append(ValidateAtEnd())
     bar = sys.stderr.isatty()
     if bar:
         callbacks.append(RichProgressBar())
@@ -238,7 +239,7 @@ def _print_start(
     loaded: TrainingData, datamodule: MosaicDataModule, levels: list[LevelSummary], config: TrainConfig
 ) -> None:
     dataset: Dataset = loaded.dataset
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     note = "; synthetic: no patients" if dataset.synthetic else ""
     grid = f"{loaded.working_pixel_size_um:g} µm/px" if loaded.working_pixel_size_um else "native px"
     g = datamodule.arguments.geometry

@@ -68,7 +68,7 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
     """
     path = Path(path)
     with in_one_sentence(path):
-        if path.is_file() and first_bytes(path).startswith(_JPEG):
+        if first_bytes(path).startswith(_JPEG):
             raise InputError(
                 f"label map {path} is a JPEG, which blurs ids into one another; save it as a greyscale PNG or TIFF"
             )
@@ -111,14 +111,14 @@ def _decode(path: Path) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         with path.open("rb") as file, PngImageFile(file) as picture:
             check_size(path, picture.height, picture.width)
             if picture.mode == "P":
-                return _from_pillow(picture)
+                return _from_pillow(path, picture)
         return imagecodecs.png_decode(path.read_bytes()), None  # Pillow cuts 16-bit colour down to 8
     if start.startswith((_BMP, _JPEG)):
         # the plug-in itself, because Image.open refuses large mosaics unless a global limit is lifted for everybody
         plugin: type[ImageFile] = BmpImageFile if start.startswith(_BMP) else JpegImageFile
         with path.open("rb") as file, plugin(file) as picture:
             check_size(path, picture.height, picture.width)
-            return _from_pillow(picture)
+            return _from_pillow(path, picture)
     if start.startswith(_JPEG2000):
         with path.open("rb") as file, Jpeg2KImageFile(file) as picture:
             check_size(path, picture.height, picture.width)
@@ -126,16 +126,14 @@ def _decode(path: Path) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     raise InputError(f"{path} is no image this program reads; expected {FORMATS}: export it as one of these")
 
 
-def _from_pillow(picture: ImageFile) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+def _from_pillow(path: Path, picture: ImageFile) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     if picture.mode == "P":
         colours = picture.getpalette("RGB") or []
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(colours) // 3] = np.array(colours, np.uint8).reshape(-1, 3)
         return np.asarray(picture), palette
     if picture.mode not in ("L", "LA", "RGB", "RGBA", "1"):
-        raise InputError(
-            f"{picture.filename!s} has colour mode {picture.mode}; expected grey or RGB: save it as greyscale"
-        )
+        raise InputError(f"{path} has colour mode {picture.mode}; expected grey or RGB: save it as greyscale")
     return np.asarray(picture.convert("L") if picture.mode == "1" else picture), None
 
 

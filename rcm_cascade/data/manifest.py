@@ -213,7 +213,11 @@ def _inside(root: Path, text: str, where: str) -> Path:
     relative = PurePosixPath(text)
     if relative.is_absolute() or ".." in relative.parts or "\0" in text or Path(text).is_absolute():
         raise InputError(f"{where} names {text}, outside the data set; expected a path below {root}, without '..'")
-    if not (root / relative).is_file():
+    try:
+        there = (root / relative).is_file()
+    except OSError:  # such as a name that is too long
+        there = False
+    if not there:
         hint = "write / instead of \\" if "\\" in text else "correct the path or delete the line"
         raise InputError(f"{where} names {text}, and {root / relative} is no file; {hint}")
     return root / relative

@@ -44,11 +44,11 @@ def first_bytes(path: Path) -> bytes:
     Raises:
         InputError: if the file is missing, a folder, empty, or may not be read.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected an image file: {FORMATS}")
     try:
         with path.open("rb") as file:
             start = file.read(16)
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected an image file: {FORMATS}") from None
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; expected an image file: check the path") from None
     except OSError as error:

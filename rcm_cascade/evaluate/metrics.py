@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.evaluate.bootstrap import Interval, bootstrap
 from rcm_cascade.evaluate.coherence import Coherence, measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import (
@@ -184,7 +184,6 @@ def write_metrics(
     Returns:
         The two paths.
     """
-    out.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()
     rows = per_mosaic_rows(results, classes)
     writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
@@ -197,12 +196,8 @@ def write_metrics(
 
 def write_whole(path: Path, text: str) -> None:
     """Writes UTF-8 text whole or not at all; an existing file is replaced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value: float) -> float | None:

@@ -49,6 +49,25 @@ def _datamodule(trainer: Trainer) -> MosaicDataModule:
     return datamodule
 
 
+class ValidateAtEnd(Callback):
+    """Validates after the last epoch too, however the run ends and however rarely it is validated otherwise.
+
+    Stands behind the `Timer` among the callbacks, whose verdict it reads.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last epoch by number."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """The last epoch because the time is over."""
+        if trainer.should_stop:
+            trainer.check_val_every_n_epoch = 1
+
+
 class EpochLine(Callback):
     """Prints one line an epoch, and logs how long training and validation took."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rcm_cascade.annotate import engine
 from rcm_cascade.annotate.backends import has_bf16, open_backend
 from rcm_cascade.annotate.engine import Annotation, annotate_image, level_tiles, plan
-from rcm_cascade.annotate.tiling import LevelPlan, Span, Tile, plan_levels, prior_span, square_tiles
+from rcm_cascade.annotate.tiling import LevelPlan, Span, Tile, plan_levels, prior_span
 from rcm_cascade.data.intensity import measure, to_uint8
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.cascade import upsample
@@ -88,7 +88,7 @@ def test_tiled_equals_whole_at_sizes_round_the_tile(shape: tuple[int, int]) -> N
     assert_exact(telling_network(), noise(*shape, seed=2), tile=48)
 
 
-@pytest.mark.parametrize("shape", [(49, 70), (90, 33)])
+@pytest.mark.parametrize("shape", [(49, 40), (33, 66)])
 def test_tiled_equals_whole_with_the_paper_s_filters(shape: tuple[int, int]) -> None:
     assert_exact(telling_network(base_filters=24), noise(*shape, seed=3), tile=32)
 
@@ -118,9 +118,8 @@ def test_tiles_chosen_for_speed_are_exact(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [128, 256])
-def test_tiled_equals_whole_on_a_large_image(tile: int) -> None:
-    assert_exact(telling_network(), noise(700, 900, seed=6), tile)
+def test_tiled_equals_whole_on_a_large_image() -> None:
+    assert_exact(telling_network(), noise(700, 900, seed=6), tile=256)
 
 
 @pytest.mark.parametrize(("shape", "tile"), [((700, 900), 256), ((257, 130), 128), ((1, 1), 128)])
@@ -159,7 +158,7 @@ def cut_at(level: int, tile: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_halo_without_its_last_alignment_block_is_noticed(level: int) -> None:
-    image, geometry = noise(144, 150, seed=8), list(telling_network().geometry)
+    image, geometry = noise(144, 48, seed=8), list(telling_network().geometry)
     good = plan_levels(geometry, 16, image.shape, cut_at(level, 32))
     geometry[level] = replace(geometry[level], reach=geometry[level].reach - geometry[level].alignment)
     bad = plan_levels(geometry, 16, image.shape, cut_at(level, 32))
@@ -312,7 +311,7 @@ def test_progress_adds_up_to_the_mosaic() -> None:
     done: list[float] = []
     image = noise(65, 90, seed=19)
 
-    annotate_image(telling_network(), image, tile=16, progress=done.append)
+    annotate_image(telling_network(), image, tile=16, progress=lambda amount: done.append(amount))
 
     assert sum(done) == pytest.approx(65 * 90 / 1e6)
     assert len(done) > 30

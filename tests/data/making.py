@@ -4,15 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.intensity import measure
+from rcm_cascade.data.mosaic import Mosaic
 
 
-class MemoryMosaic:
-    """Has what training reads of a `rcm_cascade.data.mosaic.Mosaic`."""
-
-    def __init__(self, image: NDArray[np.uint8], labels: NDArray[np.uint8] | None, name: str = "m") -> None:
-        self.image, self.labels, self.name = image, labels, name
-        self.patient = name
-        self.intensity = measure(image)
+def memory_mosaic(image: NDArray[np.uint8], labels: NDArray[np.uint8] | None, name: str = "m") -> Mosaic:
+    """A mosaic that is in no file."""
+    return Mosaic(name, name, "", image, labels, measure(image), (image.shape[0], image.shape[1]))
 
 
 def textured(

@@ -4,16 +4,23 @@ import torch
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import Coverage, LoadingArguments, MosaicDataModule, prepare
 from rcm_cascade.data.windows import PatchGeometry
-from tests.data.making import MemoryMosaic, textured
+from tests.data.making import memory_mosaic, textured
 
 GEOMETRY = PatchGeometry(64, 32, 32)
 
 
-def made(**changes: object) -> MosaicDataModule:
-    training = [MemoryMosaic(*textured(160, 160, seed=i)) for i in range(3)]
-    validation = [MemoryMosaic(*textured(160, 160, seed=9))]
-    arguments = LoadingArguments(GEOMETRY, Augmentation(), batch_size=4, region_side=64, **changes)  # type: ignore[arg-type]
-    return MosaicDataModule(training, validation, 3, arguments)  # type: ignore[arg-type]
+def made(max_regions: int | None = None, steps_per_epoch: int | None = None) -> MosaicDataModule:
+    training = [memory_mosaic(*textured(160, 160, seed=i)) for i in range(3)]
+    validation = [memory_mosaic(*textured(160, 160, seed=9))]
+    arguments = LoadingArguments(
+        GEOMETRY,
+        Augmentation(),
+        batch_size=4,
+        region_side=64,
+        max_regions=max_regions,
+        steps_per_epoch=steps_per_epoch,
+    )
+    return MosaicDataModule(training, validation, 3, arguments)
 
 
 def test_batches_are_uint8_until_they_are_on_the_device() -> None:
@@ -28,7 +35,7 @@ def test_batches_are_uint8_until_they_are_on_the_device() -> None:
 
 def test_a_prepared_image_has_its_mosaics_zero_mean_and_unit_spread() -> None:
     datamodule = MosaicDataModule(
-        [MemoryMosaic(*textured(320, 320))],  # type: ignore[list-item]
+        [memory_mosaic(*textured(320, 320))],
         [],
         3,
         LoadingArguments(PatchGeometry(320, 320, 320), None),
@@ -64,7 +71,7 @@ def test_coverage_of_the_labelled_area() -> None:
     image, labels = textured(64, 64)
     labels[:, 32:] = 255
     labels[:, :32] = 1
-    coverage = Coverage([MemoryMosaic(image, labels)], patch=32)  # type: ignore[list-item]
+    coverage = Coverage([memory_mosaic(image, labels)], patch=32)
     assert coverage.share() == 0
     coverage.add(np.array([[0, 0, 0]]))
     assert coverage.share() == 0.5

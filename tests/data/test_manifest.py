@@ -51,6 +51,7 @@ def test_only_the_mosaic_is_required(tmp_path: Path, classes: ClassTable) -> Non
         ("mosaics/a.tif,,,,,\n./mosaics/a.tif,,,,,", r"line 3, names the mosaic \./mosaics/a\.tif of line 2 again"),
         ("mosaics/x.tif,,,,,", r"line 2, names mosaics/x\.tif, and .* is no file"),
         ("mosaics,,,,,", "is no file"),
+        (f"{'x' * 300}.tif,,,,,", "is no file"),
         ("mosaics\\a.tif,,,,,", r"write / instead of \\"),
         ("mosaics/a.tif,labels/x.png,,,,", r"names labels/x\.png, and .* is no file"),
         ("../set/mosaics/a.tif,,,,,", "outside the data set"),

@@ -1,12 +1,13 @@
 import numpy as np
 import torch
 
+from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.regions import RegionDataset, choose_regions
-from tests.data.making import MemoryMosaic, textured
+from tests.data.making import memory_mosaic, textured
 
 
-def mosaics() -> list[MemoryMosaic]:
-    made = [MemoryMosaic(*textured(200, 260, seed=i)) for i in range(2)]
+def mosaics() -> list[Mosaic]:
+    made = [memory_mosaic(*textured(200, 260, seed=i)) for i in range(2)]
     for mosaic in made:
         assert mosaic.labels is not None
         mosaic.labels[mosaic.labels == 2] = 0
@@ -17,14 +18,14 @@ def mosaics() -> list[MemoryMosaic]:
 
 
 def test_rare_classes_are_seen() -> None:
-    chosen = choose_regions(mosaics(), 64, 3, 3)  # type: ignore[arg-type]
+    chosen = choose_regions(mosaics(), 64, 3, 3)
     assert len(chosen) == 3
-    dataset = RegionDataset(mosaics(), chosen, 64)  # type: ignore[arg-type]
+    dataset = RegionDataset(mosaics(), chosen, 64)
     assert any(bool((dataset[i]["labels"] == 2).any()) for i in range(3))
 
 
 def test_the_choice_is_fixed_distinct_and_no_larger_than_there_is() -> None:
-    first, again = (choose_regions(mosaics(), 64, 500, 3) for _ in range(2))  # type: ignore[arg-type]
+    first, again = (choose_regions(mosaics(), 64, 500, 3) for _ in range(2))
     assert first == again
     assert len(set(first)) == len(first) == 2 * 4 * 5
 
@@ -35,9 +36,9 @@ def test_no_mosaics_no_regions() -> None:
 
 def test_a_region_beyond_a_small_mosaic_is_unlabelled_there() -> None:
     image, labels = textured(40, 50)
-    mosaic = MemoryMosaic(image, labels)
-    (region,) = choose_regions([mosaic], 64, 5, 3)  # type: ignore[list-item]
-    sample = RegionDataset([mosaic], [region], 64)[0]  # type: ignore[list-item]
+    mosaic = memory_mosaic(image, labels)
+    (region,) = choose_regions([mosaic], 64, 5, 3)
+    sample = RegionDataset([mosaic], [region], 64)[0]
     assert np.array_equal(sample["image"][:40, :50].numpy(), image)
     assert (sample["labels"][40:] == 255).all()
     assert torch.equal(sample["linear"], torch.eye(2))

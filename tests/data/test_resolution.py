@@ -75,7 +75,9 @@ def test_the_order_of_sources(tmp_path: Path) -> None:
     stated, silent = tiff(tmp_path, resolution=(20000, 20000), resolutionunit="CENTIMETER"), tmp_path / "m.png"
     Image.fromarray(PIXELS).save(silent)
     assert pixel_size(stated, 2.0, 3.0) == (2.0, "manifest")
-    assert pixel_size(stated, None, 3.0) == (pytest.approx(0.5), "file")
+    size, source = pixel_size(stated, None, 3.0)
+    assert source == "file"
+    assert size == pytest.approx(0.5)
     assert pixel_size(silent, None, 3.0) == (3.0, "dataset")
     assert pixel_size(silent, None, None) == (None, "unknown")
 

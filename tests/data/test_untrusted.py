@@ -27,7 +27,7 @@ def test_a_decoder_is_quiet_and_fails_in_one_sentence(
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(InputError, match="^mine$"), in_one_sentence(Path("x.tif")):
+    with pytest.raises(InputError, match=r"^mine$"), in_one_sentence(Path("x.tif")):
         raise InputError("mine")
 
 

@@ -5,7 +5,7 @@ from rcm_cascade.evaluate.metrics import MosaicResult, score_mosaic
 from rcm_cascade.labels import RCM_CLASSES
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results() -> list[MosaicResult]:
     """Seven mosaics of six patients; "meshwork" has labels in the first two alone."""
     made = []

@@ -66,7 +66,7 @@ def test_confusion_is_dark_where_the_share_is_high_and_blank_where_it_is_undefin
     pale = np.abs(picture - palest).max(axis=-1) < 3
     top, left = dark.min(axis=0)
     side = dark.max(axis=0)[0] - top + 1
-    assert 40 < side < 90
+    assert 40 < side < 130
     last_row = picture[top + 2 * side + 8 : top + 3 * side, left + 4 : left + 3 * side]
     assert pale[top + 2 * side + 8 : top + 3 * side, left + 4 : left + 3 * side].mean() > 0.9
     assert last_row.min() > 200  # no number in it

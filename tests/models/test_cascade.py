@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet
 
@@ -9,10 +10,17 @@ def small(**arguments: object) -> CascadedUNet:
     return CascadedUNet(base_filters=2, num_classes=3, **arguments).eval()  # type: ignore[arg-type]
 
 
+def head(network: CascadedUNet) -> nn.Conv2d:
+    """The coarsest level's."""
+    found = network.levels[0].head
+    assert isinstance(found, nn.Conv2d)
+    return found
+
+
 def test_the_papers_form() -> None:
     network = CascadedUNet()
     assert sum(p.numel() for p in network.parameters()) == 5_717_634
-    assert sum(isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d) for m in network.modules()) == 54
+    assert sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in network.modules()) == 54
     assert network.arguments.depths == (2, 3, 4)
     assert [g.factor for g in network.geometry] == [4, 2, 1]
     assert [g.halo for g in network.geometry] == [24, 48, 96]
@@ -66,7 +74,7 @@ def test_each_level_sees_the_coarser_prediction() -> None:
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         before = network(image)
-        network.levels[0].head.bias += torch.tensor([3.0, -3.0, 0.0])
+        head(network).bias += torch.tensor([3.0, -3.0, 0.0])
         after = network(image)
     assert all(not torch.allclose(b, a) for b, a in zip(before, after, strict=True))
 
@@ -81,7 +89,7 @@ def test_prior_is_softmax_or_logits() -> None:
 def test_detached_prior_stops_the_gradient(detach: bool, flows: bool) -> None:
     network = small(detach_prior=detach)
     network(torch.rand(1, 1, 32, 32))[-1].square().sum().backward()
-    gradient = network.levels[0].head.weight.grad
+    gradient = head(network).weight.grad
     assert (gradient is not None and bool(gradient.abs().sum() > 0)) is flows
 
 

@@ -27,7 +27,7 @@ def test_an_unlabelled_batch_gives_zero_with_a_gradient(weights: torch.Tensor | 
     logits, target = case()
     target[:] = 255
     loss = level_loss(logits, target, LossArguments(), weights)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.zeros_like(logits))
@@ -58,7 +58,12 @@ def test_dice_by_hand_and_absent_classes_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("named", "expected"),
-    [("equal", (1 / 3, 1 / 3, 1 / 3)), ("coarse", (4 / 7, 2 / 7, 1 / 7)), ("fine", (1 / 7, 2 / 7, 4 / 7)), ((0, 0, 1), (0, 0, 1))],
+    [
+        ("equal", (1 / 3, 1 / 3, 1 / 3)),
+        ("coarse", (4 / 7, 2 / 7, 1 / 7)),
+        ("fine", (1 / 7, 2 / 7, 4 / 7)),
+        ((0, 0, 1), (0, 0, 1)),
+    ],
 )
 def test_level_weights(named: object, expected: tuple[float, ...]) -> None:
     assert LossArguments(level_weights=named).of_levels(3) == pytest.approx(expected)  # type: ignore[arg-type]

@@ -163,7 +163,7 @@ def _banks(recipe: Recipe, lines: list[Line], grid: Grid, rng: np.random.Generat
             outlines.append(_ribbon(points + _sides(points) * away[:, None], thickness * taper))
     drawn = blur(_ribbons(outlines, 255, grid), 4 / grid.pitch_um)
     strength = np.exp(0.6 * noise(rng, recipe.size_um, 120).on(grid))
-    banks: Float = drawn * strength * np.float32(1.6)
+    banks: Float = drawn * strength * np.float32(1.3)
     return banks
 
 

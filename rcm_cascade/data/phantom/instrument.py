@@ -50,8 +50,7 @@ def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[n
     height, width = recipe.shape
     grid = Grid(height * factor, width * factor, recipe.pixel_size_um / factor)
     site, patient = recipe.patient.site, recipe.patient
-    across = math.ceil(grid.size_um[1] / FIELD_UM)
-    down = math.ceil(grid.size_um[0] / FIELD_UM)
+    down, across = (math.ceil(side / FIELD_UM) for side in grid.size_um)
     gain_rng, speckle_rng = rng.spawn(2)
     gains = _field_gains(gain_rng, (down, across), site.field_spread)
     shifts = gain_rng.normal(0, MISREGISTRATION_UM, (down, across, 2))
@@ -62,9 +61,13 @@ def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[n
     grey = GREY_OF_ONE * site.gain * patient.gain
     for row in range(down):
         top, bottom = _edge(row, grid), min(_edge(row + 1, grid), grid.height)
+        if bottom <= top:  # a field of which less than half a pixel is left
+            continue
         strip = np.empty((bottom - top, grid.width), np.float32)
         for column in range(across):
             left, right = _edge(column, grid), min(_edge(column + 1, grid), grid.width)
+            if right <= left:
+                continue
             shift = (float(shifts[row, column, 0]), float(shifts[row, column, 1]))
             part = scene.on(grid, slice(top, bottom), slice(left, right), shift)
             shade = _vignette(part.shape, grid.pitch_um, site.vignetting)
@@ -111,11 +114,13 @@ def _vignette(shape: tuple[int, ...], pitch_um: float, loss: float) -> Float:
 
 def _speckle(rng: np.random.Generator, shape: tuple[int, ...], pitch_um: float, contrast: float) -> Float:
     """Multiplicative grain of mean 1; a pixel that holds several grains varies less."""
-    values = rng.standard_normal((shape[0], shape[1]), np.float32)
     sigma = SPECKLE_UM / pitch_um
-    if sigma >= 0.35:
+    # drawn wider and cut, for a blur's mirrored border varies more than its middle
+    margin = math.ceil(3 * sigma) if sigma >= 0.35 else 0
+    values = rng.standard_normal((shape[0] + 2 * margin, shape[1] + 2 * margin), np.float32)
+    if margin:
         kernel = cv2.getGaussianKernel(2 * math.ceil(4 * sigma) + 1, sigma)
-        values = blur(values, sigma) / np.float32(np.square(kernel).sum())
+        values = blur(values, sigma)[margin:-margin, margin:-margin] / np.float32(np.square(kernel).sum())
     spread = contrast / math.sqrt(1 + 1 / (4 * math.pi * sigma**2))
     spread = math.sqrt(math.log1p(spread**2))
     values *= np.float32(spread)

@@ -64,7 +64,7 @@ def make_site(seed: int, index: int) -> Site:
         field_spread=float(rng.uniform(0.10, 0.26)),
         vignetting=float(rng.uniform(0.02, 0.12)),
         psf_um=float(rng.uniform(0.4, 0.8)),
-        speckle=float(rng.uniform(0.28, 0.42)),
+        speckle=float(rng.uniform(0.22, 0.36)),
     )
 
 

@@ -121,7 +121,7 @@ def _clods(bench: Bench, cells: Cells, gap_um: tuple[float, float], unevenness: 
 def patternless(bench: Bench) -> Float:
     """No lattice: mottling at several sizes, fibres, a few papillae without a rim, sparse bright cells."""
     rng = bench.rng
-    texture = 1 + 0.17 * bench.noise(70) + 0.12 * bench.haze + 0.13 * bench.clumps + 0.26 * bench.grain
+    texture = 1 + 0.2 * bench.noise(70) + 0.12 * bench.haze + 0.13 * bench.clumps + 0.26 * bench.grain
     cells = bench.cells(210, 0.4, 5, 0.5)
     count = len(cells)
     kept = rng.random(count) < 0.3
@@ -130,7 +130,7 @@ def patternless(bench: Bench) -> Float:
     texture = texture * (1 - bench.soften(hollow, 16))
     fibres = bench.patches(600, 0.5, 0.4) * np.exp(-np.square(bench.noise(60) / 0.12))
     texture += 0.35 * fibres
-    texture += _bright_cells(bench, per_mm2=70, clustering=1.0) * (1 + 0.3 * bench.grain)
+    texture += _bright_cells(bench, per_mm2=100, clustering=1.0) * (1 + 0.3 * bench.grain)
     result: Float = texture
     return result
 
@@ -141,13 +141,13 @@ def non_lesion(bench: Bench) -> Float:
     cells = bench.cells(78, 0.22, 9, 0.64)
     count = len(cells)
     cells = wobble(cells.shrunk(rng.uniform(0.72, 0.95, count), rng.uniform(1, 6, count)), rng, 0.05)
-    seen = bench.patches(500, 0.0, 0.6)
+    seen = bench.patches(500, -0.2, 0.6)
     core = bench.soften(fill(cells, rng.uniform(0.1, 0.7, count), bench.grid), 6)
     rim = _beads(bench, cells, 0.5)
     base = 1 + 0.2 * bench.grain + 0.16 * bench.clumps + 0.12 * bench.haze
     base += 0.3 * (1 - seen) * (honeycomb(rng, bench.recipe, bench.grid) - 1)
-    texture = base * (1 - 0.5 * seen * core) + 0.3 * seen * rim
-    texture *= 1 - 0.5 * _furrows(bench)
+    texture = base * (1 - 0.5 * seen * core) + 0.4 * seen * rim
+    texture *= 1 - 0.6 * _furrows(bench)
     texture += _bright_cells(bench, per_mm2=20, clustering=0.5)
     result: Float = texture
     return result

@@ -46,7 +46,7 @@ def test_cells_do_not_overlap() -> None:
     tips = cells.centres[:, None] + 0.93 * cells.radii[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
     covered = np.zeros(len(cells), int)
     for index, outline in enumerate(tips):
-        for neighbour in tree.query(cells.centres[index], 8)[1][1:]:
+        for neighbour in np.asarray(tree.query(cells.centres[index], 8)[1])[1:]:
             offset = outline - cells.centres[neighbour]
             place = (np.arctan2(offset[:, 0], offset[:, 1]) / (2 * np.pi) * len(angle)) % len(angle)
             reach = cells.radii[neighbour][np.floor(place).astype(int) % len(angle)]

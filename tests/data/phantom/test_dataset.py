@@ -9,7 +9,9 @@ import yaml
 from PIL import Image
 
 from rcm_cascade.data.manifest import read_dataset
-from rcm_cascade.data.phantom import dataset, write_phantoms
+from rcm_cascade.data.phantom import write_phantoms
+from rcm_cascade.data.phantom.generate import Phantom, generate
+from rcm_cascade.data.phantom.recipe import Recipe
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import RCM_CLASSES
 
@@ -121,16 +123,15 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = []
+    written: list[str] = []
 
-    def fails_at_the_second(recipe: Any) -> Any:
+    def fails_at_the_second(recipe: Recipe) -> Phantom:
         if written:
             raise MemoryError
         written.append(recipe.name)
         return generate(recipe)
 
-    generate = dataset.generate
-    monkeypatch.setattr(dataset, "generate", fails_at_the_second)
+    monkeypatch.setattr("rcm_cascade.data.phantom.dataset.generate", fails_at_the_second)
     with pytest.raises(MemoryError):
         write_phantoms(tmp_path / "out", **SMALL, processes=1)
     assert written

@@ -11,9 +11,7 @@ from rcm_cascade.labels import UNLABELLED
 
 def recipe(index: int, size_um: float, pixel_size_um: float = 8.0, seed: int = 0) -> Recipe:
     patient = make_patient(seed, index, 1)
-    return make_recipe(
-        seed=seed, index=index, size_um=(size_um, size_um), pixel_size_um=pixel_size_um, patient=patient
-    )
+    return make_recipe(seed=seed, index=index, size_um=(size_um, size_um), pixel_size_um=pixel_size_um, patient=patient)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_a_phantom_is_the_same_skin_at_any_pixel_size(fine: float, coarse: float
     assert (sharp.truth[2::4, 2::4] == blurred.truth).mean() > 0.97
 
 
-@pytest.mark.parametrize("size_um", [8.0, 100.0, 700.0])
+@pytest.mark.parametrize("size_um", [8.0, 100.0, 500.0, 700.0])
 @pytest.mark.parametrize("pixel_size_um", [0.5, 3.3, 20.0])
 def test_any_size_can_be_drawn(size_um: float, pixel_size_um: float) -> None:
     one = recipe(0, size_um, pixel_size_um)

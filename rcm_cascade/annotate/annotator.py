@@ -1,0 +1,272 @@
+"""A checkpoint that annotates: from a file or array at any pixel size to labels on its own grid."""
+
+import hashlib
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.engine import Annotation, annotate_with
+from rcm_cascade.data.cache import MosaicCache
+from rcm_cascade.data.intensity import measure, to_uint8
+from rcm_cascade.data.mosaic import Mosaic, open_mosaic
+from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import ClassTable
+from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
+from rcm_cascade.progress import Advance
+
+UNNAMED: Final = "array"
+"""Name of a mosaic that was given as an array."""
+
+
+@dataclass(frozen=True, eq=False)
+class MosaicAnnotation:
+    """A mosaic's labels on its own grid, and all that its report needs.
+
+    Args:
+        name: of the mosaic.
+        image: ``(H, W)`` uint8 on the mosaic's own grid.
+        labels: class ids ``(H, W)`` uint8 on the mosaic's own grid.
+        pixel_size_um: µm per pixel of that grid; None: not known.
+        pixel_size_source: manifest (that is, given), file, dataset, assumed or unknown.
+        working_pixel_size_um: µm per pixel at which the network saw it; None: its own grid.
+        annotation: on the working grid, with tile, precision, backend and time.
+        classes: of the labels.
+        checkpoint: file name; empty for a network that came from no file.
+        checkpoint_sha256: of the file's content; empty likewise.
+        synthetic: the network was trained on phantoms.
+        read_s: seconds from file or array to the working grid; None: not measured.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    pixel_size_um: float | None
+    pixel_size_source: str
+    working_pixel_size_um: float | None
+    annotation: Annotation
+    classes: ClassTable
+    checkpoint: str
+    checkpoint_sha256: str
+    synthetic: bool
+    read_s: float | None
+
+
+class Annotator:
+    """A network, and what its checkpoint says of it.
+
+    Args:
+        network: on the device to compute on.
+        header: classes, working pixel size and normalisation.
+        checkpoint: file name, for reports.
+        checkpoint_sha256: of the file's content, for reports.
+        cache: of decoded mosaics; None: the user's.
+    """
+
+    def __init__(
+        self,
+        network: CascadedUNet,
+        header: CheckpointHeader,
+        checkpoint: str = "",
+        checkpoint_sha256: str = "",
+        cache: MosaicCache | None = None,
+    ) -> None:
+        self.network = network
+        self.header = header
+        self.checkpoint = checkpoint
+        self.checkpoint_sha256 = checkpoint_sha256
+        self.cache = cache or MosaicCache()
+        self._backends: dict[tuple[str, str], Backend] = {}
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
+        """Reads a checkpoint of `rcm-cascade train`.
+
+        Args:
+            checkpoint: a .ckpt file.
+            device: ``auto`` (a GPU where there is one, else the CPU) or a name that PyTorch knows, such as ``cuda:1``.
+            cache: of decoded mosaics; None: the user's.
+
+        Raises:
+            InputError: if the checkpoint cannot be used or the device is not there.
+        """
+        loaded = load_checkpoint(checkpoint)
+        with loaded.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(loaded.network.to(_device(device)), loaded.header, loaded.path.name, digest, cache)
+
+    def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
+        """Opens a mosaic at this network's working pixel size.
+
+        Warns with a `ResolutionWarning` if its pixel size is not known and the working one is assumed.
+
+        Args:
+            path: any format that the data set folder knows.
+            pixel_size_um: goes before what the file states.
+
+        Raises:
+            InputError: if the file cannot be read or its pixels are too coarse.
+        """
+        _check_pixel_size(pixel_size_um)
+        return open_mosaic(
+            path,
+            classes=self.header.classes,
+            manifest_pixel_size_um=pixel_size_um,
+            working_pixel_size_um=self.header.working_pixel_size_um,
+            assume=True,
+            normalisation=self.header.normalisation,
+            cache=self.cache,
+        )
+
+    def annotate(
+        self,
+        path_or_array: str | Path | NDArray[np.uint8] | NDArray[np.uint16],
+        *,
+        pixel_size_um: float | None = None,
+        tile: int | None = None,
+        precision: str = "auto",
+        backend: str = "auto",
+        progress: Advance | None = None,
+    ) -> MosaicAnnotation:
+        """Annotates one mosaic.
+
+        Warns with a `ResolutionWarning` if its pixel size is not known and the working one is assumed.
+
+        Args:
+            path_or_array: a file, or ``(H, W)`` uint8 or uint16.
+            pixel_size_um: µm per pixel; goes before what the file states.
+            tile: as in `annotate_image`.
+            precision: as in `annotate_image`.
+            backend: as in `annotate_image`.
+            progress: as in `annotate_image`, in megapixels of the working grid.
+
+        Raises:
+            InputError: if the file cannot be read, its pixels are too coarse, or an option is wrong.
+            TypeError: if an array is neither uint8 nor uint16.
+        """
+        started = time.perf_counter()
+        if isinstance(path_or_array, np.ndarray):
+            mosaic, image = self._from_array(path_or_array, pixel_size_um)
+        else:
+            mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
+            image = mosaic.native_image()
+        read_s = time.perf_counter() - started
+        return self._annotate(mosaic, image, read_s, tile, precision, backend, progress)
+
+    def annotate_mosaic(
+        self,
+        mosaic: Mosaic,
+        *,
+        tile: int | None = None,
+        precision: str = "auto",
+        backend: str = "auto",
+        progress: Advance | None = None,
+        read_s: float | None = None,
+    ) -> MosaicAnnotation:
+        """Annotates a mosaic that is open already, at this network's working pixel size.
+
+        Args:
+            mosaic: of `open`, or of a data set opened at the header's working pixel size.
+            tile: as in `annotate_image`.
+            precision: as in `annotate_image`.
+            backend: as in `annotate_image`.
+            progress: as in `annotate_image`, in megapixels of the working grid.
+            read_s: how long opening it took, for the report.
+
+        Raises:
+            InputError: if the mosaic is on another grid, or an option is wrong.
+        """
+        if mosaic.working_pixel_size_um != self.header.working_pixel_size_um:
+            raise InputError(
+                f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
+                f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
+            )
+        return self._annotate(mosaic, mosaic.native_image(), read_s, tile, precision, backend, progress)
+
+    def _annotate(
+        self,
+        mosaic: Mosaic,
+        image: NDArray[np.uint8],
+        read_s: float | None,
+        tile: int | None,
+        precision: str,
+        backend: str,
+        progress: Advance | None,
+    ) -> MosaicAnnotation:
+        key = backend, precision
+        if key not in self._backends:
+            self._backends[key] = open_backend(self.network, backend, precision)
+        annotation = annotate_with(self._backends[key], mosaic.image, mosaic.intensity, tile=tile, progress=progress)
+        return MosaicAnnotation(
+            name=mosaic.name,
+            image=image,
+            labels=nearest_resample(annotation.labels, mosaic.native_shape),
+            pixel_size_um=mosaic.native_pixel_size_um,
+            pixel_size_source=mosaic.pixel_size_source,
+            working_pixel_size_um=mosaic.working_pixel_size_um,
+            annotation=annotation,
+            classes=self.header.classes,
+            checkpoint=self.checkpoint,
+            checkpoint_sha256=self.checkpoint_sha256,
+            synthetic=self.header.synthetic,
+            read_s=read_s,
+        )
+
+    def _from_array(
+        self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None
+    ) -> tuple[Mosaic, NDArray[np.uint8]]:
+        _check_pixel_size(pixel_size_um)
+        if array.ndim != 2 or not array.size:
+            raise InputError(f"the array has shape {array.shape}; expected (H, W) with H and W of 1 or more")
+        native = image = to_uint8(array)
+        working = self.header.working_pixel_size_um
+        source: Literal["manifest", "assumed", "unknown"] = "unknown" if pixel_size_um is None else "manifest"
+        if working is not None and pixel_size_um is not None:
+            image = area_resample(native, pixel_size_um, working)
+        elif working is not None:
+            pixel_size_um, source = working, "assumed"
+            warnings.warn(f"the array states no pixel size; {working:g} µm is assumed", ResolutionWarning, stacklevel=3)
+        mosaic = Mosaic(
+            name=UNNAMED,
+            patient=UNNAMED,
+            site="",
+            image=image,
+            labels=None,
+            intensity=measure(image, self.header.normalisation),
+            native_shape=(native.shape[0], native.shape[1]),
+            native_pixel_size_um=pixel_size_um,
+            pixel_size_source=source,
+            working_pixel_size_um=working,
+        )
+        return mosaic, native
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device {name!r} cannot be used ({str(error).splitlines()[0]}); expected auto, cpu, or a GPU that "
+            "PyTorch sees, such as cuda:0"
+        ) from error
+    return device
+
+
+def _check_pixel_size(pixel_size_um: float | None) -> None:
+    if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
+        raise InputError(f"the pixel size is {pixel_size_um:g} µm; expected a number above 0")
+
+
+def _size(pixel_size_um: float | None) -> str:
+    return "its own pixel size" if pixel_size_um is None else f"{pixel_size_um:g} µm"

@@ -1,0 +1,110 @@
+"""The picture that a reader sees first: the mosaic, its classes in colour, and where to look."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from rcm_cascade import __version__
+from rcm_cascade.annotate.annotator import MosaicAnnotation
+from rcm_cascade.annotate.regions import Region
+from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.pictures import Panel, blend, compose, shrink_factor, shrink_image, shrink_labels
+
+LONGEST: Final = 2800
+"""Px of the mosaic's longer side in the picture, at the most."""
+
+SYNTHETIC: Final = "trained on synthetic mosaics: reads no tissue"
+
+OUTLINE: Final = "#ffffff"
+OUTLINE_EDGE: Final = "#000000"
+
+
+def draw_overlay(annotated: MosaicAnnotation, regions: Sequence[Region]) -> Image.Image:
+    """The grey mosaic with its class colours, scale bar, legend and caption.
+
+    Args:
+        annotated: the mosaic and its labels.
+        regions: to be outlined and numbered from 1, in the order given.
+    """
+    height, width = annotated.labels.shape
+    factor = shrink_factor((height, width), LONGEST)
+    rgb = blend(shrink_image(annotated.image, factor), shrink_labels(annotated.labels, factor), annotated.classes)
+    classes = annotated.classes
+    if regions:
+        _draw_outlines(rgb, regions, factor)
+        look = LabelClass(len(classes), "outlined and numbered: look here first", OUTLINE)
+        classes = ClassTable((*classes.classes, look))
+    pixel_size_um = annotated.pixel_size_um
+    return compose(
+        [Panel(annotated.name, _numbered(rgb, regions, factor))],
+        classes,
+        pixel_size_um=None if pixel_size_um is None else pixel_size_um * factor,
+        caption=_caption(annotated, regions),
+        unlabelled=False,
+    )
+
+
+def _caption(annotated: MosaicAnnotation, regions: Sequence[Region]) -> str:
+    sentences = []
+    if regions:
+        listed = (
+            f"{number} {annotated.classes.names[region.label]} {_area(region.pixels, annotated.pixel_size_um)}"
+            for number, region in enumerate(regions, start=1)
+        )
+        sentences.append(f"Look here first, largest regions: {', '.join(listed)}.")
+    if annotated.pixel_size_source == "assumed":
+        sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
+    software = f"rcm_cascade {__version__}"
+    sentences.append(f"{software}, {SYNTHETIC}." if annotated.synthetic else f"{software}.")
+    return " ".join(sentences)
+
+
+def _area(pixels: int, pixel_size_um: float | None) -> str:
+    return f"{pixels} px" if pixel_size_um is None else f"{pixels * pixel_size_um**2 / 1e6:.2g} mm²"
+
+
+def _shown(region: Region, factor: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A region in the picture: a pixel is inside if at least half of it is, and one pixel at least."""
+    # Blocks of the picture's grid, not of the bounding box's.
+    above, before = region.top % factor, region.left % factor
+    below, behind = (-(a + s) % factor for a, s in zip((above, before), region.mask.shape, strict=True))
+    mask = np.pad(region.mask, ((above, below), (before, behind)))
+    rows, columns = mask.shape[0] // factor, mask.shape[1] // factor
+    share = mask.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
+    part = share >= min(0.5, share.max())
+    inside = np.zeros(shape[:2], np.uint8)
+    top, left = region.top // factor, region.left // factor
+    inside[top : top + rows, left : left + columns] = part
+    return inside
+
+
+def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[Region], factor: int) -> None:
+    thick = max(1, round(max(rgb.shape) / 900))
+    for region in regions:
+        contours, _ = cv2.findContours(_shown(region, factor, rgb.shape), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(rgb, contours, -1, (0, 0, 0), thick + 2)
+        cv2.drawContours(rgb, contours, -1, (255, 255, 255), thick)
+
+
+def _numbered(rgb: NDArray[np.uint8], regions: Sequence[Region], factor: int) -> NDArray[np.uint8]:
+    picture = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(picture)
+    size = max(10, round(max(rgb.shape) / 50))
+    font = ImageFont.load_default(size)
+    for number, region in enumerate(regions, start=1):
+        # The innermost point, because the centroid of a crescent lies outside it; the border counts as outside.
+        depth = cv2.distanceTransform(np.pad(_shown(region, factor, rgb.shape), 1), cv2.DIST_L2, 3)
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        place = (
+            float(np.clip(column - 1, size, max(size, rgb.shape[1] - size))),
+            float(np.clip(row - 1, size, max(size, rgb.shape[0] - size))),
+        )
+        draw.text(
+            place, str(number), fill=OUTLINE, font=font, anchor="mm", stroke_width=max(1, size // 8),
+            stroke_fill=OUTLINE_EDGE,
+        )  # fmt: skip
+    return np.asarray(picture)

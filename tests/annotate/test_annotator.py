@@ -1,0 +1,177 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.engine import annotate_image
+from rcm_cascade.data.cache import MosaicCache
+from rcm_cascade.data.mosaic import open_mosaic
+from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader
+from tests.annotate.telling import noise, telling_network
+
+
+def make(cache: MosaicCache, working_pixel_size_um: float | None = 2.0, **header: Any) -> Annotator:
+    network = telling_network(torch.float32)
+    header = {"model": network.arguments, "classes": RCM_CLASSES, **header}
+    return Annotator(
+        network, CheckpointHeader(working_pixel_size_um=working_pixel_size_um, **header), "c.ckpt", "00", cache
+    )
+
+
+def save(path: Path, shape: tuple[int, int] = (60, 84), seed: int = 40) -> Any:
+    image = noise(*shape, seed=seed)
+    Image.fromarray(image).save(path)
+    return image
+
+
+def test_a_file_on_the_working_grid(tmp_path: Path, cache: MosaicCache) -> None:
+    image = save(tmp_path / "m.png")
+
+    result = make(cache).annotate(tmp_path / "m.png", pixel_size_um=2.0)
+
+    expected = annotate_image(telling_network(torch.float32), image)
+    assert len(np.unique(expected.labels)) == 6
+    assert np.array_equal(result.labels, expected.labels)
+    assert np.array_equal(result.image, image)
+    assert (result.name, result.checkpoint, result.checkpoint_sha256) == ("m.png", "c.ckpt", "00")
+    assert (result.pixel_size_um, result.working_pixel_size_um) == (2.0, 2.0)
+    assert result.read_s is not None
+    assert result.read_s > 0
+    assert result.classes is RCM_CLASSES
+    assert not result.synthetic
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_a_finer_mosaic_is_annotated_on_the_working_grid_and_labelled_on_its_own(
+    as_array: bool, tmp_path: Path, cache: MosaicCache
+) -> None:
+    image = save(tmp_path / "m.png", (121, 150))
+    given = image if as_array else tmp_path / "m.png"
+
+    result = make(cache).annotate(given, pixel_size_um=0.8)
+
+    working = area_resample(image, 0.8, 2.0)
+    assert working.shape == (48, 60)
+    expected = annotate_image(telling_network(torch.float32), working).labels
+    assert result.labels.shape == (121, 150)
+    assert np.array_equal(result.annotation.labels, expected)
+    assert np.array_equal(result.labels, nearest_resample(expected, (121, 150)))
+    assert np.array_equal(result.image, image)
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_an_unknown_pixel_size_is_assumed_with_a_warning(as_array: bool, tmp_path: Path, cache: MosaicCache) -> None:
+    image = save(tmp_path / "m.png")
+
+    with pytest.warns(ResolutionWarning, match="2 µm is assumed"):
+        result = make(cache).annotate(image if as_array else tmp_path / "m.png")
+
+    assert (result.pixel_size_um, result.pixel_size_source) == (2.0, "assumed")
+    assert result.labels.shape == image.shape
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_a_network_of_native_pixels_needs_no_pixel_size(as_array: bool, tmp_path: Path, cache: MosaicCache) -> None:
+    image = save(tmp_path / "m.png")
+
+    result = make(cache, working_pixel_size_um=None).annotate(image if as_array else tmp_path / "m.png")
+
+    assert (result.pixel_size_um, result.pixel_size_source) == (None, "unknown")
+    assert np.array_equal(result.labels, annotate_image(telling_network(torch.float32), image).labels)
+
+
+def test_a_mosaic_of_a_data_set(tmp_path: Path, cache: MosaicCache) -> None:
+    save(tmp_path / "m.png", (90, 70))
+    annotator = make(cache, synthetic=True)
+    mosaic = open_mosaic(
+        tmp_path / "m.png",
+        name="first",
+        classes=RCM_CLASSES,
+        dataset_pixel_size_um=1.0,
+        working_pixel_size_um=2.0,
+        cache=cache,
+    )
+
+    result = annotator.annotate_mosaic(mosaic, read_s=1.5)
+
+    assert result.name == "first"
+    assert (result.pixel_size_source, result.read_s, result.synthetic) == ("dataset", 1.5, True)
+    assert result.labels.shape == (90, 70)
+    assert np.array_equal(result.labels, annotator.annotate(tmp_path / "m.png", pixel_size_um=1.0).labels)
+
+
+def test_a_mosaic_on_another_grid_is_refused(tmp_path: Path, cache: MosaicCache) -> None:
+    save(tmp_path / "m.png")
+    mosaic = make(cache).open(tmp_path / "m.png", pixel_size_um=2.0)
+
+    with pytest.raises(InputError, match=r"open at 2 µm and the network works at 3 µm"):
+        make(cache, working_pixel_size_um=3.0).annotate_mosaic(mosaic)
+    with pytest.raises(InputError, match=r"the network works at its own pixel size"):
+        make(cache, working_pixel_size_um=None).annotate_mosaic(mosaic)
+
+
+def test_normalisation_is_the_training_s(tmp_path: Path, cache: MosaicCache) -> None:
+    image = save(tmp_path / "m.png")
+    plain = annotate_image(telling_network(torch.float32), image, normalisation="none").labels
+    assert not np.array_equal(plain, annotate_image(telling_network(torch.float32), image).labels)
+
+    annotator = make(cache, normalisation="none")
+
+    assert np.array_equal(annotator.annotate(image, pixel_size_um=2.0).labels, plain)
+    assert np.array_equal(annotator.annotate(tmp_path / "m.png", pixel_size_um=2.0).labels, plain)
+
+
+def test_options_reach_the_engine(cache: MosaicCache) -> None:
+    done: list[float] = []
+
+    result = make(cache).annotate(
+        noise(70, 70, seed=41),
+        pixel_size_um=2.0,
+        tile=32,
+        precision="fp32",
+        backend="torch",
+        progress=lambda amount: done.append(amount),
+    )
+
+    assert result.annotation.tile == ((20, 20), (32, 32), (32, 32))
+    assert result.annotation.precision == "fp32"
+    assert sum(done) == pytest.approx(0.0049)
+
+
+def test_wrong_input_is_one_sentence(cache: MosaicCache) -> None:
+    annotator, image = make(cache), noise(20, 20, seed=42)
+    with pytest.raises(InputError, match="pixel size is -1 µm"):
+        annotator.annotate(image, pixel_size_um=-1)
+    with pytest.raises(InputError, match=r"shape \(20, 20, 1\)"):
+        annotator.annotate(image[..., None], pixel_size_um=2)
+    with pytest.raises(InputError, match="expected one of auto, torch"):
+        annotator.annotate(image, pixel_size_um=2, backend="none")
+    with pytest.raises(InputError, match="enlarged 20 times"):
+        annotator.annotate(image, pixel_size_um=40)
+
+
+def test_a_checkpoint_is_loaded_with_its_hash(tmp_path: Path, cache: MosaicCache) -> None:
+    network, header = telling_network(torch.float32), make(cache, dataset="d").header
+    state = {NETWORK_PREFIX + key: value for key, value in network.state_dict().items()}
+    path = tmp_path / "best.ckpt"
+    torch.save({HEADER: header.to_plain(), "state_dict": state}, path)
+    image = noise(40, 44, seed=43)
+
+    annotator = Annotator.load(path, device="cpu", cache=cache)
+    result = annotator.annotate(image, pixel_size_um=2.0)
+
+    assert replace(annotator.header, split={}) == replace(header, split={})
+    assert result.checkpoint == "best.ckpt"
+    assert result.checkpoint_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert np.array_equal(result.labels, make(cache).annotate(image, pixel_size_um=2.0).labels)
+    with pytest.raises(InputError, match="device 'abacus' cannot be used"):
+        Annotator.load(path, device="abacus")

@@ -1,0 +1,192 @@
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from rcm_cascade.annotate import outputs
+from rcm_cascade.annotate.outputs import (
+    output_paths,
+    refuse_equal_stems,
+    stem_of,
+    write_annotation,
+    write_labels,
+)
+from rcm_cascade.data.decode import read_labels
+from rcm_cascade.data.resolution import stored_pixel_size
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
+from tests.annotate.annotated import annotated
+
+OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("x/a.ome.tif", "a"),
+        ("a.OME.TIFF", "a"),
+        ("a.tif", "a"),
+        ("a.b.png", "a.b"),
+        ("a", "a"),
+        (".ome.tif", ".ome"),
+        ("dome.tif", "dome"),
+    ],
+)
+def test_stems(name: str, stem: str) -> None:
+    assert stem_of(name) == stem
+
+
+def test_output_paths() -> None:
+    paths = output_paths(Path("o"), "x/a.ome.tif")
+
+    assert list(paths) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
+
+
+def test_two_inputs_with_one_stem_are_refused_by_name() -> None:
+    refuse_equal_stems([Path("x/a.tif"), Path("x/b.tif"), Path("x/a.b.tif")])
+    for other in (Path("y/a.ome.tif"), Path("x/A.png"), Path("x/a.tif")):
+        with pytest.raises(InputError) as caught:
+            refuse_equal_stems([Path("x/a.tif"), Path("x/b.tif"), other])
+        assert str(Path("x/a.tif")) in str(caught.value)
+        assert str(other) in str(caught.value)
+
+
+def test_the_three_files_and_no_other(tmp_path: Path) -> None:
+    mosaic = annotated()
+
+    paths = write_annotation(tmp_path / "new" / "out", "x/a.ome.tif", mosaic)
+
+    assert paths == output_paths(tmp_path / "new" / "out", "x/a.ome.tif")
+    assert sorted(paths.labels.parent.iterdir()) == sorted(paths)
+    assert np.array_equal(tifffile.imread(paths.labels), mosaic.labels)
+    with Image.open(paths.overlay) as picture:
+        assert picture.size[0] >= 400
+
+
+def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    path = tmp_path / "a.labels.ome.tif"
+
+    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+
+    with tifffile.TiffFile(path) as file:
+        assert file.is_ome
+        assert file.ome_metadata is not None
+        levels = file.series[0].levels
+        assert [level.shape for level in levels] == [(1100, 2100), (550, 1050), (275, 525), (138, 263)]
+        for k, level in enumerate(levels):
+            page = level.pages[0]
+            assert isinstance(page, tifffile.TiffPage)
+            assert np.array_equal(level.asarray(), labels[:: 2**k, :: 2**k])
+            assert (page.tilewidth, page.tilelength) == (512, 512)
+            assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+            assert page.dtype == np.uint8
+            assert page.resolution == pytest.approx((2e4 / 2**k, 2e4 / 2**k))
+        image = ElementTree.fromstring(file.ome_metadata).find(f"{OME}Image")
+    assert image is not None
+    assert image.get("Name") == path.name
+    assert image.findtext(f"{OME}Description", "").startswith("0 non-lesion, 1 artifact")
+    pixels = image.find(f"{OME}Pixels")
+    assert pixels is not None
+    sizes = {"PhysicalSizeX": "0.5", "PhysicalSizeXUnit": "µm", "PhysicalSizeY": "0.5", "PhysicalSizeYUnit": "µm"}
+    assert sizes.items() <= pixels.attrib.items()
+    channel = pixels.find(f"{OME}Channel")
+    assert channel is not None
+    assert channel.get("Name") == "class id"
+
+
+def test_the_label_file_reads_back_as_a_label_map_of_ours(tmp_path: Path) -> None:
+    mosaic = annotated(pixel_size_um=4.0)
+
+    paths = write_annotation(tmp_path, "a.tif", mosaic)
+
+    assert np.array_equal(read_labels(paths.labels, RCM_CLASSES, mosaic.labels.shape), mosaic.labels)
+    assert stored_pixel_size(paths.labels) == pytest.approx(4.0)
+
+
+def test_no_pixel_size_is_written_where_none_is_known(tmp_path: Path) -> None:
+    paths = write_annotation(tmp_path, "a.tif", annotated(pixel_size_um=None, pixel_size_source="unknown"))
+
+    assert stored_pixel_size(paths.labels) is None
+    content = json.loads(paths.summary.read_text("utf-8"))
+    assert content["pixel_size_um"] is None
+    assert {c["area_mm2"] for c in content["classes"]} == {None}
+    assert {r["area_mm2"] for r in content["regions"]} == {None}
+
+
+def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = annotated().labels
+    for limit, big in ((labels.nbytes, False), (labels.nbytes - 1, True)):
+        monkeypatch.setattr(outputs, "BIGTIFF_BYTES", limit)
+        write_labels(tmp_path / "a.tif", labels, RCM_CLASSES, 1.0, "a")
+        with tifffile.TiffFile(tmp_path / "a.tif") as file:
+            assert file.is_bigtiff == big
+
+
+def test_the_numbers(tmp_path: Path) -> None:
+    mosaic = annotated(synthetic=True)
+
+    content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic).summary.read_text("utf-8"))
+
+    assert (content["mosaic"], content["shape"]) == ("a.tif", [300, 400])
+    assert (content["pixel_size_um"], content["pixel_size_source"], content["working_pixel_size_um"]) == (2, "file", 2)
+    assert [c["name"] for c in content["classes"]] == list(RCM_CLASSES.names)
+    for c in content["classes"]:
+        pixels = int((mosaic.labels == c["id"]).sum())
+        assert c["pixels"] == pixels > 0
+        assert c["share"] == pytest.approx(pixels / 120_000)
+        assert c["area_mm2"] == pytest.approx(pixels * 4e-6)
+    assert [(r["number"], r["class"]) for r in content["regions"]] == [
+        (1, "nested"),
+        (2, "patternless"),
+        (3, "patternless"),
+    ]
+    second = content["regions"][1]
+    assert second["pixels"] == 38 * 100
+    assert second["area_mm2"] == pytest.approx(38 * 100 * 4e-6)
+    assert second["bounding_box_px"] == {"top": 37, "left": 300, "height": 38, "width": 100}
+    assert second["centroid_px"] == {"row": pytest.approx(55.5), "column": pytest.approx(349.5)}
+    assert content["checkpoint"] == {"name": "best.ckpt", "sha256": "ab" * 32}
+    assert content["synthetic"] is True
+    assert set(content["versions"]) == {"rcm_cascade", "torch"}
+    assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")
+    assert content["tile"] == [[64, 64], [64, 64]]
+    timing = content["timing"]
+    assert (timing["read_s"], timing["network_s"]) == (0.5, 2.0)
+    assert timing["write_s"] > 0
+    assert timing["megapixels_per_s"] == pytest.approx(0.06)
+
+
+def test_class_tables_without_the_names_have_no_regions(tmp_path: Path) -> None:
+    others = ClassTable(tuple(LabelClass(i, f"c{i}", "#123456") for i in range(6)))
+
+    paths = write_annotation(tmp_path, "a.tif", annotated(classes=others))
+
+    assert json.loads(paths.summary.read_text("utf-8"))["regions"] == []
+
+
+@pytest.mark.parametrize("broken", ["write_labels", "save_png", "summarise"])
+def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("in the midst of it")
+
+    old = tmp_path / "a.json"
+    old.write_text("old")
+    monkeypatch.setattr(outputs, broken, fail)
+
+    with pytest.raises(RuntimeError, match="midst"):
+        write_annotation(tmp_path, "a.tif", annotated())
+
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InputError, match="--out"):
+        write_annotation(tmp_path / "file" / "out", "a.tif", annotated())

@@ -1,0 +1,69 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.data.decode import read_labels
+from rcm_cascade.data.manifest import read_dataset
+from rcm_cascade.data.splits import read_split
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import RCM_CLASSES
+
+
+def test_the_checkpoints_own_test_split_is_scored_on_the_mosaics_own_grid(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    best = finished_run / "checkpoints" / "best.ckpt"
+    summary, classes, out = evaluate(best, phantoms, "test", tmp_path / "out")
+    assert classes == RCM_CLASSES
+    split = read_split(finished_run / "split.csv")
+    with (out / "per_mosaic.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {r["mosaic"] for r in rows} == {m for m, part in split.items() if part == "test"}
+    assert summary == json.loads((out / "metrics.json").read_text())
+
+    expected = np.zeros((6, 6), np.int64)
+    for entry in read_dataset(phantoms).entries:
+        if split[entry.mosaic] == "test":
+            annotated = Annotator.load(best).annotate(entry.image)
+            assert entry.label is not None
+            truth = read_labels(entry.label, classes, (annotated.labels.shape[0], annotated.labels.shape[1]))
+            known = truth != 255
+            np.add.at(expected, (truth[known], annotated.labels[known]), 1)
+    assert np.trace(expected) > 0
+    assert summary["confusion"] == expected.tolist()
+
+
+def test_without_out_the_runs_own_report_is_renewed(finished_run: Path, phantoms: Path) -> None:
+    before = (finished_run / "report.html").read_text()
+    _, _, out = evaluate(finished_run / "checkpoints" / "best.ckpt", phantoms, "test", None)
+    assert out.resolve() == (finished_run / "evaluation").resolve()
+    after = (finished_run / "report.html").read_text()
+    assert "Evaluation on the test split" in after
+    assert "Evaluation on the test split" not in before
+
+
+def test_a_split_file_overrides(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    mosaic = read_dataset(phantoms).entries[0].mosaic
+    other = read_dataset(phantoms).entries[1].mosaic
+    (tmp_path / "s.csv").write_text(f"mosaic,split\n{mosaic},test\n{other},train\n")
+    summary, _, _ = evaluate(
+        finished_run / "checkpoints" / "best.ckpt", phantoms, "test", tmp_path / "o", tmp_path / "s.csv"
+    )
+    assert summary["mosaics"] == 1
+
+
+def test_other_classes_are_refused_and_nothing_is_written(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("mosaics", "labels"):
+        (other / name).symlink_to(phantoms / name, target_is_directory=True)
+    (other / "manifest.csv").write_text((phantoms / "manifest.csv").read_text())
+    (other / "dataset.yaml").write_text((phantoms / "dataset.yaml").read_text().replace("meshwork", "network"))
+    with pytest.raises(InputError, match="network"):
+        evaluate(finished_run / "checkpoints" / "best.ckpt", other, "train", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,211 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from rcm_cascade.commands.datasets import load_training_data
+from rcm_cascade.commands.train import make_datamodule, make_header, train
+from rcm_cascade.data.datamodule import prepare
+from rcm_cascade.data.splits import read_split
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
+from rcm_cascade.hydra_entry import compose_config
+from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.training.history import read_history
+from tests.commands.conftest import tiny
+
+
+def test_a_run_leaves_what_the_design_names(finished_run: Path, phantoms: Path) -> None:
+    for name in (
+        "config.yaml", "split.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "metrics.csv", "result.json",
+        "validation/metrics.json", "report.html", "batch.png",
+    ):  # fmt: skip
+        assert (finished_run / name).stat().st_size > 0, name
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert config["data"]["root"] == str(phantoms)
+    assert set(read_split(finished_run / "split.csv").values()) == {"train", "val", "test"}
+    result = json.loads((finished_run / "result.json").read_text())
+    assert result["synthetic"]
+    assert result["epochs"] == 1
+    assert "synthetic" in (finished_run / "report.html").read_text()
+
+
+def test_each_levels_loss_and_gradient_norm_is_logged(finished_run: Path) -> None:
+    (row,) = read_history(finished_run / "metrics.csv")
+    for level in (1, 2, 3):
+        assert row[f"train/loss_level{level}"] > 0
+        assert row[f"train/grad_norm_level{level}"] > 0
+    assert row["train/loss"] == pytest.approx(np.mean([row[f"train/loss_level{i}"] for i in (1, 2, 3)]), rel=1e-4)
+    assert 0 < row["train/labelled_area_covered"] <= 1
+    assert 0 <= row["val/mean_sensitivity"] <= 1
+
+
+def test_checkpoints_hold_plain_types_and_all_that_annotation_needs(finished_run: Path, phantoms: Path) -> None:
+    for name in ("best", "last"):
+        path = finished_run / "checkpoints" / f"{name}.ckpt"
+        content = torch.load(path, weights_only=True)
+        assert not any("_orig_mod" in key for key in content["state_dict"])
+        assert "hyper_parameters" not in content
+        header = load_checkpoint(path).header
+        assert header.working_pixel_size_um == 8
+        assert header.split == read_split(finished_run / "split.csv")
+        assert header.synthetic
+
+
+def test_a_finished_run_is_left_alone(finished_run: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished_run.rglob("*") if p.name != ".lock"}
+    result = train(compose_config(tiny(phantoms, "data.num_workers=1")), finished_run)
+    assert result["epochs"] == 1
+    assert "is finished" in capsys.readouterr().err
+    assert before == {p: p.stat().st_mtime_ns for p in finished_run.rglob("*") if p.name != ".lock"}
+
+
+def test_a_folder_with_another_configuration_is_refused(finished_run: Path, phantoms: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.base_filters: 2 → 3"):
+        train(compose_config(tiny(phantoms, "model.base_filters=3")), finished_run)
+
+
+def test_with_an_average_what_was_validated_is_what_was_saved(phantoms: Path, tmp_path: Path) -> None:
+    config = compose_config(tiny(phantoms, "optim.ema=0.9", "trainer.steps_per_epoch=4", "trainer.max_epochs=2"))
+    result = train(config, tmp_path / "run")
+    network = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt").network
+    loaded = load_training_data(config.data)
+    datamodule = make_datamodule(config, loaded, make_header(config, loaded))
+    matrix = np.zeros((6, 6), np.int64)
+    for batch in datamodule.val_dataloader():
+        ready = prepare(batch, datamodule.arguments.region_side)
+        with torch.inference_mode():
+            prediction = network(ready["image"])[-1].argmax(dim=1)
+        matrix += confusion_matrix(prediction.numpy().astype(np.uint8), ready["labels"].numpy(), 6)
+    assert macro_mean(sensitivity(matrix), matrix) == pytest.approx(result["best_mean_sensitivity"], abs=2e-3)
+    content = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert any(
+        not torch.equal(content["state_dict"][k], content["current_model_state"][k])
+        for k in content["state_dict"]
+        if "running_mean" in k
+    )
+
+
+def test_without_validation_patients_the_last_epoch_counts(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mosaics = [line.split(",")[0] for line in (phantoms / "manifest.csv").read_text().splitlines()[1:]]
+    split = tmp_path / "split.csv"
+    split.write_text("mosaic,split\n" + "".join(f"{m},train\n" for m in mosaics[:2]))
+    result = train(compose_config(tiny(phantoms, f"data.split_file={split}")), tmp_path / "run")
+    assert result["validation"] is None
+    assert "the last epoch counts" in capsys.readouterr().err
+    states = [
+        torch.load(tmp_path / "run" / "checkpoints" / f"{n}.ckpt", weights_only=True)["state_dict"]
+        for n in ("best", "last")
+    ]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_a_time_limit_ends_the_run_within_an_epoch(phantoms: Path, tmp_path: Path) -> None:
+    overrides = [o for o in tiny(phantoms) if o != "+debug=fast"]
+    config = compose_config([*overrides, "trainer.max_time=00:00:00:02", "data.batch_size=2"])
+    started = time.monotonic()
+    result = train(config, tmp_path / "run")
+    assert result["steps"] > 0
+    assert time.monotonic() - started < 60
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_test_mosaics_are_never_opened(phantoms: Path, tmp_path: Path) -> None:
+    config = compose_config(tiny(phantoms))
+    split = load_training_data(config.data).split
+    held_out = [m for m, part in split.items() if part == "test"]
+    assert held_out
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in phantoms.rglob("*"):
+        target = copy / path.relative_to(phantoms)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            target.write_bytes(path.read_bytes())
+    for mosaic in held_out:
+        (copy / mosaic).write_bytes(b"not an image")
+    train(compose_config(tiny(copy)), tmp_path / "run")
+
+
+def command(*overrides: str) -> list[str]:
+    return [str(Path(sys.executable).parent / "rcm-cascade"), "train", *overrides]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_after_sigkill_gives_the_same_weights(phantoms: Path, tmp_path: Path, workers: int) -> None:
+    overrides = [
+        *[o for o in tiny(phantoms) if o != "+debug=fast"],
+        "run=a", "trainer.max_epochs=4", "trainer.steps_per_epoch=6", "data.batch_size=4", "trainer.precision=fp32",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    subprocess.run(command(*overrides), cwd=whole, env=environment, check=True, capture_output=True)
+
+    overrides.append(f"data.num_workers={workers}")
+    last = parts / "runs" / "a" / "checkpoints" / "last.ckpt"
+    process = subprocess.Popen(
+        command(*overrides), cwd=parts, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not last.exists() or torch.load(last, weights_only=True, mmap=True)["epoch"] < 1:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (parts / "runs" / "a" / "result.json").exists()
+    subprocess.run(command(*overrides), cwd=parts, env=environment, check=True, capture_output=True)
+
+    a, b = (torch.load(f / "runs" / "a" / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, parts))
+    assert a["global_step"] == b["global_step"] == 24
+    for key, weights in a["state_dict"].items():
+        assert torch.equal(weights, b["state_dict"][key]), key
+    rows = [read_history(f / "runs" / "a" / "metrics.csv") for f in (whole, parts)]
+    assert [r["step"] for r in rows[0]] == [r["step"] for r in rows[1]]
+    assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
+
+
+@pytest.mark.slow
+def test_two_ddp_processes_from_the_console_script(phantoms: Path, tmp_path: Path) -> None:
+    overrides = tiny(phantoms, "run=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    done = subprocess.run(command(*overrides), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs" / "ddp" / "result.json").read_text())["steps"] == 2
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["ddp"]
+
+
+@pytest.mark.slow
+def test_a_wandb_run_works_offline_and_says_how_it_ended(phantoms: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"WANDB_MODE": "offline"}
+    done = subprocess.run(
+        command(*tiny(phantoms, "run=w", "logger=wandb")),
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "runs" / "w").rglob("*.wandb")
+    content = record.read_bytes()
+    for expected in (b"train/loss_level3", b"val/mean_sensitivity", b"base_filters", b"dataset_id"):
+        assert expected in content
+
+
+@pytest.mark.slow
+def test_a_sweep_makes_one_folder_a_job(phantoms: Path, tmp_path: Path) -> None:
+    overrides = tiny(phantoms, "run=sweep", "seed=0,1", "--multirun")
+    done = subprocess.run(command(*overrides), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = sorted((tmp_path / "runs" / "sweep").glob("*/result.json"))
+    assert len(results) == 2

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rcm_cascade import __version__
+from rcm_cascade.cli import main, make_parser
+
+COMMANDS = ("demo", "phantom", "train", "evaluate", "annotate")
+
+
+def test_every_command_has_a_help_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    for command in COMMANDS:
+        if command == "train":
+            assert main([command, "--help"]) == 0
+        else:
+            with pytest.raises(SystemExit):
+                main([command, "--help"])
+        assert len(capsys.readouterr().out) > 300
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == f"rcm-cascade {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "model.levls=2"], "model.levls: no such key"),
+        (["train", "model.prior=x"], "model.prior"),
+        (["train", "data=folder"], "data.root=FOLDER"),
+        (["train", "data=folder", "data.root=nowhere"], "nowhere"),
+        (["train", "seed=0,1"], "seed"),
+        (["train", "-m", "seed=0,1", "trainer.devices=2"], "trainer.devices=1"),
+        (["train", "run=../up"], "runs/"),
+        (["evaluate", "no.ckpt", "--data", "nowhere"], "no.ckpt does not exist"),
+        (["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o"], "no.ckpt does not exist"),
+        (["phantom", "p", "--mosaics", "0"], "mosaics"),
+        (["phantom", "p", "--pixel-size", "-1"], "pixel"),
+        (["demo", "--minutes", "0"], "minutes"),
+    ],
+)
+def test_bad_input_is_one_sentence_status_2_and_nothing_left_behind(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    left = [p.name for p in tmp_path.rglob("*") if p.is_file()]
+    assert set(left) <= {".lock", "config.yaml"}
+
+
+def test_the_parser_names_every_command_but_train_takes_hydras() -> None:
+    assert make_parser().parse_args(["phantom", "out"]).pixel_size == 8
+
+
+def test_the_installed_console_script_runs() -> None:
+    script = Path(sys.executable).parent / "rcm-cascade"
+    done = subprocess.run([script, "train", "seed=-1"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "seed: got -1" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.hydra_entry import compose_config, config_folder, run_dir
+from rcm_cascade.models import CascadeArguments
+from rcm_cascade.models.summary import summarise_network
+
+GROUPS = [
+    f"{folder.name}={file.stem}"
+    for folder in sorted(config_folder().iterdir())
+    if folder.is_dir()
+    for file in sorted(folder.glob("*.yaml"))
+    if file.stem != "base"
+]
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_config_composes(choice: str) -> None:
+    compose_config([("+" if choice.startswith("debug") else "") + choice])
+
+
+def test_there_are_configs() -> None:
+    assert len(GROUPS) >= 12
+
+
+def test_the_paper_experiment_is_the_papers_form_at_any_scale() -> None:
+    for overrides in (["experiment=paper"], ["experiment=paper", "scale=cpu"]):
+        model = compose_config(overrides).model.model_dump()
+        levels = summarise_network(CascadeArguments(num_classes=6, **model))
+        assert sum(level.parameters for level in levels) == 5_717_634
+        assert sum(level.convolutions for level in levels) == 54
+
+
+def test_debug_leaves_the_model_as_configured() -> None:
+    config = compose_config(["+debug=fast", "model.levels=2", "model.base_filters=5"])
+    assert (config.model.levels, config.model.base_filters) == (2, 5)
+    assert config.max_epochs == 1
+
+
+def test_the_command_line_beats_scale_and_experiment() -> None:
+    assert compose_config(["experiment=paper", "model.base_filters=7"]).model.base_filters == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.levls=3", r"model\.levls: no such key; known are .*levels"),
+        ("modl.levels=3", "modl"),
+        ("model=resnet", r"resnet.*cascade.*unet"),
+        ("nonsense=3", r"nonsense: no such key; known are .*data.*model"),
+        ("model.levels=[", r"model\.levels=\["),
+        ("model.levels=0", r"model\.levels: got 0"),
+    ],
+)
+def test_a_wrong_key_says_which_exist_in_one_line(override: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        compose_config([override])
+    assert "\n" not in str(caught.value)
+
+
+def test_run_folders() -> None:
+    assert run_dir("mine", "a=1") == str(Path("runs/mine"))
+    assert run_dir(None, "") == str(Path("runs/default"))
+    assert run_dir(None, "model.levels=2,seed=1") == str(Path("runs/model.levels=2,seed=1"))
+    assert "/" not in run_dir(None, "loss.level_weights=[1, 2]/x").removeprefix("runs/")
+    long = run_dir(None, "k=" + "v" * 500)
+    assert len(long) < 200
+    assert long != run_dir(None, "k=" + "v" * 501)
+
+
+@pytest.mark.parametrize("run", ["../other", "/tmp/x", "a/../../b"])
+def test_run_names_stay_below_runs(run: str) -> None:
+    with pytest.raises(InputError, match="leads out of runs/"):
+        run_dir(run, "")
