@@ -49,7 +49,7 @@ def overrides(minutes: float) -> list[str]:
     """The demo's configuration: phantoms of 4 MP at 3 µm, trained on at 8 µm."""
     seconds = round(minutes * 60)
     return [
-        "data.phantom.mosaics=12",
+        "data.phantom.mosaics=20",
         "data.phantom.size_mm=[6.2,6.2]",
         "data.phantom.pixel_size_um=3",
         "data.working_pixel_size_um=8",

@@ -1,6 +1,7 @@
 """Phantoms: synthetic mosaics with known labels. They validate code; they are no patients.
 
-What lies where (`layout`), what it looks like (`patterns`, on the packings of `cells`), what hides it (`artifacts`),
+What lies where (`layout`), what it looks like (`patterns` blends the `textures`, drawn
+on the packings of `cells` and the noise of `fields`), what hides it (`artifacts`),
 how it is imaged (`instrument`), what experts paint (`labelling`), whose it is (`people`, `recipe`). All in µm.
 """
 

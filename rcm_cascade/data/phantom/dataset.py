@@ -152,7 +152,9 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 
 
 def _write_all(folder: Path, recipes: list[Recipe], processes: int | None) -> None:
-    count = min(processes or len(os.sched_getaffinity(0)), len(recipes))
+    # not every system tells which processors are ours
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(processes or processors, len(recipes))
     megapixels = recipes[0].shape[0] * recipes[0].shape[1] / 1e6
     with progress_bar("phantoms", len(recipes) * megapixels, "MP") as advance:
         if count == 1:
