@@ -38,7 +38,7 @@ def batch_picture(
 
 
 def _grey(image: Tensor) -> NDArray[np.uint8]:
-    return image.round().numpy().astype(np.uint8)
+    return image.float().round().clamp(0, 255).numpy().astype(np.uint8)
 
 
 def _enlarged(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -96,17 +96,19 @@ def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: in
 
     Labels are encoded as label + 1, unlabelled as 0, so that whatever the warp fills in is unlabelled; they are sampled
     by nearest neighbour, so no class is ever mixed from two others. The image is continued beyond its border by
-    replication.
+    replication, and sampled bicubically: bilinear sampling blurs rims of one or two pixels, and a network trained on
+    blurred rims does not know sharp ones.
 
     Args:
         image: ``(B, S, S)`` grey levels, uint8, S ≥ patch of the patch's parity.
         labels: ``(B, S, S)`` uint8.
         linear: ``(B, 2, 2)`` float32, from patch to image, (x, y) order, about the common centre.
-        shift: ``(B,)`` float32, added to the grey levels; the sum is clamped to [0, 255], as a detector would.
+        shift: ``(B,)`` float32, added to the grey levels. The sum is not clamped: half of a mosaic is darker than the
+            largest shift, and clamping would wipe its texture out.
         patch: side P of the result.
 
     Returns:
-        Grey levels ``(B, P, P)`` float32 in [0, 255] and labels ``(B, P, P)`` uint8.
+        Grey levels ``(B, P, P)`` float32, about [0, 255], and labels ``(B, P, P)`` uint8.
     """
     grey = image.to(torch.float32).unsqueeze(1)
     code = torch.where(labels == UNLABELLED, 0.0, labels.to(torch.float32) + 1).unsqueeze(1)
@@ -115,9 +117,9 @@ def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: in
     matrix[:, :, :2] = torch.linalg.inv(linear.to(image.device, torch.float32))  # kornia maps source to destination
     matrix[:, :, 2] = centre_out - matrix[:, :, :2].sum(dim=2) * centre_in
     size = (patch, patch)
-    grey = warp_affine(grey, matrix, size, mode="bilinear", padding_mode="border", align_corners=True)
+    grey = warp_affine(grey, matrix, size, mode="bicubic", padding_mode="border", align_corners=True)
     code = warp_affine(code, matrix, size, mode="nearest", padding_mode="zeros", align_corners=True)
-    grey = (grey.squeeze(1) + shift.to(image.device).view(-1, 1, 1)).clamp(0, 255)
+    grey = grey.squeeze(1) + shift.to(image.device).view(-1, 1, 1)
     code = code.squeeze(1).round().to(torch.int16)
     return grey, torch.where(code == 0, UNLABELLED, code - 1).to(torch.uint8)
 

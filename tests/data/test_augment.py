@@ -73,10 +73,10 @@ def test_labels_are_never_mixed() -> None:
     assert set(np.unique(warped).tolist()) == {0, 4}
 
 
-def test_the_shift_is_added_and_saturates() -> None:
+def test_the_shift_is_added_and_wipes_nothing_out() -> None:
     image = torch.tensor([[[0, 100], [200, 250]]], dtype=torch.uint8)
     grey, _ = warp(image, torch.zeros_like(image), maps(np.eye(2)), torch.tensor([20.0]), 2)
-    assert torch.allclose(grey, torch.tensor([[[20.0, 120.0], [220.0, 255.0]]]), atol=1e-3)
+    assert torch.allclose(grey, torch.tensor([[[20.0, 120.0], [220.0, 270.0]]]), atol=1e-3)
 
 
 def test_a_batch_of_any_size_gives_each_sample_the_same() -> None:
