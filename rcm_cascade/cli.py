@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def _run(arguments: list[str]) -> int:
@@ -81,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Makes phantoms, trains a small cascade, evaluates it on held-out phantom patients, annotates a "
         "held-out mosaic, and writes runs/demo/report.html.",
     )
-    demo.add_argument("--minutes", type=float, default=5.0, help="training time (default: %(default)s)")
+    demo.add_argument("--minutes", type=float, default=4.0, help="training time (default: %(default)s)")
 
     phantom = commands.add_parser(
         "phantom",
@@ -98,6 +101,14 @@ def make_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other phantoms (default: 0)")
     phantom.add_argument("--patients", type=int, metavar="P", help="how many patients (default: one a mosaic)")
     phantom.add_argument("--sites", type=int, default=1, metavar="K", help="how many clinics (default: 1)")
+
+    batch = commands.add_parser(
+        "batch",
+        help="draw what training would see",
+        description="Draws patches of a batch before and after augmentation, with their labels, and trains nothing.",
+    )
+    batch.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train")
+    batch.add_argument("--out", type=Path, default=Path("batch.png"), metavar="PNG", help="default: %(default)s")
 
     commands.add_parser("train", help="train a cascade (see `rcm-cascade train --help`)", add_help=False)
 
@@ -160,6 +171,15 @@ def _phantom(options: argparse.Namespace) -> int:
     return 0
 
 
+def _batch(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.train import draw_batch
+    from rcm_cascade.hydra_entry import compose_config
+
+    draw_batch(compose_config(options.overrides), options.out)
+    print(options.out)
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -187,7 +207,7 @@ def _annotate(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-_COMMANDS = {"demo": _demo, "phantom": _phantom, "evaluate": _evaluate, "annotate": _annotate}
+_COMMANDS = {"demo": _demo, "phantom": _phantom, "batch": _batch, "evaluate": _evaluate, "annotate": _annotate}
 
 
 def _one_line(

@@ -4,16 +4,16 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.patches import Sampling
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import Prior
+from rcm_cascade.models.cascade import CascadeArguments, Prior
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import OptimArguments
 
@@ -24,7 +24,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """A group of keys; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class PhantomSection(Section):
@@ -100,8 +100,15 @@ class TrainConfig(Section):
     optim: OptimArguments
     trainer: TrainerSection
     logger: LoggerSection
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     run: str | None
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Self:
+        """What no key alone can say: depths of every level, and a weight for each."""
+        CascadeArguments(**self.model.model_dump())
+        self.loss.of_levels(self.model.levels)
+        return self
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types, for YAML and JSON."""
@@ -156,7 +163,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key}: is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{key}: {message}"
+        return f"{key}: {message}" if key else message
     if error["type"] == "string_pattern_mismatch":
         message = "Input should be DD:HH:MM:SS, such as 00:00:10:00"
     return f"{key}: got {error['input']!r}; {message[0].lower()}{message[1:]}"

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,10 @@ from rcm_cascade.errors import InputError
 
 CONFIG_NAME: Final = "train"
 LONGEST_NAME: Final = 120
+UNNAMED_KEYS: Final = frozenset(
+    ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers")
+)
+"""Overrides that no folder is named after; conf/train.yaml has the same list for Hydra."""
 
 
 def config_folder() -> Path:
@@ -42,13 +47,19 @@ def run_dir(run: str | None, overrides: str) -> str:
         InputError: if the name leads out of ``runs/``.
     """
     if run:
+        run = str(run)  # a number, as YAML reads run=1
         if Path(run).is_absolute() or ".." in Path(run).parts:
             raise InputError(f"run={run} leads out of runs/; give a plain name")
         return str(Path("runs") / run)
-    name = re.sub(r"[^\w=.,+-]+", "_", overrides).strip("_") or "default"
+    return str(Path("runs") / (job_name(overrides) or "default"))
+
+
+def job_name(overrides: str) -> str:
+    """Overrides as a file name: without separators of folders, and not too long for a disk."""
+    name = re.sub(r"[^\w=.,+-]+", "_", overrides).strip("_")
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
-    return str(Path("runs") / name)
+    return name
 
 
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
@@ -84,9 +95,11 @@ def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> 
     Raises:
         InputError: before anything is run, if any configuration is wrong; or because of what a task said.
     """
+    overrides = [o.replace("=~/", f"={Path.home()}/", 1) for o in overrides]  # no shell expands it there
     _check_all(overrides)
     whole = list(sys.argv)
     failures: dict[str, Exception] = {}
+    sweep = _is_sweep(overrides)
 
     @hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")
     def run(composed: DictConfig) -> None:
@@ -96,10 +109,18 @@ def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> 
             task(_checked(composed), folder)
         except Exception as error:  # Hydra would end the sweep, or print its own report and exit
             failures[str(folder)] = error
+            if sweep:
+                print(f"error: {folder} failed: {error}", file=sys.stderr)
+                if not isinstance(error, InputError):
+                    traceback.print_exception(error)
 
-    with _arguments([whole[0], *overrides]):
+    flags = [a for a in overrides if a.startswith("-")]
+    values = [a for a in overrides if not a.startswith("-")]
+    if sweep:
+        values.append(f"hydra.sweep.dir='{_sweep_dir(values)}'")
+    with _arguments([whole[0], *values, *flags]):
         run()
-    if len(failures) == 1 or not _is_sweep(overrides):
+    if not sweep:
         for error in failures.values():
             raise error
     if failures:
@@ -135,6 +156,13 @@ def _check_all(arguments: Sequence[str]) -> None:
             )
 
 
+def _sweep_dir(overrides: Sequence[str]) -> str:
+    """One folder for all jobs of a sweep, named as a run's is."""
+    named = dict(o.split("=", 1) for o in overrides if "=" in o)
+    told = [o for o in overrides if o.split("=")[0] not in UNNAMED_KEYS and not o.startswith("hydra.")]
+    return run_dir(named.get("run"), ",".join(told))
+
+
 def _is_sweep(arguments: Sequence[str]) -> bool:
     return any(a in ("--multirun", "-m") for a in arguments)
 
@@ -149,10 +177,10 @@ def _explain(error: Exception) -> str:
     if missing:
         key = missing[1] or missing[3]
         parent, _, name = key.rpartition(".")
-        known = _keys_of(parent)
-        if known:
-            where = f"{parent}." if parent else ""
-            return f"{where}{name}: no such key; known are {', '.join(known)}"
+        while not (known := _keys_of(parent)):
+            parent, _, name = parent.rpartition(".")
+        where = f"{parent}." if parent else ""
+        return f"{where}{name}: no such key; known are {', '.join(known)}"
     return text
 
 
@@ -166,6 +194,7 @@ def _keys_of(parent: str) -> list[str]:
 
 def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("rcm.job_name", job_name, replace=True)
 
 
 @contextmanager

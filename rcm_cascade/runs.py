@@ -102,6 +102,8 @@ def _state(folder: RunFolder, config: TrainConfig) -> State:
                 f"run folder {folder.path} holds results but no config.yaml; delete it, or choose another with run=NAME"
             )
         return "new"
+    if not folder.last.exists() and not folder.result.exists():
+        return "new"  # nothing was achieved here yet: a first attempt that failed early locks nothing
     old = yaml.safe_load(folder.config.read_text())
     if not isinstance(old, dict) or old.get("hash") != config_hash(config):
         changed = differences(effective(old), effective(config.to_plain())) if isinstance(old, dict) else []
@@ -109,9 +111,7 @@ def _state(folder: RunFolder, config: TrainConfig) -> State:
             f"run folder {folder.path} holds another configuration ({'; '.join(changed) or 'unreadable config.yaml'}); "
             "choose another folder with run=NAME, or delete this one"
         )
-    if folder.result.is_file():
-        return "finished"
-    return "interrupted" if folder.last.is_file() else "new"
+    return "finished" if folder.result.is_file() else "interrupted"
 
 
 def write_config(folder: RunFolder, config: TrainConfig) -> None:

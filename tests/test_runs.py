@@ -29,6 +29,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path: Path) ->
     folder = RunFolder(tmp_path / "run")
     with claim(folder, compose_config([])):
         pass
+    write_json(folder.result, {})
     before = folder.config.read_text()
     with (
         pytest.raises(InputError, match=r"model\.levels: 3 → 2; seed: 0 → 5"),

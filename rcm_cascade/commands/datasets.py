@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from rcm_cascade.config import DataSection, PhantomSection
 from rcm_cascade.data.cache import MosaicCache, default_folder
+from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
@@ -28,12 +31,14 @@ class TrainingData:
         dataset: as it lies on disk.
         split: ``{mosaic: "train" | "val" | "test"}``.
         working_pixel_size_um: µm per pixel; None: each mosaic's own grid.
+        normalisation: how grey levels become network input.
         cache: where decoded mosaics lie.
     """
 
     dataset: Dataset
     split: Mapping[str, SplitName]
     working_pixel_size_um: float | None
+    normalisation: Normalisation
     cache: MosaicCache
 
     def entries(self, part: str) -> list[MosaicEntry]:
@@ -43,7 +48,11 @@ class TrainingData:
     def open(self, part: str) -> list[Mosaic]:
         """The labelled mosaics of a part of the split, decoded at most once."""
         return open_dataset_mosaics(
-            self.dataset, self.entries(part), working_pixel_size_um=self.working_pixel_size_um, cache=self.cache
+            self.dataset,
+            self.entries(part),
+            working_pixel_size_um=self.working_pixel_size_um,
+            normalisation=self.normalisation,
+            cache=self.cache,
         )
 
 
@@ -58,8 +67,10 @@ def find_dataset(data: DataSection) -> Path:
             raise InputError("data=folder needs data.root=FOLDER, the folder that holds dataset.yaml and manifest.csv")
         return Path(data.root)
     folder = Path(data.root) if data.root else Path("phantoms") / phantom_name(data.phantom)
-    if not (folder / "dataset.yaml").is_file():
-        p = data.phantom
+    p = data.phantom
+    if (folder / "dataset.yaml").is_file():
+        _refuse_others(folder, p)
+    else:
         print(f"generating {p.mosaics} phantom mosaics in {folder} (synthetic; once)", file=sys.stderr)
         write_phantoms(
             folder,
@@ -71,6 +82,21 @@ def find_dataset(data: DataSection) -> Path:
             sites=p.sites,
         )
     return folder
+
+
+def _refuse_others(folder: Path, wanted: PhantomSection) -> None:
+    """Refuses a folder that holds something else than the phantoms wanted."""
+    record = folder / "phantom.yaml"
+    if not record.is_file():
+        raise InputError(f"{folder} holds no phantoms; train on your own mosaics with data=folder data.root={folder}")
+    made = yaml.safe_load(record.read_text())["arguments"]
+    asked = wanted.model_dump(mode="json") | {"patients": wanted.patients or wanted.mosaics}
+    other = [f"{key}: {made.get(key)} → {value}" for key, value in asked.items() if made.get(key) != value]
+    if other:
+        raise InputError(
+            f"{folder} holds phantoms of other parameters ({'; '.join(other)}); name another folder with data.root, or "
+            "delete this one"
+        )
 
 
 def phantom_name(p: PhantomSection) -> str:
@@ -97,7 +123,8 @@ def load_training_data(data: DataSection) -> TrainingData:
     if straddling:
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
     working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
-    return TrainingData(dataset, split, working, make_cache(data.cache_dir, data.cache_gb))
+    cache = make_cache(data.cache_dir, data.cache_gb)
+    return TrainingData(dataset, split, working, data.normalisation, cache)
 
 
 def make_cache(folder: str | None, gigabytes: float) -> MosaicCache:

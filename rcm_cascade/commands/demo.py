@@ -38,7 +38,8 @@ def demo(minutes: float) -> None:
     split = read_split(folder.split)
     held_out = next(e for e in read_dataset(root).entries if split[e.mosaic] == "test")
     annotated = folder.path / "annotated"
-    annotate([held_out.image], folder.best, annotated)
+    if annotate([held_out.image], folder.best, annotated):
+        raise InputError(f"{held_out.image} could not be annotated; see above")
     Console().print(format_table(summary, classes))
     overlay = next(p for p in sorted(annotated.iterdir()) if p.name.endswith(".overlay.png"))
     print(f"\nannotated mosaic: {overlay}\nreport:           {folder.report}")

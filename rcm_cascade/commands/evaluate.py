@@ -1,16 +1,17 @@
 """`rcm-cascade evaluate`: a checkpoint against a data set's label maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rcm_cascade.commands.datasets import TrainingData, make_cache, need
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
-from rcm_cascade.data.manifest import SplitName, read_dataset
+from rcm_cascade.data.manifest import Dataset, SplitName, read_dataset
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
 from rcm_cascade.runs import RunFolder
 
 
@@ -41,15 +42,35 @@ def evaluate(
         split = header.split
     else:
         split = make_split(dataset, seed=0, split_file=split_file, training=False)
-    loaded = TrainingData(dataset, split, header.working_pixel_size_um, make_cache(None, 50))
+        _refuse_trained_on(dataset, split, part, header)
+    loaded = TrainingData(dataset, split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
     run = RunFolder(checkpoint.resolve().parent.parent)
+    own = run.path / "evaluation"
     if out is None:
         if not run.config.is_file():
             raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
-        out = run.path / "evaluation"
+        if part != "test" or dataset.id != header.dataset_id or split_file is not None:
+            raise InputError(
+                f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
+            )
+        out = own
     if not loaded.entries(part):
         need([], part, dataset)
     summary = score(checkpoint, loaded.open(part), out, dataset, part=part)
-    if out == run.path / "evaluation":
-        write_run_page(run)
+    if out.resolve() == own.resolve() and run.result.is_file():
+        write_run_page(run, run.read_result())
     return summary, header.classes, out
+
+
+def _refuse_trained_on(
+    dataset: Dataset, split: Mapping[str, SplitName], part: SplitName, header: CheckpointHeader
+) -> None:
+    """Refuses to score, as held out, mosaics that the checkpoint was trained on: a manifest edited since, say."""
+    if part == "train" or dataset.name != header.dataset:
+        return
+    seen = [m for m, where in split.items() if where == part and header.split.get(m) == "train"]
+    if seen:
+        raise InputError(
+            f"{dataset.root / 'manifest.csv'} has changed since the checkpoint was trained, and its {part} split holds "
+            f"{', '.join(seen)}, which it was trained on; say which mosaics to score with --split-file CSV"
+        )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ from rcm_cascade.training.history import read_history
 BATCH_PICTURE = "batch.png"
 
 
-def write_run_page(folder: RunFolder, datamodule: MosaicDataModule | None = None) -> Path:
-    """Writes, or renews, a finished run's report.html.
+def write_run_page(folder: RunFolder, result: Mapping[str, Any], datamodule: MosaicDataModule | None = None) -> Path:
+    """Writes, or renews, a run's report.html.
 
     Args:
         folder: of the run.
+        result: what its result.json says, or will.
         datamodule: to draw the picture of a batch from; None: the picture drawn earlier is used.
     """
     header = load_checkpoint(folder.best).header
-    result = folder.read_result()
     config: dict[str, Any] = yaml.safe_load(folder.config.read_text())
     picture_path = folder.path / BATCH_PICTURE
     if datamodule is not None:
@@ -65,6 +66,7 @@ def write_run_page(folder: RunFolder, datamodule: MosaicDataModule | None = None
         history=read_history(folder.metrics),
         batch_picture=picture,
         sections=sections,
+        synthetic=header.synthetic,
     )
 
 

@@ -1,9 +1,11 @@
 """`rcm-cascade train`: one run, from data to a validated checkpoint; resumed where it was interrupted."""
 
+import hashlib
 import logging
 import math
+import pickle
+import shutil
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +20,20 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from rich.table import Table
 
+from rcm_cascade.commands.batch_picture import batch_picture
 from rcm_cascade.commands.datasets import TrainingData, describe_split, load_training_data, need, patch_geometry
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
 from rcm_cascade.config import TrainConfig, config_hash
+from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.manifest import Dataset
-from rcm_cascade.data.splits import write_split
+from rcm_cascade.data.splits import read_split, write_split
+from rcm_cascade.errors import InputError
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.summary import LevelSummary, summarise_network
+from rcm_cascade.pictures import save_png
 from rcm_cascade.runs import RunFolder, claim, write_json
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
 from rcm_cascade.training.history import MetricsCsv
@@ -43,6 +49,7 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the configuration, the data or the folder is wrong.
     """
+    _check_device(config)
     folder = RunFolder(path)
     with claim(folder, config) as state:
         if state == "finished":
@@ -51,9 +58,26 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
         return _run(config, folder, resume=state == "interrupted")
 
 
+def draw_batch(config: TrainConfig, out: Path) -> None:
+    """Draws patches of the first epoch before and after augmentation, with labels, into a PNG; trains nothing.
+
+    Raises:
+        InputError: if the configuration or the data is wrong.
+    """
+    loaded = load_training_data(config.data)
+    header = make_header(config, loaded)
+    datamodule = make_datamodule(config, loaded, header)
+    save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), out)
+
+
 def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
     loaded = load_training_data(config.data)
+    if resume and folder.split.is_file() and read_split(folder.split) != loaded.split:
+        raise InputError(
+            f"the split of {loaded.dataset.root} is no longer the one in {folder.split}; restore the manifest or split "
+            "file, or train in another folder with run=NAME"
+        )
     write_split(folder.split, loaded.split)
     header = make_header(config, loaded)
     levels = summarise_network(header.model)
@@ -61,9 +85,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     weights = None
     if config.loss.class_weights == "inverse_frequency":
         weights = inverse_frequency(datamodule.class_pixels().tolist())
-    epochs = config.max_epochs
-    steps = epochs * datamodule.steps_per_epoch if epochs > 0 else None
-    module = CascadeModule(header, config.loss, config.optim, weights, steps)
+    module = CascadeModule(header, config.loss, config.optim, weights)
     _print_start(loaded, datamodule, levels, config)
 
     resumed_step = _step_of(folder.last) if resume else None
@@ -71,33 +93,43 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     outcome = "failed"
     loggers = [history, *_dashboards(config, folder, header)]
     try:
-        started = time.monotonic()
         with quiet():
             trainer = make_trainer(config, folder, datamodule, loggers)
-            trainer.fit(module, datamodule, ckpt_path=str(folder.last) if resume else None, weights_only=True)
-        if trainer.interrupted:  # Lightning swallows Ctrl-C
-            raise KeyboardInterrupt
+            _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
             return {}
         if not folder.best.exists():  # no validation set: the last epoch counts
-            trainer.save_checkpoint(folder.best)
+            with written_whole(folder.best) as temporary:
+                shutil.copyfile(folder.last, temporary)
         result = {
             "hash": config_hash(config),
+            "dataset_id": header.dataset_id,
+            "split_id": hashlib.sha256(folder.split.read_bytes()).hexdigest()[:16],
             "synthetic": header.synthetic,
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(time.monotonic() - started, 1),
+            "seconds": round(sum(row.get("time/epoch_s", 0.0) for row in history.rows.values()), 1),
             "checkpoint": str(folder.best.relative_to(folder.path)),
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
         }
         result["validation"] = _validate(config, folder, loaded)
+        write_run_page(folder, result, datamodule)
         write_json(folder.result, result)
-        write_run_page(folder, datamodule)
         outcome = "finished"
         return result
     finally:
         _close(loggers, outcome)
+
+
+def _fit(trainer: Trainer, module: CascadeModule, datamodule: MosaicDataModule, resume_from: Path | None) -> None:
+    """Trains; Lightning turns Ctrl-C into an exit, which is turned back."""
+    try:
+        trainer.fit(module, datamodule, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
@@ -173,6 +205,16 @@ def make_trainer(
     )
 
 
+def _check_device(config: TrainConfig) -> None:
+    """Refuses devices that are not there, before Lightning does in its own words."""
+    gpus = torch.cuda.device_count()
+    if config.trainer.accelerator == "gpu" and not gpus:
+        raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
+    on_gpu = gpus > 0 and config.trainer.accelerator != "cpu"
+    if on_gpu and config.trainer.devices != "auto" and config.trainer.devices > gpus:
+        raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+
+
 def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
     if config.trainer.precision == "auto":
         gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
@@ -200,8 +242,12 @@ def _best(trainer: Trainer) -> dict[str, Any]:
 
 
 def _step_of(checkpoint: Path) -> int:
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return int(content["global_step"])
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (RuntimeError, OSError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"checkpoint {checkpoint} cannot be read ({type(error).__name__}); delete it to train from the beginning"
+        ) from error
 
 
 def _dashboards(config: TrainConfig, folder: RunFolder, header: CheckpointHeader) -> list[Logger]:

@@ -62,7 +62,7 @@ class Augmentation:
             for sx, sy in product(shears, shears)
             for corner in np.array([[1.0, 1.0], [1.0, -1.0]])
         )
-        extra = math.ceil(patch * (reach - 1) / 2) + 1  # 1: the bilinear neighbour, and angles between those tried
+        extra = math.ceil(patch * (reach - 1) / 2) + 2  # 2: the bicubic neighbours, and angles between those tried
         return patch + 2 * extra
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:

@@ -82,7 +82,7 @@ class MosaicDataModule(LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch, on one rank."""
+        """Batches an epoch, of all ranks together."""
         batches = -(-len(self.patches) // self.arguments.batch_size)
         return min(batches, self.arguments.steps_per_epoch or batches)
 
@@ -114,6 +114,11 @@ class MosaicDataModule(LightningDataModule):
         """Batches of samples as read; `on_after_batch_transfer` augments them."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EpochSampler(len(self.patches), self.arguments.seed, rank, ranks)
+        if self.trainer:
+            # Lightning fills the workers' queues before it first calls set_epoch; a resumed run must not begin with
+            # the patches of epoch 0.
+            epochs_begun = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(epochs_begun.processed)  # type: ignore[attr-defined]  # Lightning's own count; see its type
         return self._loader(self.patches, self.arguments.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Sample]:

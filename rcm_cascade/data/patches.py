@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
+from rcm_cascade.errors import InputError
 from rcm_cascade.labels import UNLABELLED
 
 Sampling = Literal["grid", "balanced"]
@@ -53,7 +54,7 @@ class PatchDataset(Dataset[Sample]):
         sampling: which windows an epoch visits.
 
     Raises:
-        ValueError: if no mosaic has a labelled pixel.
+        InputError: if no mosaic has a labelled pixel.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class PatchDataset(Dataset[Sample]):
             counts.append(held[keep])
         self.windows: NDArray[np.int64] = np.concatenate(tables) if tables else np.zeros((0, 5), np.int64)
         if not len(self.windows):
-            raise ValueError("none of the training mosaics has a labelled pixel")
+            raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
         held = np.concatenate(counts)
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
 

@@ -110,6 +110,7 @@ def write_run_report(
     history: History,
     batch_picture: Image.Image | None,
     sections: Sequence[Section],
+    synthetic: bool,
 ) -> Path:
     """Writes a run folder's `report.html`.
 
@@ -122,6 +123,7 @@ def write_run_report(
             ``train/grad_norm_level1`` …, ``val/mean_sensitivity``, ``val/sensitivity_<class>``; cells may be empty.
         batch_picture: a batch before and after augmentation, or ``None``.
         sections: results, in the order shown. If one is of phantoms the page says so first.
+        synthetic: whether the mosaics are phantoms; the page then says so first.
 
     Returns:
         The page's path.
@@ -130,7 +132,7 @@ def write_run_report(
     page = _render(
         "run.html",
         title=title,
-        synthetic=any(s.summary is not None and s.summary["synthetic"] for s in sections),
+        synthetic=synthetic,
         facts=facts,
         level_columns=list(architecture[0]) if architecture else [],
         levels=[[_cell(value) for value in row.values()] for row in architecture],

@@ -73,10 +73,11 @@ class EpochLine(Callback):
 
     def __init__(self) -> None:
         self.started = self.validating = self.validation_seconds = 0.0
+        self.validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
-        self.started, self.validation_seconds = time.monotonic(), 0.0
+        self.started, self.validation_seconds, self.validated = time.monotonic(), 0.0, False
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the validation's clock."""
@@ -85,6 +86,7 @@ class EpochLine(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the validation's clock."""
         self.validation_seconds += time.monotonic() - self.validating
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the line."""
@@ -96,7 +98,7 @@ class EpochLine(Callback):
         values: dict[str, Any] = trainer.callback_metrics
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         line = f"epoch {trainer.current_epoch + 1}{of}: loss {_number(values, 'train/loss')}"
-        if MONITORED in values:
+        if self.validated and MONITORED in values:  # values of earlier validations stay
             line += (
                 f", validation mean sensitivity {_number(values, MONITORED)}"
                 f", specificity {_number(values, 'val/mean_specificity')}"

@@ -1,5 +1,6 @@
 """Weights & Biases: one run a job, offline where nobody is logged in."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -23,7 +24,16 @@ def make_wandb(project: str, group: str | None, folder: Path, config: Mapping[st
         os.environ["WANDB_MODE"] = "offline"
         print(f"nobody is logged in to W&B: writing offline files into {folder / 'wandb'}", file=sys.stderr)
     wandb.finish()  # a job before this one in the same process must not be continued
-    return WandbLogger(name=folder.name, project=project, group=group, save_dir=folder, config=dict(config))
+    identity = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]  # a resumed job goes on with its run
+    return WandbLogger(
+        name=folder.name,
+        project=project,
+        group=group,
+        save_dir=folder,
+        id=identity,
+        resume="allow",
+        config=dict(config),
+    )
 
 
 def close_wandb(exit_code: int) -> None:

@@ -1,5 +1,6 @@
 """The LightningModule: the cascade, the error injected at each level, and what is measured on the way."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class OptimArguments:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or min(self.weight_decay, self.clip_norm) < 0:
+        if not 0 < self.lr < math.inf or not (self.weight_decay >= 0 and self.clip_norm >= 0):
             raise ValueError(f"lr {self.lr} must be more than 0, weight_decay and clip_norm 0 or more")
         if not (0 <= self.warmup < 1 and 0 <= self.final_lr <= 1 and 0 <= self.ema < 1):
             raise ValueError(f"warmup {self.warmup}, final_lr {self.final_lr} and ema {self.ema} must lie in [0, 1)")
@@ -57,7 +58,6 @@ class CascadeModule(LightningModule):
         loss: which loss, with which weights.
         optim: the optimiser.
         class_weights: ``(C,)`` of the cross-entropy; None: all 1.
-        max_steps: steps of the whole run; None: only time is limited.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class CascadeModule(LightningModule):
         loss: LossArguments,
         optim: OptimArguments,
         class_weights: Tensor | None = None,
-        max_steps: int | None = None,
     ) -> None:
         super().__init__()
-        self.header, self.loss_arguments, self.optim, self.max_steps = header, loss, optim, max_steps
+        self.header, self.loss_arguments, self.optim = header, loss, optim
+        self.max_steps: int | None = None
         self.network = CascadedUNet(**header.model.to_plain()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.level_weights = loss.of_levels(header.model.levels)
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -99,6 +99,11 @@ class CascadeModule(LightningModule):
         for i, loss in enumerate(losses, start=1):
             self.log(f"train/loss_level{i}", loss, on_step=False, on_epoch=True, batch_size=size)
         return total
+
+    def on_train_start(self) -> None:
+        """Steps of the whole run, now that the number of processes is known; None: only time is limited."""
+        epochs = self.trainer.max_epochs or -1
+        self.max_steps = epochs * int(self.trainer.num_training_batches) if epochs > 0 else None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Sets the learning rate from the run's progress, which may be measured in time."""

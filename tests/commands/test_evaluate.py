@@ -7,11 +7,15 @@ import pytest
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.commands.train import train
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.confusion import confusion_matrix
+from rcm_cascade.hydra_entry import compose_config
 from rcm_cascade.labels import RCM_CLASSES
+from tests.commands.conftest import tiny
 
 
 def test_the_checkpoints_own_test_split_is_scored_on_the_mosaics_own_grid(
@@ -67,3 +71,43 @@ def test_other_classes_are_refused_and_nothing_is_written(finished_run: Path, ph
     with pytest.raises(InputError, match="network"):
         evaluate(finished_run / "checkpoints" / "best.ckpt", other, "train", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_runs_own_evaluation_is_for_its_own_test_split(finished_run: Path, phantoms: Path) -> None:
+    with pytest.raises(InputError, match="--out DIR"):
+        evaluate(finished_run / "checkpoints" / "best.ckpt", phantoms, "val", None)
+
+
+def test_a_manifest_edited_since_does_not_turn_training_mosaics_into_test(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    for name in ("mosaics", "labels"):
+        (edited / name).symlink_to(phantoms / name, target_is_directory=True)
+    (edited / "dataset.yaml").write_text((phantoms / "dataset.yaml").read_text())
+    lines = (phantoms / "manifest.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    trained = [m for m, part in read_split(finished_run / "split.csv").items() if part == "train"]
+    rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:]]
+    for row in rows:
+        row["split"] = "test" if row["mosaic"] == trained[0] else "train"
+    (edited / "manifest.csv").write_text("\n".join([lines[0], *(",".join(r[c] for c in columns) for r in rows)]) + "\n")
+    with pytest.raises(InputError, match="which it was trained on"):
+        evaluate(finished_run / "checkpoints" / "best.ckpt", edited, "test", tmp_path / "out")
+
+
+def test_evaluate_and_annotate_see_the_same_grey_levels_without_normalisation(phantoms: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(compose_config(tiny(phantoms, "data.normalisation=none")), run)
+    best = run / "checkpoints" / "best.ckpt"
+    summary, classes, _ = evaluate(best, phantoms, "test", tmp_path / "out")
+    split = read_split(run / "split.csv")
+    total = np.zeros((6, 6), np.int64)
+    for entry in read_dataset(phantoms).entries:
+        if split[entry.mosaic] == "test":
+            labels = Annotator.load(best).annotate(entry.image).labels
+            assert entry.label is not None
+            truth = read_labels(entry.label, classes, (labels.shape[0], labels.shape[1]))
+            total += confusion_matrix(labels, truth, 6)
+    assert summary["confusion"] == total.tolist()

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from rcm_cascade.cli import main
 from rcm_cascade.commands.datasets import load_training_data
 from rcm_cascade.commands.train import make_datamodule, make_header, train
 from rcm_cascade.data.datamodule import prepare
@@ -209,3 +210,28 @@ def test_a_sweep_makes_one_folder_a_job(phantoms: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     results = sorted((tmp_path / "runs" / "sweep").glob("*/result.json"))
     assert len(results) == 2
+
+
+def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")
+    assert train(compose_config(tiny(phantoms)), tmp_path / "run")["epochs"] == 1
+
+
+def test_a_batch_is_drawn_without_training(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["batch", *tiny(phantoms), "--out", "seen.png"]) == 0
+    assert capsys.readouterr().out.strip() == "seen.png"
+    assert [p.name for p in tmp_path.iterdir()] == ["seen.png"]
+
+
+def test_a_phantom_root_that_holds_something_else_is_refused(phantoms: Path, tmp_path: Path) -> None:
+    overrides = [o for o in tiny(phantoms) if o != "data=folder"]
+    with pytest.raises(InputError, match=r"other parameters .*mosaics: 6 → 4"):
+        train(compose_config(overrides), tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dataset.yaml").write_text("name: mine\n")
+    with pytest.raises(InputError, match="data=folder"):
+        train(compose_config([*overrides, f"data.root={tmp_path / 'mine'}"]), tmp_path / "run")

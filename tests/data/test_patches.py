@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, SampleKey, count_classes
 from rcm_cascade.data.windows import PatchGeometry, window_grid
+from rcm_cascade.errors import InputError
 from tests.data.making import memory_mosaic, textured
 
 GEOMETRY = PatchGeometry(window=64, stride=32, patch=32)
@@ -77,7 +78,7 @@ def test_patches_without_a_label_are_never_drawn() -> None:
 def test_no_label_at_all_is_refused() -> None:
     image, labels = textured(64, 64)
     labels[:] = 255
-    with pytest.raises(ValueError, match="labelled pixel"):
+    with pytest.raises(InputError, match="labelled pixel"):
         PatchDataset([memory_mosaic(image, labels)], GEOMETRY, None, 3, 0)
 
 

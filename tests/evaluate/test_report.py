@@ -96,6 +96,7 @@ def write_both(folder: Path, results: list[MosaicResult]) -> tuple[Path, Path]:
         architecture=[{"level": 1, "depth": 2, "parameters": 225_000, "GFLOP/MP": 6.7}],
         history=history,
         batch_picture=picture(1),
+        synthetic=True,
         sections=[
             Section("Validation", summarise(results[:3], RCM_CLASSES, synthetic=True), RCM_CLASSES, [], "Three."),
             Section("Test", summary, RCM_CLASSES, [("mosaics/2.tif", picture(2))]),
@@ -157,7 +158,14 @@ def test_real_mosaics_are_not_called_phantoms(results: list[MosaicResult], tmp_p
 
 def test_a_run_without_history_batch_and_results_still_reports(tmp_path: Path) -> None:
     path = write_run_report(
-        tmp_path, title="bare", facts={"command": "x"}, architecture=[], history=[], batch_picture=None, sections=[]
+        tmp_path,
+        title="bare",
+        facts={"command": "x"},
+        architecture=[],
+        history=[],
+        batch_picture=None,
+        sections=[],
+        synthetic=False,
     )
     page = Page(path)
     assert page.sources == []
