@@ -23,6 +23,7 @@ from rcm_cascade.errors import InputError
 
 CONFIG_NAME: Final = "train"
 LONGEST_NAME: Final = 120
+SWEEP_FLAGS: Final = ("--multirun", "-m")
 UNNAMED_KEYS: Final = frozenset(
     ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers")
 )
@@ -114,11 +115,10 @@ def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> 
                 if not isinstance(error, InputError):
                     traceback.print_exception(error)
 
-    flags = [a for a in overrides if a.startswith("-")]
-    values = [a for a in overrides if not a.startswith("-")]
-    if sweep:
-        values.append(f"hydra.sweep.dir='{_sweep_dir(values)}'")
-    with _arguments([whole[0], *values, *flags]):
+    if sweep:  # Hydra wants the flag behind the overrides
+        values = [a for a in overrides if a not in SWEEP_FLAGS]
+        overrides = [*values, f"hydra.sweep.dir='{_sweep_dir(values)}'", SWEEP_FLAGS[0]]
+    with _arguments([whole[0], *overrides]):
         run()
     if not sweep:
         for error in failures.values():
@@ -164,7 +164,7 @@ def _sweep_dir(overrides: Sequence[str]) -> str:
 
 
 def _is_sweep(arguments: Sequence[str]) -> bool:
-    return any(a in ("--multirun", "-m") for a in arguments)
+    return any(a in SWEEP_FLAGS for a in arguments)
 
 
 def _explain(error: Exception) -> str:

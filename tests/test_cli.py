@@ -72,6 +72,14 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_left_behind(
     assert set(left) <= {".lock", "config.yaml"}
 
 
+def test_hydras_own_flags_reach_hydra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--cfg", "job", "model.levels=2"]) == 0
+    assert "levels: 2" in capsys.readouterr().out
+
+
 def test_the_parser_names_every_command_but_train_takes_hydras() -> None:
     assert make_parser().parse_args(["phantom", "out"]).pixel_size == 8
 
