@@ -113,7 +113,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
         }
-        result["validation"] = _validate(config, folder, loaded)
+        result["validation"] = _validate(config, folder, loaded, datamodule)
         write_run_page(folder, result, datamodule)
         write_json(folder.result, result)
         outcome = "finished"
@@ -223,9 +223,11 @@ def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
     return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
 
 
-def _validate(config: TrainConfig, folder: RunFolder, loaded: TrainingData) -> dict[str, Any] | None:
+def _validate(
+    config: TrainConfig, folder: RunFolder, loaded: TrainingData, datamodule: MosaicDataModule
+) -> dict[str, Any] | None:
     """Whole validation mosaics, by the best checkpoint; None without a validation set."""
-    mosaics = loaded.open("val")[: config.trainer.validation_mosaics]
+    mosaics = datamodule.regions.mosaics[: config.trainer.validation_mosaics]
     if not mosaics:
         print("no validation set: the last epoch counts", file=sys.stderr)
         return None
