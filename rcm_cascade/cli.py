@@ -101,6 +101,12 @@ def make_parser() -> argparse.ArgumentParser:
     phantom.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other phantoms (default: 0)")
     phantom.add_argument("--patients", type=int, metavar="P", help="how many patients (default: one a mosaic)")
     phantom.add_argument("--sites", type=int, default=1, metavar="K", help="how many clinics (default: 1)")
+    phantom.add_argument(
+        "--deformed-meshwork",
+        type=float,
+        metavar="SHARE",
+        help="0 to 1, the share of the meshwork that is deformed (default: drawn for each mosaic, .35 on average)",
+    )
 
     batch = commands.add_parser(
         "batch",
@@ -166,6 +172,7 @@ def _phantom(options: argparse.Namespace) -> int:
         seed=options.seed,
         patients=options.patients,
         sites=options.sites,
+        deformed_meshwork=options.deformed_meshwork,
     )
     print(f"{out}: {options.mosaics} phantom mosaics (synthetic, no patients)")
     return 0

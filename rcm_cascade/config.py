@@ -36,6 +36,7 @@ class PhantomSection(Section):
     seed: int
     patients: Positive | None
     sites: Positive
+    deformed_meshwork: Annotated[float, Field(ge=0, le=1)] | None
 
 
 class DataSection(Section):

@@ -14,7 +14,7 @@ from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
-from rcm_cascade.data.phantom import write_phantoms
+from rcm_cascade.data.phantom import GENERATOR, write_phantoms
 from rcm_cascade.data.splits import make_split, patients_straddling
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.errors import InputError
@@ -80,6 +80,7 @@ def find_dataset(data: DataSection) -> Path:
             seed=p.seed,
             patients=p.patients,
             sites=p.sites,
+            deformed_meshwork=p.deformed_meshwork,
         )
     return folder
 
@@ -89,7 +90,13 @@ def _refuse_others(folder: Path, wanted: PhantomSection) -> None:
     record = folder / "phantom.yaml"
     if not record.is_file():
         raise InputError(f"{folder} holds no phantoms; train on your own mosaics with data=folder data.root={folder}")
-    made = yaml.safe_load(record.read_text())["arguments"]
+    recorded = yaml.safe_load(record.read_text())
+    if recorded.get("generator", 1) != GENERATOR:
+        raise InputError(
+            f"{folder} holds phantoms of another version of the generator ({recorded.get('generator', 1)}; this one is "
+            f"{GENERATOR}); delete it and they are made anew, or name another folder with data.root"
+        )
+    made = recorded["arguments"]
     asked = wanted.model_dump(mode="json") | {"patients": wanted.patients or wanted.mosaics}
     other = [f"{key}: {made.get(key)} → {value}" for key, value in asked.items() if made.get(key) != value]
     if other:
@@ -106,6 +113,8 @@ def phantom_name(p: PhantomSection) -> str:
         parts.append(f"{p.patients}patients")
     if p.sites != 1:
         parts.append(f"{p.sites}sites")
+    if p.deformed_meshwork is not None:
+        parts.append(f"deformed{p.deformed_meshwork:g}")
     return "-".join(parts)
 
 

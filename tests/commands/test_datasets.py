@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rcm_cascade.commands.datasets import describe_split, find_dataset, load_training_data, patch_geometry, phantom_name
+from rcm_cascade.data.phantom import GENERATOR
 from rcm_cascade.errors import InputError
 from rcm_cascade.hydra_entry import compose_config
 
@@ -17,6 +19,27 @@ def test_phantoms_are_generated_once_and_named_by_their_parameters(
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert find_dataset(data) == folder
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_phantoms_of_another_generator_are_not_taken_for_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = compose_config(["+debug=fast", "data.phantom.mosaics=2", "data.phantom.size_mm=[1,1]"]).data
+    record = find_dataset(data) / "phantom.yaml"
+    record.write_text(record.read_text().replace(f"generator: {GENERATOR}", "generator: 1"))
+    with pytest.raises(InputError, match=r"another version of the generator \(1; .*delete it"):
+        find_dataset(data)
+
+
+def test_the_deformed_share_of_the_meshwork_reaches_the_phantoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = compose_config(
+        ["data.phantom.mosaics=1", "data.phantom.size_mm=[1,1]", "data.phantom.deformed_meshwork=0.9"]
+    ).data
+    folder = find_dataset(data)
+    assert folder.name.endswith("deformed0.9")
+    assert yaml.safe_load((folder / "phantom.yaml").read_text())["mosaics"][0]["deformed_meshwork"] == 0.9
 
 
 def test_lengths_are_the_papers_and_rounded_up_to_the_alignment(phantoms: Path) -> None:

@@ -1,10 +1,11 @@
 """Phantoms: synthetic mosaics with known labels. They validate code; they are no patients.
 
-What lies where (`layout`), what it looks like (`patterns` blends the `textures`, drawn
-on the packings of `cells` and the noise of `fields`), what hides it (`artifacts`),
-how it is imaged (`instrument`), what experts paint (`labelling`), whose it is (`people`, `recipe`). All in µm.
+What shall be drawn (`recipe`, `people`); what lies where (`layout`); what each tissue looks like (`papillae`, `clods`,
+`sheets`, made of `strokes` on the packings of `cells` and the cell-sized texture of `tile`), blended by `patterns` one
+`window` at a time; what hides it (`artifacts`: `wrinkles`, `contact`, `adnexa`, `keratin`); how it is imaged
+(`instrument`, `scanning`); what experts paint (`labelling`). All in µm.
 """
 
-from rcm_cascade.data.phantom.dataset import write_phantoms
+from rcm_cascade.data.phantom.dataset import GENERATOR, write_phantoms
 
-__all__ = ["write_phantoms"]
+__all__ = ["GENERATOR", "write_phantoms"]

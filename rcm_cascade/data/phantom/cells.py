@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, cKDTree
 
-from rcm_cascade.data.phantom.fields import Field, Float, Grid
+from rcm_cascade.data.phantom.fields import Field
 
 ANGLES = 40
 SUBPIXEL_BITS = 4
@@ -120,24 +119,19 @@ def pack(points: NDArray[np.float64], sizes: NDArray[np.float64], roundness: flo
     return Cells(points, powered ** (-1 / roundness))
 
 
-def wobble(cells: Cells, rng: np.random.Generator, amount: float) -> Cells:
-    """Bends each outline by a few slow waves of relative size ``amount``."""
+def stretch(cells: Cells, direction: NDArray[np.float64], factor: NDArray[np.float64]) -> Cells:
+    """Draws cells out to ``factor`` ``(N,)`` times their length in ``direction`` ``(N,)`` rad, the area kept."""
+    angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)[None] - direction[:, None]
+    along, across = np.cos(angle) / np.sqrt(factor)[:, None], np.sin(angle) * np.sqrt(factor)[:, None]
+    return Cells(cells.centres, cells.radii / np.hypot(along, across))
+
+
+def wobble(cells: Cells, rng: np.random.Generator, amount: float | NDArray[np.float64]) -> Cells:
+    """Bends each outline by a few slow waves of relative size ``amount``, one for all or ``(N,)``."""
     angle = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
     bend = np.zeros_like(cells.radii)
     for order in (2, 3, 4, 5, 7):
         phase = rng.uniform(0, 2 * np.pi, (len(cells), 1))
-        size = rng.standard_normal((len(cells), 1)) * amount / order**0.5
+        size = rng.standard_normal((len(cells), 1)) * np.reshape(amount, (-1, 1)) / order**0.5
         bend += size * np.cos(order * angle + phase)
     return Cells(cells.centres, cells.radii * np.exp(bend.clip(-0.5, 0.5)))
-
-
-def fill(cells: Cells, values: NDArray[np.float64], grid: Grid) -> Float:
-    """Draws cells with values in ``[0, 1]`` ``(N,)``, edges anti-aliased, later ones over earlier ones, 0 elsewhere."""
-    canvas = np.zeros(grid.shape, np.uint8)
-    # cv2 puts whole numbers at pixel centres, a grid puts them at corners
-    corners = (cells.outlines()[..., ::-1] / grid.pitch_um - 0.5) * 2**SUBPIXEL_BITS
-    integers = np.rint(corners).astype(np.int32)
-    levels = np.rint(values.clip(0, 1) * 255).astype(int).tolist()
-    for polygon, level in zip(integers, levels, strict=True):
-        cv2.fillPoly(canvas, [polygon], level, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
-    return canvas.astype(np.float32) * np.float32(1 / 255)

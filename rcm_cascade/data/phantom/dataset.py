@@ -35,6 +35,9 @@ LONGEST_PX = 32_000
 DESCRIPTION = "synthetic phantom (rcm-cascade); no patient"
 TILE_PX = 256
 
+GENERATOR = 2
+"""Counts up whenever the same arguments give other mosaics; ``phantom.yaml`` says which made a folder."""
+
 
 def write_phantoms(
     out: Path,
@@ -45,6 +48,7 @@ def write_phantoms(
     seed: int = 0,
     patients: int | None = None,
     sites: int = 1,
+    deformed_meshwork: float | None = None,
     processes: int | None = None,
 ) -> Path:
     """Writes a dataset folder of phantoms, whole or not at all.
@@ -62,6 +66,8 @@ def write_phantoms(
         seed: at least 0; 0 is a seed like any other.
         patients: how many people the mosaics are dealt out to in turn; None: one mosaic each.
         sites: how many microscopes the patients are dealt out to in turn.
+        deformed_meshwork: share of every mosaic's meshwork that is deformed, 0 to 1; None: drawn for each, .35 on
+            average.
         processes: at most so many at once; None: as many as there are processors to run on.
 
     Returns:
@@ -72,7 +78,7 @@ def write_phantoms(
     """
     out = Path(out)
     people = mosaics if patients is None else patients
-    _check(out, mosaics, size_mm, pixel_size_um, seed, people, sites, processes)
+    _check(out, mosaics, size_mm, pixel_size_um, seed, people, sites, deformed_meshwork, processes)
     size_um = (size_mm[0] * 1000, size_mm[1] * 1000)
     recipes = [
         make_recipe(
@@ -81,6 +87,7 @@ def write_phantoms(
             size_um=size_um,
             pixel_size_um=pixel_size_um,
             patient=make_patient(seed, index % people, sites),
+            deformed_meshwork=deformed_meshwork,
         )
         for index in range(mosaics)
     ]
@@ -96,6 +103,7 @@ def write_phantoms(
             "seed": seed,
             "patients": people,
             "sites": sites,
+            "deformed_meshwork": deformed_meshwork,
         }
         record = yaml.safe_dump(_record(arguments, recipes), sort_keys=False)
         (folder / "phantom.yaml").write_text(record, encoding="utf-8")
@@ -110,6 +118,7 @@ def _check(
     seed: int,
     patients: int,
     sites: int,
+    deformed_meshwork: float | None,
     processes: int | None,
 ) -> None:
     if mosaics < 1:
@@ -132,6 +141,8 @@ def _check(
         raise InputError(f"{patients} patients asked for with {mosaics} mosaics; expected 1 to {mosaics}")
     if not 1 <= sites <= patients:
         raise InputError(f"{sites} sites asked for with {patients} patients; expected 1 to {patients}")
+    if deformed_meshwork is not None and not 0 <= deformed_meshwork <= 1:
+        raise InputError(f"the deformed share of the meshwork is {deformed_meshwork:g}; expected 0 to 1")
     if processes is not None and processes < 1:
         raise InputError(f"{processes} processes asked for; expected at least 1")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -234,4 +245,10 @@ def _record(arguments: dict[str, Any], recipes: list[Recipe]) -> dict[str, Any]:
             del row[key]
         row["pattern_bias"] = list(recipe.pattern_bias)
         drawn.append({"mosaic": recipe.name, **row})
-    return {"note": DESCRIPTION, "rcm_cascade": rcm_cascade.__version__, "arguments": arguments, "mosaics": drawn}
+    return {
+        "note": DESCRIPTION,
+        "rcm_cascade": rcm_cascade.__version__,
+        "generator": GENERATOR,
+        "arguments": arguments,
+        "mosaics": drawn,
+    }

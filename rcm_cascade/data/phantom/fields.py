@@ -144,19 +144,3 @@ def step(values: Float, edge: float, width: float) -> Float:
     """A smooth step from 0 to 1, a half at ``edge``, most of the way within ``width`` on either side."""
     result: Float = 0.5 + 0.5 * np.tanh((values - np.float32(edge)) / np.float32(width))
     return result
-
-
-def splat(points_um: NDArray[np.float64], weights: NDArray[np.float64], grid: Grid) -> Float:
-    """Puts point weights onto the pixels they fall in, per µm²; points outside are left out.
-
-    Args:
-        points_um: ``(N, 2)`` (y, x).
-        weights: ``(N,)``.
-        grid: where to.
-    """
-    index = np.floor(points_um / grid.pitch_um).astype(np.int64)
-    y, x = index[:, 0], index[:, 1]
-    inside = (y >= 0) & (y < grid.height) & (x >= 0) & (x < grid.width)
-    flat = y[inside] * grid.width + x[inside]
-    total = np.bincount(flat, weights[inside] / grid.pitch_um**2, minlength=grid.height * grid.width)
-    return total.astype(np.float32).reshape(grid.shape)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.data.phantom.artifacts import draw_artifacts
-from rcm_cascade.data.phantom.fields import Field, Grid
+from rcm_cascade.data.phantom.artifacts import Artifacts, draw_artifacts
+from rcm_cascade.data.phantom.fields import Float, Grid
 from rcm_cascade.data.phantom.instrument import acquire, drawing_grid
 from rcm_cascade.data.phantom.labelling import Painter, true_labels
 from rcm_cascade.data.phantom.layout import draw_layout
-from rcm_cascade.data.phantom.patterns import draw_tissue
+from rcm_cascade.data.phantom.patterns import Tissue
 from rcm_cascade.data.phantom.recipe import Recipe
+from rcm_cascade.data.phantom.window import Window
 
 STRIP_ROWS = 1024
 
@@ -31,15 +32,26 @@ class Phantom:
     labels: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class _Scene:
+    grid: Grid
+    tissue: Tissue
+    artifacts: Artifacts
+
+    def draw(self, rows: slice) -> Float:
+        window = Window(self.grid, rows, slice(0, self.grid.width))
+        return self.artifacts.cover(self.tissue.draw(window), self.grid, rows)
+
+
 def generate(recipe: Recipe) -> Phantom:
     """Draws one mosaic; the same recipe gives the same bytes."""
     layout_rng, artifact_rng, tissue_rng, instrument_rng, label_rng = recipe.stream().spawn(5)
     layout = draw_layout(recipe, layout_rng)
     grid = drawing_grid(recipe)
     artifacts = draw_artifacts(recipe, grid, artifact_rng)
-    scene = Field(artifacts.cover(draw_tissue(recipe, layout, grid, tissue_rng), grid), grid)
-    image = acquire(recipe, scene, instrument_rng)
-    del scene
+    image = acquire(
+        recipe, _Scene(grid, Tissue(recipe, layout, tissue_rng), artifacts), instrument_rng, artifacts.scanning
+    )
     painter = Painter(recipe, layout, artifacts, label_rng)
     height, width = recipe.shape
     pixels = Grid(height, width, recipe.pixel_size_um)

@@ -1,6 +1,8 @@
 """The microscope: fields of 0.5 mm with a brightness of their own, point spread, speckle, eight bits."""
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -8,8 +10,8 @@ from numpy.typing import NDArray
 
 from rcm_cascade.data.phantom.fields import Field, Float, Grid, blur, noise
 from rcm_cascade.data.phantom.recipe import Recipe
+from rcm_cascade.data.phantom.scanning import FIELD_UM, Scanning
 
-FIELD_UM = 500.0
 MISREGISTRATION_UM = 0.6
 """Spread of a field's misplacement: 1–3 px of the instrument's 0.5 µm."""
 
@@ -19,7 +21,10 @@ GREY_OF_ONE = 62.0
 SPECKLE_UM = 1.5
 """Standard deviation of the speckle's grain, µm: the autocorrelation is .65 at 2 µm and .2 at 4 µm (rcm-facts §4.2)."""
 
-COARSEST_UM, FINEST_UM = 4.0, 2.0
+GRAIN_UM = 2.6
+"""The same of a coarser grain: seen at 8 µm, a fifth of the contrast of real mosaics is finer than a pixel (§6)."""
+
+COARSEST_UM, FINEST_UM = 4.0, 1.0
 """Tissue is drawn at a pitch between these; coarser mosaics are averaged down from it, finer ones interpolated."""
 
 
@@ -35,13 +40,33 @@ def drawing_grid(recipe: Recipe) -> Grid:
     return Grid.covering((height * recipe.pixel_size_um, width * recipe.pixel_size_um), pitch)
 
 
-def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
+SEEN_ASIDE_UM = 4.0
+"""Drawn above and below a row of fields, for a field may lie a little off its place."""
+
+
+class Scene(Protocol):
+    """What lies under the microscope."""
+
+    @property
+    def grid(self) -> Grid:
+        """Pixels that it is drawn on, the whole mosaic."""
+        ...
+
+    def draw(self, rows: slice) -> Float:
+        """Reflectance of some rows of ``grid``, ``(rows, W)`` float32."""
+        ...
+
+
+def acquire(
+    recipe: Recipe, scene: Scene, rng: np.random.Generator, scanning: Scanning | None = None
+) -> NDArray[np.uint8]:
     """Images a scene field by field, one row of fields at a time, so that only 8 bits are held whole when fine.
 
     Args:
         recipe: the mosaic to be.
-        scene: reflectance on `drawing_grid`.
+        scene: reflectance on `drawing_grid`, drawn row of fields by row of fields.
         rng: the stream to draw from.
+        scanning: faults of the scan; None: none.
 
     Returns:
         ``(H, W)`` uint8 grey levels.
@@ -51,11 +76,11 @@ def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[n
     grid = Grid(height * factor, width * factor, recipe.pixel_size_um / factor)
     site, patient = recipe.patient.site, recipe.patient
     down, across = (math.ceil(side / FIELD_UM) for side in grid.size_um)
-    gain_rng, speckle_rng = rng.spawn(2)
+    gain_rng, speckle_rng, grain_rng = rng.spawn(3)
     gains = _field_gains(gain_rng, (down, across), site.field_spread)
     shifts = gain_rng.normal(0, MISREGISTRATION_UM, (down, across, 2))
     # shifting by less than half a drawn pixel would only blur
-    shifts *= grid.pitch_um <= FINEST_UM
+    shifts *= grid.pitch_um <= 2
     result = np.empty((height, width), np.uint8)
     averaged = np.empty(grid.shape, np.float32) if factor > 1 else None
     grey = GREY_OF_ONE * site.gain * patient.gain
@@ -63,19 +88,23 @@ def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[n
         top, bottom = _edge(row, grid), min(_edge(row + 1, grid), grid.height)
         if bottom <= top:  # a field of which less than half a pixel is left
             continue
+        seen = _seen(scene, top * grid.pitch_um - SEEN_ASIDE_UM, bottom * grid.pitch_um + SEEN_ASIDE_UM)
         strip = np.empty((bottom - top, grid.width), np.float32)
         for column in range(across):
             left, right = _edge(column, grid), min(_edge(column + 1, grid), grid.width)
             if right <= left:
                 continue
-            shift = (float(shifts[row, column, 0]), float(shifts[row, column, 1]))
-            part = scene.on(grid, slice(top, bottom), slice(left, right), shift)
+            shift = (float(shifts[row, column, 0]) - seen.top_um, float(shifts[row, column, 1]))
+            part = seen.field.on(grid, slice(top, bottom), slice(left, right), shift)
+            if scanning is not None:
+                part = scanning.distort(part, row, column, grid.pitch_um)
             shade = _vignette(part.shape, grid.pitch_um, site.vignetting)
             strip[:, left:right] = np.maximum(part, 0) ** np.float32(patient.contrast) * shade * gains[row, column]
         strip = blur(strip, site.psf_um / grid.pitch_um)
         strip *= grey
-        strip *= _speckle(speckle_rng, strip.shape, grid.pitch_um, site.speckle)
-        strip += 1.5 + 0.8 * speckle_rng.standard_normal(strip.shape, np.float32)
+        strip *= _speckle(speckle_rng, strip.shape, site.speckle, SPECKLE_UM / grid.pitch_um)
+        strip *= _speckle(grain_rng, strip.shape, site.grain, GRAIN_UM / grid.pitch_um)
+        strip += 1.5 + 0.8 * speckle_rng.standard_normal(strip.shape, np.float32) - site.black
         if averaged is None:
             result[top:bottom] = _quantised(strip)
         else:
@@ -84,6 +113,21 @@ def acquire(recipe: Recipe, scene: Field, rng: np.random.Generator) -> NDArray[n
         small = cv2.resize(averaged, (width, height), interpolation=cv2.INTER_AREA)
         result = _quantised(np.asarray(small, np.float32))
     return result
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Rows of a scene as a field of their own, and how far down they begin, µm."""
+
+    field: Field
+    top_um: float
+
+
+def _seen(scene: Scene, top_um: float, bottom_um: float) -> _Seen:
+    pitch = scene.grid.pitch_um
+    first = max(0, math.floor(top_um / pitch))
+    last = min(scene.grid.height, math.ceil(bottom_um / pitch))
+    return _Seen(Field(scene.draw(slice(first, last)), Grid(last - first, scene.grid.width, pitch)), first * pitch)
 
 
 def _edge(index: int, grid: Grid) -> int:
@@ -96,12 +140,12 @@ def _quantised(grey: Float) -> NDArray[np.uint8]:
 
 def _field_gains(rng: np.random.Generator, shape: tuple[int, int], spread: float) -> Float:
     """Brightness of each field: its own, that of its row of fields, and a slow drift over the mosaic."""
-    own = rng.standard_normal(shape)
+    own = rng.standard_normal(shape).clip(-2, 2)
     rows = rng.standard_normal((shape[0], 1))
     size = (shape[0] * FIELD_UM, shape[1] * FIELD_UM)
     drift = noise(rng, size, 2000).on(Grid(shape[0], shape[1], FIELD_UM))
     strength = float(np.exp(rng.normal(0, 0.3)))
-    return np.exp(strength * spread * (own + 0.4 * rows) + 0.12 * drift).astype(np.float32)
+    return np.exp(strength * spread * (1.15 * own + 0.3 * rows) + 0.1 * drift).astype(np.float32)
 
 
 def _vignette(shape: tuple[int, ...], pitch_um: float, loss: float) -> Float:
@@ -112,9 +156,8 @@ def _vignette(shape: tuple[int, ...], pitch_um: float, loss: float) -> Float:
     return shade
 
 
-def _speckle(rng: np.random.Generator, shape: tuple[int, ...], pitch_um: float, contrast: float) -> Float:
-    """Multiplicative grain of mean 1; a pixel that holds several grains varies less."""
-    sigma = SPECKLE_UM / pitch_um
+def _speckle(rng: np.random.Generator, shape: tuple[int, ...], contrast: float, sigma: float) -> Float:
+    """Multiplicative grain of mean 1, ``sigma`` px wide; a pixel that holds several grains varies less."""
     # drawn wider and cut, for a blur's mirrored border varies more than its middle
     margin = math.ceil(3 * sigma) if sigma >= 0.35 else 0
     values = rng.standard_normal((shape[0] + 2 * margin, shape[1] + 2 * margin), np.float32)

@@ -1,11 +1,10 @@
 """What experts paint: smooth areas, most of the tissue but never all, around what they cannot judge."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.phantom.artifacts import Artifacts
-from rcm_cascade.data.phantom.fields import Field, Float, Grid, blur, noise, step
+from rcm_cascade.data.phantom.fields import Field, Float, Grid, blur, noise
 from rcm_cascade.data.phantom.layout import Layout
 from rcm_cascade.data.phantom.recipe import Recipe
 from rcm_cascade.labels import UNLABELLED
@@ -15,7 +14,6 @@ LESION_MARGIN_UM = 250.0
 """Unlabelled on either side of the lesion's border, where the whole margin is about 0.5 mm."""
 
 BRUSH_UM = 120.0
-WRINKLE_MARGIN_UM = 18.0
 SMALL_ARTIFACT_UM = 100.0
 """Artifacts narrower than about this go unmarked: they keep the label of the tissue around."""
 
@@ -31,7 +29,7 @@ class Painter:
     """One expert's labels, to be read strip by strip.
 
     Regions are judged on a smoothed view, wrinkles and the lesion's margin are left out, and so are the places about
-    which the expert is least sure, until the recipe's share is left. About 2–5 % of the labelled pixels differ from the
+    which the expert is least sure, until the recipe's share is left. About 1–3 % of the labelled pixels differ from the
     truth: small artifacts inside a painted area, and borders drawn more smoothly than they run.
     """
 
@@ -42,11 +40,9 @@ class Painter:
             for class_id, weight in layout.weights.items()
         }
         self._tissue = Layout(smoothed, layout.lesion_depth)
-        hidden = np.maximum(artifacts.no_contact.on(grid), step(artifacts.blobs.on(grid), 4.0, 0.5))
-        hidden = np.maximum(hidden, artifacts.thick.on(grid))
-        wide = SMALL_ARTIFACT_UM / grid.pitch_um / 2
-        self._artifact = Field(blur(hidden, wide), grid)
-        self._wrinkles = _left_out(artifacts)
+        hidden = artifacts.mask_on(grid).astype(np.float32)
+        self._artifact = Field(blur(hidden, SMALL_ARTIFACT_UM / grid.pitch_um / 2), grid)
+        self._wrinkles = artifacts.wrinkles
         self._sure = Field(self._certainty(recipe, smoothed, grid, rng), grid)
         self._least = self._threshold(recipe, grid)
 
@@ -78,12 +74,3 @@ class Painter:
         labels[(self._wrinkles.on(grid, rows) > 0.5) & (labels > ARTIFACT)] = UNLABELLED
         labels[self._sure.on(grid, rows) < self._least] = UNLABELLED
         return labels
-
-
-def _left_out(artifacts: Artifacts) -> Field:
-    """Wrinkles and a little beside them."""
-    shadow = artifacts.shadow
-    dark = (shadow.values > 0.3).astype(np.uint8)
-    radius = max(1, round(WRINKLE_MARGIN_UM / shadow.grid.pitch_um))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return Field(np.asarray(cv2.dilate(dark, kernel), np.float32), shadow.grid)

@@ -18,6 +18,8 @@ class Site:
         vignetting: brightness lost at a field's corner, ``[0, 1]``.
         psf_um: standard deviation of the point spread, µm.
         speckle: contrast of the speckle at its own grain, ``[0, 1]``.
+        grain: contrast of a coarser grain, that pixels of 8 µm still show, ``[0, 1]``.
+        black: grey levels cut off at the dark end.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Site:
     vignetting: float
     psf_um: float
     speckle: float
+    grain: float
+    black: float
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,14 @@ class Patient:
         contrast: exponent of the tissue's reflectance, around 1.
         scale: of all patterns, around 1.
         bead: brightness of ring outlines, around 1.
-        wrinkle_direction: radians, from the rows towards the columns.
-        wrinkle_density: lines a mm², 0.25 to 3.5.
+        wrinkle_direction: radians; 0 runs along the rows, pi / 2 down the columns.
+        wrinkle_density: mm of wrinkle line a mm², 1 to 6.
         wrinkle_width: of the lines, around 1.
+        spindles: share of the wrinkles that widen into spindles, 0 to 1.
+        follicles: pits a mm², 0.02 to 2 (1.4 on follicular skin).
+        openings: bright lozenges a mm², 0 to 1.5.
+        ducts: eccrine ducts a mm², 0.4 to 2.5.
+        hairs: shafts a mm², 0 to 0.3.
     """
 
     name: str
@@ -53,6 +62,11 @@ class Patient:
     wrinkle_direction: float
     wrinkle_density: float
     wrinkle_width: float
+    spindles: float
+    follicles: float
+    openings: float
+    ducts: float
+    hairs: float
 
 
 def make_site(seed: int, index: int) -> Site:
@@ -64,7 +78,9 @@ def make_site(seed: int, index: int) -> Site:
         field_spread=float(rng.uniform(0.10, 0.26)),
         vignetting=float(rng.uniform(0.02, 0.12)),
         psf_um=float(rng.uniform(0.4, 0.8)),
-        speckle=float(rng.uniform(0.22, 0.36)),
+        speckle=float(rng.uniform(0.16, 0.28)),
+        grain=float(rng.uniform(0.05, 0.16)),
+        black=float(rng.uniform(1, 9)),
     )
 
 
@@ -79,10 +95,19 @@ def make_patient(seed: int, index: int, sites: int) -> Patient:
         scale=_around_one(rng, 0.10),
         bead=_around_one(rng, 0.25),
         wrinkle_direction=float(rng.uniform(0, np.pi)),
-        wrinkle_density=float(np.exp(rng.normal(0.3, 0.6)).clip(0.25, 3.5)),
+        wrinkle_density=_log_normal(rng, 3.4, 0.4, (1.0, 6.0)),
         wrinkle_width=_around_one(rng, 0.25),
+        spindles=float(rng.beta(0.6, 3.0)),
+        follicles=_log_normal(rng, 0.25, 1.2, (0.02, 2.0)),
+        openings=_log_normal(rng, 0.08, 1.2, (0.0, 1.5)),
+        ducts=_log_normal(rng, 1.2, 0.3, (0.4, 2.5)),
+        hairs=_log_normal(rng, 0.005, 1.3, (0.0, 0.3)),
     )
 
 
 def _around_one(rng: np.random.Generator, spread: float) -> float:
     return float(np.exp(spread * np.clip(rng.standard_normal(), -2.5, 2.5)))
+
+
+def _log_normal(rng: np.random.Generator, median: float, spread: float, limits: tuple[float, float]) -> float:
+    return float(np.clip(median * np.exp(rng.normal(0, spread)), *limits))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from rcm_cascade.data.phantom.cells import Cells, fill, pack, scatter, wobble
+from rcm_cascade.data.phantom.cells import Cells, pack, scatter, stretch, wobble
 from rcm_cascade.data.phantom.fields import Field, Grid
 
 SIZE_UM = (2000.0, 2000.0)
@@ -62,17 +62,16 @@ def test_few_points_are_discs(count: int) -> None:
     np.testing.assert_allclose(cells.radii, 85)
 
 
-def test_filled_cells_have_their_area_and_value() -> None:
-    cells = pack(np.array([[500.0, 400.0]]), np.array([200.0]), 10)
-    drawn = fill(cells, np.array([0.6]), Grid(250, 250, 4.0))
-    assert drawn.max() == pytest.approx(0.6, abs=0.01)
-    assert drawn.sum() * 16 / 0.6 == pytest.approx(np.pi * 170**2, rel=0.03)
-    y, x = np.nonzero(drawn > 0.3)
-    assert ((y.mean() + 0.5) * 4, (x.mean() + 0.5) * 4) == pytest.approx((500, 400), abs=1)
-
-
 def test_wobble_bends_outlines_a_little() -> None:
     cells = packing()
     bent = wobble(cells, np.random.default_rng(1), 0.05)
     ratio = bent.radii / cells.radii
     assert 0.03 < ratio.std() < 0.15
+
+
+def test_stretched_cells_are_longer_one_way_and_as_large() -> None:
+    cells = pack(np.array([[500.0, 400.0]]), np.array([200.0]), 10)
+    drawn_out = stretch(cells, np.array([np.pi / 2]), np.array([4.0]))
+    extent = np.ptp(drawn_out.outlines()[0], axis=0)
+    assert extent[0] / extent[1] == pytest.approx(4, rel=0.1)  # pi / 2 is down
+    assert extent[0] * extent[1] == pytest.approx(340**2, rel=0.1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rcm_cascade.data.phantom.fields import Field, Grid, blur, noise, splat, step
+from rcm_cascade.data.phantom.fields import Field, Grid, blur, noise, step
 
 
 def ramp(height: int, width: int, pitch_um: float) -> Field:
@@ -52,14 +52,6 @@ def test_wide_blurs_agree_with_repeated_narrow_ones() -> None:
         narrow = blur(narrow, 8.0)
     assert np.corrcoef(wide[50:-50, 50:-50].reshape(-1), narrow[50:-50, 50:-50].reshape(-1))[0, 1] > 0.95
     assert blur(white, 0.1) is white
-
-
-def test_splatted_weights_are_kept_and_outsiders_left_out() -> None:
-    points = np.array([[1.0, 1.0], [5.0, 9.0], [-1.0, 2.0], [2.0, 11.0]])
-    drawn = splat(points, np.array([1.0, 2.0, 4.0, 8.0]), Grid(3, 5, 2.0))
-    assert drawn.sum() * 4 == pytest.approx(3)
-    assert drawn[0, 0] == pytest.approx(0.25)
-    assert drawn[2, 4] == pytest.approx(0.5)
 
 
 def test_a_step_is_half_at_its_edge() -> None:

@@ -1,10 +1,10 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rcm_cascade.data.phantom.fields import Field
+from rcm_cascade.data.phantom.fields import Float, Grid
 from rcm_cascade.data.phantom.instrument import acquire, drawing_grid
 from rcm_cascade.data.phantom.people import make_patient
 from rcm_cascade.data.phantom.recipe import Recipe, make_recipe
@@ -16,9 +16,30 @@ def recipe(pixel_size_um: float, **site: Any) -> Recipe:
     return make_recipe(seed=0, index=0, size_um=(2000, 3000), pixel_size_um=pixel_size_um, patient=patient)
 
 
-def even(one: Recipe) -> Field:
-    grid = drawing_grid(one)
-    return Field(np.ones(grid.shape, np.float32), grid)
+@dataclass(frozen=True)
+class Even:
+    """A scene that is 1 everywhere."""
+
+    grid: Grid
+
+    def draw(self, rows: slice) -> Float:
+        return np.ones((rows.stop - rows.start, self.grid.width), np.float32)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A scene that is bright below a line, µm."""
+
+    grid: Grid
+    line_um: float
+
+    def draw(self, rows: slice) -> Float:
+        below = (np.arange(rows.start, rows.stop) + 0.5) * self.grid.pitch_um > self.line_um
+        return np.repeat(0.2 + 2 * below[:, None], self.grid.width, axis=1).astype(np.float32)
+
+
+def even(one: Recipe) -> Even:
+    return Even(drawing_grid(one))
 
 
 @pytest.mark.parametrize("pixel_size_um", [2.0, 8.0])
@@ -64,3 +85,12 @@ def test_an_averaged_mosaic_covers_the_drawn_one() -> None:
     assert grid.shape == (600, 900)
     assert grid.pitch_um == pytest.approx(10 / 3)
     assert acquire(one, even(one), np.random.default_rng(0)).shape == (200, 300)
+
+
+@pytest.mark.parametrize("pixel_size_um", [0.5, 0.7, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize("line_um", [240.0, 760.0])
+def test_a_scene_drawn_in_rows_lies_where_it_should(pixel_size_um: float, line_um: float) -> None:
+    one = replace(recipe(pixel_size_um, field_spread=0.0, vignetting=0.0, speckle=0.05), size_um=(1000.0, 100.0))
+    image = acquire(one, Edge(drawing_grid(one), line_um), np.random.default_rng(0)).astype(float).mean(axis=1)
+    half = (image.min() + image.max()) / 2
+    assert np.argmax(image > half) * pixel_size_um == pytest.approx(line_um, abs=max(4, pixel_size_um))
