@@ -51,6 +51,7 @@ def overrides(minutes: float, mosaics: int) -> list[str]:
         "data.phantom.sites=3",
         "data.phantom.seed=11",
         "data.working_pixel_size_um=8",
+        "data.sampling=balanced",
         "model.base_filters=12",
         "augment.intensity_shift=0.02",  # as in the demo: time is short
         "optim.lr=3e-3",

@@ -85,7 +85,7 @@ def non_lesion(bench: Bench) -> Draw:
     seen = bench.patches(500, -0.6, 0.6)
     lines = furrows(bench)
     vivid = rng.uniform(0.7, 1.2)
-    sparse = bright_cells(bench, per_mm2=45, clustering=0.5)
+    sparse = bright_cells(bench, per_mm2=10, clustering=0.5)
 
     def draw(window: Window) -> Float:
         grain, clumps, haze = window.read(bench.grain), window.read(bench.clumps), window.read(bench.haze)

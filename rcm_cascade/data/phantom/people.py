@@ -98,7 +98,7 @@ def make_patient(seed: int, index: int, sites: int) -> Patient:
         wrinkle_density=_log_normal(rng, 3.4, 0.4, (1.0, 6.0)),
         wrinkle_width=_around_one(rng, 0.25),
         spindles=float(rng.beta(0.6, 3.0)),
-        follicles=_log_normal(rng, 0.25, 1.2, (0.02, 2.0)),
+        follicles=_log_normal(rng, 0.22, 1.2, (0.02, 2.0)),
         openings=_log_normal(rng, 0.08, 1.2, (0.0, 1.5)),
         ducts=_log_normal(rng, 1.2, 0.3, (0.4, 2.5)),
         hairs=_log_normal(rng, 0.005, 1.3, (0.0, 0.3)),

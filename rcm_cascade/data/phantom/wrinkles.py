@@ -13,7 +13,7 @@ STRIDE_UM, STEP_UM = 15.0, 5.0
 """A line's course is found in strides, its edges are drawn in steps."""
 
 LENGTH_UM, LENGTH_LOG_SPREAD, LENGTH_LIMITS_UM = 2400.0, 0.45, (400.0, 6000.0)
-WRINKLE_UM, THINNER_UM = 26.0, 52.0
+WRINKLE_UM, THINNER_UM = 27.0, 45.0
 """Median width of a thin wrinkle, and what it stays below where it does not widen into a spindle."""
 
 FORKS = 0.5
