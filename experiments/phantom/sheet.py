@@ -32,7 +32,7 @@ SIZE_UM: Final = 2600.0
 CROP: Final = 320  # px
 GAP, LINE = 8, 24
 CANDIDATES: Final = 6
-JPEG_BYTES: Final = 1_500_000
+JPEG_BYTES: Final = 1_000_000
 
 ARTIFACT: Final = 1
 CLEAR: Final = {"no_contact_share": 0.0, "furrows": 0.0, "bands": 0.0, "motion": 0.0, "labelled_share": 0.85}

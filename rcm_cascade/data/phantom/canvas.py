@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.data.phantom.cells import SUBPIXEL_BITS
+from rcm_cascade.data.phantom.cells import SUBPIXEL_BITS, to_subpixels
 from rcm_cascade.data.phantom.fields import Field, Float, Grid
 
 STRIP_PX = 500_000
@@ -98,8 +98,7 @@ class Canvas:
             thinness = min(1.0, float(ribbon.width.mean()) / pitch / THINNEST_PX)
             level = int(self._code(np.float32(values[index] * thinness)))
             for outline in ribbon.outlines(EDGE_PX * pitch):
-                # cv2 puts whole numbers at pixel centres, a grid puts them at corners
-                corners = np.rint((outline[:, ::-1] / pitch - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+                corners = to_subpixels(outline, pitch)
                 cv2.fillPoly(drawn, [corners], level, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
         if factor > 1:
             drawn = np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -12,6 +12,13 @@ ANGLES = 40
 SUBPIXEL_BITS = 4
 
 
+def to_subpixels(outlines_um: NDArray[np.float64], pitch_um: float) -> NDArray[np.int32]:
+    """Corners ``(…, 2)`` in µm (y, x) as cv2 draws them: (x, y) in shares of a pixel, whole numbers at its centre."""
+    # cv2 puts whole numbers at pixel centres, a grid puts them at corners
+    corners: NDArray[np.int32] = np.rint((outlines_um[..., ::-1] / pitch_um - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+    return corners
+
+
 @dataclass(frozen=True)
 class Cells:
     """Star-shaped cells.

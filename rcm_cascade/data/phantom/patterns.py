@@ -1,6 +1,6 @@
 """How the tissues of a mosaic come together: each drawn where it lies, blended, under one slow gain."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +34,6 @@ PREVIEW_UM = 16.0
 TILTED_AT_MOST = 0.6
 """Largest share of what lies above or below in a tilted section."""
 
-
 DARKEST = 0.05
 """No tissue is darker, of a mean of about 1."""
 
@@ -47,16 +46,16 @@ class Layer:
     draw: Draw
     gain: float
 
-    def parts(self, window: Window) -> Iterator[tuple[tuple[slice, slice], Float, Float]]:
-        """Where in the window the tissue lies (a box, or nothing), its share and its texture there."""
+    def part(self, window: Window) -> tuple[tuple[slice, slice], Float, Float] | None:
+        """The box of the window that the tissue lies in, its share and its texture there; None where it does not."""
         share = window.read(self.share)
         present = share > WHERE_PRESENT
         if not present.any():
-            return
+            return None
         box = _extent(present, 1), _extent(present, 0)
         inner = window.part(*box)
         wide, crop = inner.widened(MARGIN_UM)
-        yield box, share[box], np.maximum(self.draw(wide)[crop], np.float32(DARKEST))
+        return box, share[box], np.maximum(self.draw(wide)[crop], np.float32(DARKEST))
 
 
 def _extent(present: NDArray[np.bool_], across: int) -> slice:
@@ -107,11 +106,13 @@ class Tissue:
         """Reflectance on a window, ``(rows, columns)`` float32."""
         result = np.zeros(window.shape, np.float32)
         for layer in self._layers:
-            for part, share, texture in layer.parts(window):
-                result[part] += share * texture * np.float32(layer.gain)
+            if part := layer.part(window):
+                box, share, texture = part
+                result[box] += share * texture * np.float32(layer.gain)
         for layer in self._tilted:
-            for part, share, texture in layer.parts(window):
-                result[part] += share * np.float32(layer.gain) * (texture - result[part])
+            if part := layer.part(window):
+                box, share, texture = part
+                result[box] += share * np.float32(layer.gain) * (texture - result[box])
         result *= np.exp(np.float32(self._strength) * window.read(self._slow) + 0.05 * window.read(self._haze))
         return result
 

@@ -44,7 +44,7 @@ def beads(
     dots = (outlines[..., None, :] + along[..., None] * (following - outlines)[..., None, :]).reshape(-1, 2)
     dots += rng.normal(0, 2.4, dots.shape)
     weights = ((strength * length / each)[..., None] * rng.gamma(4.0, 1 / 4, along.shape)).reshape(-1)
-    # one unit a µm of line, spread over a width of 2.5 sigma, is 1 on the line
+    # one unit a µm of line, spread by its scatter and by the blur over a width of 3.2 sigma, is 1 on the line
     scale = np.float32(3.2 * BEAD_SIGMA_UM)
 
     def draw(window: Window) -> Float:

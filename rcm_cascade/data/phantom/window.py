@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.data.phantom.cells import SUBPIXEL_BITS, Cells
+from rcm_cascade.data.phantom.cells import SUBPIXEL_BITS, Cells, to_subpixels
 from rcm_cascade.data.phantom.fields import Float, Grid, blur
 
 
@@ -78,11 +78,9 @@ class Window:
         reach = cells.radii.max(axis=1, initial=0)[:, None]
         near = ((cells.centres > corner - reach) & (cells.centres < corner + size + reach)).all(axis=1)
         outlines = Cells(cells.centres[near] - corner, cells.radii[near]).outlines()
-        # cv2 puts whole numbers at pixel centres, a grid puts them at corners
-        integers = np.rint((outlines[..., ::-1] / pitch - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
         levels = np.rint(values[near].clip(0, 1) * 255).astype(int).tolist()
         canvas = np.zeros(self.shape, np.uint8)
-        for polygon, level in zip(integers, levels, strict=True):
+        for polygon, level in zip(to_subpixels(outlines, pitch), levels, strict=True):
             cv2.fillPoly(canvas, [polygon], level, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
         return canvas.astype(np.float32) * np.float32(1 / 255)
 
