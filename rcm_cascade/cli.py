@@ -141,7 +141,11 @@ def make_parser() -> argparse.ArgumentParser:
         "look first) and STEM.json (areas by class).",
     )
     annotate.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE", help="TIFF, OME-TIFF, PNG, BMP, JPEG, JPEG 2000"
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="TIFF, OME-TIFF, PNG, BMP, JPEG, JPEG 2000, or a folder of them",
     )
     annotate.add_argument(
         "--checkpoint", type=Path, required=True, metavar="C", help="such as runs/NAME/checkpoints/best.ckpt"
@@ -149,8 +153,47 @@ def make_parser() -> argparse.ArgumentParser:
     annotate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     annotate.add_argument("--pixel-size", type=float, metavar="UM", help="µm per pixel, where the file does not say it")
     annotate.add_argument("--tile", type=int, metavar="PX", help="side of a tile at each level (default: chosen)")
-    annotate.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="default: %(default)s")
-    annotate.add_argument("--backend", choices=("auto", "torch"), default="auto", help="default: %(default)s")
+    annotate.add_argument(
+        "--memory", metavar="SIZE", help="for the network's features (default: 2 GB; of a GPU, most of what is free)"
+    )
+    annotate.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "int8"),
+        default="auto",
+        help="auto: bf16 where the processor has it, else fp32; int8 is quantised once, on training mosaics, and says "
+        "what it costs (default: %(default)s)",
+    )
+    annotate.add_argument(
+        "--backend",
+        choices=("auto", "torch", "openvino"),
+        default="auto",
+        help="auto: openvino on a CPU where it is installed (default: %(default)s)",
+    )
+    annotate.add_argument(
+        "--calibrate", type=Path, metavar="ROOT", help="int8: the training data set, if the run folder does not name it"
+    )
+    annotate.add_argument(
+        "--accept-loss", action="store_true", help="int8: even if under 98%% of the labels stay as they are"
+    )
+
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="measure speed against named peers",
+        description="Measures whole-mosaic annotation, file to files, against the bare network and MONAI's sliding "
+        "window, interleaved in one run; writes annotation.md and annotation.json. Needs the extra [bench].",
+    )
+    benchmark.add_argument("what", choices=("annotate",), help="what to measure")
+    benchmark.add_argument("--checkpoint", type=Path, required=True, metavar="C", help="of a trained network")
+    benchmark.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: %(default)s")
+    benchmark.add_argument(
+        "--image", type=Path, metavar="IMAGE", help="a mosaic, cut or mirrored to the size (default: a phantom)"
+    )
+    benchmark.add_argument(
+        "--size", type=int, nargs=2, default=(4096, 6000), metavar=("H", "W"), help="in px (default: 4096 6000)"
+    )
+    benchmark.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
+    benchmark.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="default: auto")
+    benchmark.add_argument("--no-series", action="store_true", help="leave out the mosaics of 4 to 144 MP")
     return parser
 
 
@@ -200,21 +243,45 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _annotate(options: argparse.Namespace) -> int:
-    from rcm_cascade.commands.annotate import annotate
+    from rcm_cascade.annotate.memory import parse_memory
+    from rcm_cascade.commands.annotate import Options, annotate
 
-    failed = annotate(
-        options.images,
-        options.checkpoint,
-        options.out,
+    chosen = Options(
         pixel_size_um=options.pixel_size,
         tile=options.tile,
         precision=options.precision,
         backend=options.backend,
+        memory=None if options.memory is None else parse_memory(options.memory),
+        calibrate=options.calibrate,
+        accept_loss=options.accept_loss,
     )
-    return 1 if failed else 0
+    return 1 if annotate(options.images, options.checkpoint, options.out, chosen) else 0
 
 
-_COMMANDS = {"demo": _demo, "phantom": _phantom, "batch": _batch, "evaluate": _evaluate, "annotate": _annotate}
+def _benchmark(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.benchmark import benchmark_annotation
+
+    table = benchmark_annotation(
+        options.checkpoint,
+        options.out,
+        image=options.image,
+        shape=tuple(options.size),
+        rounds=options.rounds,
+        backend=options.backend,
+        series=not options.no_series,
+    )
+    print(table, end="")
+    return 0
+
+
+_COMMANDS = {
+    "demo": _demo,
+    "phantom": _phantom,
+    "batch": _batch,
+    "evaluate": _evaluate,
+    "annotate": _annotate,
+    "benchmark": _benchmark,
+}
 
 
 def _one_line(

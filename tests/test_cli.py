@@ -7,7 +7,7 @@ import pytest
 from rcm_cascade import __version__
 from rcm_cascade.cli import main, make_parser
 
-COMMANDS = ("demo", "phantom", "batch", "train", "evaluate", "annotate")
+COMMANDS = ("demo", "phantom", "batch", "train", "evaluate", "annotate", "benchmark")
 
 
 def test_every_command_has_a_help_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +43,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "run=../up"], "runs/"),
         (["evaluate", "no.ckpt", "--data", "nowhere"], "no.ckpt does not exist"),
         (["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o"], "no.ckpt does not exist"),
+        (["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o", "--memory", "much"], "such as '2 GB'"),
+        (["annotate", ".", "--checkpoint", "no.ckpt", "--out", "o"], "holds no mosaic"),
+        (
+            ["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o", "--precision", "int8"],
+            "no.ckpt does not exist",
+        ),
+        (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--no-series"], "no.ckpt does not exist"),
+        (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--rounds", "0"], "1 round or more"),
         (["phantom", "p", "--mosaics", "0"], "mosaics"),
         (["phantom", "p", "--pixel-size", "-1"], "pixel"),
         (["demo", "--minutes", "0"], "minutes"),
@@ -82,6 +90,44 @@ def test_hydras_own_flags_reach_hydra(
 
 def test_the_parser_names_every_command_but_train_takes_hydras() -> None:
     assert make_parser().parse_args(["phantom", "out"]).pixel_size == 8
+
+
+def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rcm_cascade.commands.annotate import Options
+
+    called: list[tuple[object, ...]] = []
+
+    def annotate(*given: object) -> int:
+        called.append(given)
+        return len(called) - 1
+
+    monkeypatch.setattr("rcm_cascade.commands.annotate.annotate", annotate)
+    plain = ["annotate", "a.tif", "b", "--checkpoint", "c.ckpt", "--out", "o"]
+    more = ["--pixel-size", "0.5", "--tile", "64", "--memory", "500 MB", "--precision", "int8", "--backend", "openvino"]
+
+    assert main(plain) == 0
+    assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
+
+    files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
+    assert called[0] == (*files, Options())
+    assert called[1] == (*files, Options(0.5, 64, "int8", "openvino", 500_000_000, Path("data"), True))
+
+
+def test_options_of_benchmark_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    called: list[tuple[object, ...]] = []
+
+    def benchmark(*given: object, **named: object) -> str:
+        called.append((*given, named))
+        return "the table\n"
+
+    monkeypatch.setattr("rcm_cascade.commands.benchmark.benchmark_annotation", benchmark)
+    more = ["--out", "o", "--image", "a.tif", "--size", "256", "320", "--rounds", "1", "--backend", "torch"]
+
+    assert main(["benchmark", "annotate", "--checkpoint", "c.ckpt", *more, "--no-series"]) == 0
+
+    assert capsys.readouterr().out == "the table\n"
+    named = {"image": Path("a.tif"), "shape": (256, 320), "rounds": 1, "backend": "torch", "series": False}
+    assert called == [(Path("c.ckpt"), Path("o"), named)]
 
 
 def test_the_installed_console_script_runs() -> None:

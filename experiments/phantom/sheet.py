@@ -24,7 +24,8 @@ from rcm_cascade.data.phantom.people import make_patient
 from rcm_cascade.data.phantom.recipe import PATTERNS, Recipe, make_recipe
 from rcm_cascade.data.texture import FIELD_UM
 from rcm_cascade.labels import RCM_CLASSES
-from rcm_cascade.pictures import Panel, colorize, compose, grey_to_rgb, scale_bar
+from rcm_cascade.pictures.colours import colorize, grey_to_rgb
+from rcm_cascade.pictures.figure import Panel, compose, scale_bar
 
 SEED, SITES = 11, 3
 PIXEL_SIZES_UM: Final = (0.5, 2.0, 8.0)

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.backends import Backend, has_openvino, open_backend
 from rcm_cascade.annotate.engine import Annotation, annotate_with
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, to_uint8
@@ -22,6 +22,9 @@ from rcm_cascade.labels import ClassTable
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
 from rcm_cascade.progress import Advance
+
+INT8_SUFFIX: Final = ".int8"
+"""Of the folder beside a checkpoint that holds its quantised graphs."""
 
 UNNAMED: Final = "array"
 """Name of a mosaic that was given as an array."""
@@ -36,7 +39,7 @@ class MosaicAnnotation:
         image: ``(H, W)`` uint8 on the mosaic's own grid.
         labels: class ids ``(H, W)`` uint8 on the mosaic's own grid.
         pixel_size_um: µm per pixel of that grid; None: not known.
-        pixel_size_source: manifest (that is, given), file, dataset, assumed or unknown.
+        pixel_size_source: given, manifest, file, dataset, assumed or unknown.
         working_pixel_size_um: µm per pixel at which the network saw it; None: its own grid.
         annotation: on the working grid, with tile, precision, backend and time.
         classes: of the labels.
@@ -44,6 +47,7 @@ class MosaicAnnotation:
         checkpoint_sha256: of the file's content; empty likewise.
         synthetic: the network was trained on phantoms.
         read_s: seconds from file or array to the working grid; None: not measured.
+        source_sha256: of the file's content; empty for an array.
     """
 
     name: str
@@ -58,6 +62,7 @@ class MosaicAnnotation:
     checkpoint_sha256: str
     synthetic: bool
     read_s: float | None
+    source_sha256: str = ""
 
 
 class Annotator:
@@ -69,6 +74,7 @@ class Annotator:
         checkpoint: file name, for reports.
         checkpoint_sha256: of the file's content, for reports.
         cache: of decoded mosaics; None: the user's.
+        int8: folder of the network's quantised graphs, see `rcm_cascade.annotate.int8`; None: it was not quantised.
     """
 
     def __init__(
@@ -78,12 +84,14 @@ class Annotator:
         checkpoint: str = "",
         checkpoint_sha256: str = "",
         cache: MosaicCache | None = None,
+        int8: Path | None = None,
     ) -> None:
         self.network = network
         self.header = header
         self.checkpoint = checkpoint
         self.checkpoint_sha256 = checkpoint_sha256
         self.cache = cache or MosaicCache()
+        self.int8 = int8
         self._backends: dict[tuple[str, str], Backend] = {}
 
     @classmethod
@@ -101,7 +109,39 @@ class Annotator:
         loaded = load_checkpoint(checkpoint)
         with loaded.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(loaded.network.to(_device(device)), loaded.header, loaded.path.name, digest, cache)
+        int8 = loaded.path.with_suffix(INT8_SUFFIX)
+        network = loaded.network.to(_device(device))
+        return cls(network, loaded.header, loaded.path.name, digest, cache, int8 if int8.is_dir() else None)
+
+    def prepare(self, precision: str = "auto", backend: str = "auto") -> Backend:
+        """What runs the network, made once and kept: annotating later asks for it too.
+
+        Args:
+            precision: as in `annotate_image`, or ``int8``.
+            backend: as in `annotate_image`.
+
+        Raises:
+            InputError: for an unknown name, a backend that is not there, or int8 of a network that was not quantised.
+        """
+        key = backend, precision
+        if key not in self._backends:
+            if precision == "int8":
+                self._backends[key] = self._open_int8(backend)
+            else:
+                self._backends[key] = open_backend(self.network, backend, precision)
+        return self._backends[key]
+
+    def _open_int8(self, backend: str) -> Backend:
+        if backend == "torch" or not has_openvino():
+            raise InputError("int8 is OpenVINO's: pip install 'rcm-cascade[openvino]' and leave --backend away")
+        from rcm_cascade.annotate.int8 import Int8Backend, read_report
+
+        if self.int8 is None or read_report(self.int8, self.checkpoint_sha256) is None:
+            raise InputError(
+                f"checkpoint {self.checkpoint} has not been quantised: `rcm-cascade annotate --precision int8` does so "
+                "on training mosaics, and says what it costs"
+            )
+        return Int8Backend(self.network, self.int8)
 
     def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
         """Opens a mosaic at this network's working pixel size.
@@ -116,7 +156,7 @@ class Annotator:
             InputError: if the file cannot be read or its pixels are too coarse.
         """
         _check_pixel_size(pixel_size_um)
-        return open_mosaic(
+        mosaic = open_mosaic(
             path,
             classes=self.header.classes,
             manifest_pixel_size_um=pixel_size_um,
@@ -125,6 +165,7 @@ class Annotator:
             normalisation=self.header.normalisation,
             cache=self.cache,
         )
+        return mosaic if pixel_size_um is None else replace(mosaic, pixel_size_source="given")
 
     def annotate(
         self,
@@ -134,6 +175,7 @@ class Annotator:
         tile: int | None = None,
         precision: str = "auto",
         backend: str = "auto",
+        memory: int | None = None,
         progress: Advance | None = None,
     ) -> MosaicAnnotation:
         """Annotates one mosaic.
@@ -144,8 +186,9 @@ class Annotator:
             path_or_array: a file, or ``(H, W)`` uint8 or uint16.
             pixel_size_um: µm per pixel; goes before what the file states.
             tile: as in `annotate_image`.
-            precision: as in `annotate_image`.
+            precision: as in `annotate_image`, or ``int8``.
             backend: as in `annotate_image`.
+            memory: as in `annotate_image`.
             progress: as in `annotate_image`, in megapixels of the working grid.
 
         Raises:
@@ -159,7 +202,7 @@ class Annotator:
             mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
             image = mosaic.native_image()
         read_s = time.perf_counter() - started
-        return self._annotate(mosaic, image, read_s, tile, precision, backend, progress)
+        return self._annotate(mosaic, image, read_s, tile, self.prepare(precision, backend), memory, progress)
 
     def annotate_mosaic(
         self,
@@ -168,6 +211,7 @@ class Annotator:
         tile: int | None = None,
         precision: str = "auto",
         backend: str = "auto",
+        memory: int | None = None,
         progress: Advance | None = None,
         read_s: float | None = None,
     ) -> MosaicAnnotation:
@@ -176,8 +220,9 @@ class Annotator:
         Args:
             mosaic: of `open`, or of a data set opened at the header's working pixel size.
             tile: as in `annotate_image`.
-            precision: as in `annotate_image`.
+            precision: as in `annotate_image`, or ``int8``.
             backend: as in `annotate_image`.
+            memory: as in `annotate_image`.
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
 
@@ -189,7 +234,9 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
-        return self._annotate(mosaic, mosaic.native_image(), read_s, tile, precision, backend, progress)
+        return self._annotate(
+            mosaic, mosaic.native_image(), read_s, tile, self.prepare(precision, backend), memory, progress
+        )
 
     def _annotate(
         self,
@@ -197,14 +244,11 @@ class Annotator:
         image: NDArray[np.uint8],
         read_s: float | None,
         tile: int | None,
-        precision: str,
-        backend: str,
+        backend: Backend,
+        memory: int | None,
         progress: Advance | None,
     ) -> MosaicAnnotation:
-        key = backend, precision
-        if key not in self._backends:
-            self._backends[key] = open_backend(self.network, backend, precision)
-        annotation = annotate_with(self._backends[key], mosaic.image, mosaic.intensity, tile=tile, progress=progress)
+        annotation = annotate_with(backend, mosaic.image, mosaic.intensity, tile=tile, memory=memory, progress=progress)
         return MosaicAnnotation(
             name=mosaic.name,
             image=image,
@@ -218,6 +262,7 @@ class Annotator:
             checkpoint_sha256=self.checkpoint_sha256,
             synthetic=self.header.synthetic,
             read_s=read_s,
+            source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
         )
 
     def _from_array(
@@ -228,7 +273,7 @@ class Annotator:
             raise InputError(f"the array has shape {array.shape}; expected (H, W) with H and W of 1 or more")
         native = image = to_uint8(array)
         working = self.header.working_pixel_size_um
-        source: Literal["manifest", "assumed", "unknown"] = "unknown" if pixel_size_um is None else "manifest"
+        source: Literal["given", "assumed", "unknown"] = "unknown" if pixel_size_um is None else "given"
         if working is not None and pixel_size_um is not None:
             image = area_resample(native, pixel_size_um, working)
         elif working is not None:

@@ -1,25 +1,27 @@
-"""What runs a level's network on a tile, and in which precision."""
+"""What runs a level's network on strips, and in which precision."""
 
 import copy
+import importlib.util
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Literal, get_args
+from typing import ClassVar, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rcm_cascade.annotate.streaming import LevelStream, StripDecoder, StripEncoder, StripRunner
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models.unet import UNet
 
 Precision = Literal["auto", "fp32", "bf16"]
-"""``fp32``: the network's own dtype, without autocast; ``bf16``: bfloat16 autocast; ``auto``: ``bf16`` where the
-processor computes in it, else ``fp32``."""
+"""``fp32``: the network's own dtype; ``bf16``: bfloat16; ``auto``: ``bf16`` where the processor computes in it, else
+``fp32``."""
 
-BackendName = Literal["auto", "torch"]
-"""``auto``: the fastest that is installed."""
+BackendName = Literal["auto", "torch", "openvino"]
+"""``auto``: OpenVINO for float32 networks on a CPU where it is installed, else PyTorch."""
 
 OWN_DTYPES: Final[Mapping[torch.dtype, str]] = {torch.float32: "fp32", torch.float64: "fp64"}
 
@@ -32,52 +34,64 @@ class Backend(ABC):
         precision: ``fp32``, ``fp64`` or ``bf16``; the last works on any processor.
     """
 
-    name: str
+    name: ClassVar[str]
 
     def __init__(self, model: CascadedUNet, precision: str) -> None:
         parameter = next(model.parameters())
+        self.arguments = model.arguments
         self.geometry = model.geometry
         self.alignment = model.alignment
         self.device: torch.device = parameter.device
         self.dtype: torch.dtype = parameter.dtype
         self.precision = precision
         self.as_prior: Callable[[Tensor], Tensor] = model.as_prior
+        self._encoders: list[StripEncoder] = []
+        self._decoders: list[StripDecoder] = []
+        for level in self._prepared(folded(model)).levels:
+            assert isinstance(level, UNet)
+            self._encoders.append(StripEncoder(level))
+            self._decoders.append(StripDecoder(level, self._encoders[-1]))
 
     @property
     def prior_dtype(self) -> torch.dtype:
         """In what a whole level's prior is kept."""
         return torch.bfloat16 if self.precision == "bf16" else self.dtype
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Of what goes into a level's network and comes out."""
+        return self.dtype
+
+    def delay(self, level: int) -> int:
+        """By how many px of a level, 0 being the coarsest, what comes out lags behind what is fed."""
+        return self._decoders[level].delay
+
+    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
+        """Begins a band of a level at its top.
+
+        Args:
+            level: 0 is the coarsest.
+            width: of the band in px of the level, a multiple of its alignment.
+            height: of the padded mosaic in px of the level.
+            rows: of the highest strip, a multiple of the alignment.
+        """
+        return LevelStream(
+            self._encoders[level],
+            self._decoders[level],
+            self._runner(level, width),
+            width=width,
+            height=height,
+            rows=rows,
+            dtype=self.compute_dtype,
+            device=self.device,
+        )
+
+    def _prepared(self, network: CascadedUNet) -> CascadedUNet:
+        return network
+
     @abstractmethod
-    def logits(self, level: int, x: Tensor) -> Tensor:
-        """Logits ``(1, C, h, w)`` of one level, 0 being the coarsest, for its input ``(1, C_in, h, w)``; in `dtype`."""
-
-
-class TorchBackend(Backend):
-    """PyTorch on the model's own device: channels-last, batch norm folded into the convolutions, of a copy."""
-
-    name = "torch"
-
-    def __init__(self, model: CascadedUNet, precision: str) -> None:
-        super().__init__(model, precision)
-        self._levels = folded(model).levels.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def logits(self, level: int, x: Tensor) -> Tensor:
-        """See `Backend.logits`."""
-        with self._arithmetic():
-            logits: Tensor = self._levels[level](x.contiguous(memory_format=torch.channels_last))
-        return logits.to(self.dtype)
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        if self.device.type == "cuda":
-            # cuDNN convolves float32 in TF32 unless told otherwise; that is no fp32, and tiled would not equal whole.
-            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        return nullcontext()
-
-
-BACKENDS: Final[Mapping[str, type[Backend]]] = {"torch": TorchBackend}
+    def _runner(self, level: int, width: int) -> StripRunner:
+        """What computes strips of one level and width."""
 
 
 def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "auto") -> Backend:
@@ -89,7 +103,7 @@ def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "a
         precision: one of `Precision`.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, or OpenVINO where it is not installed or cannot run the network.
         ValueError: for another dtype or number of channels, or bf16 of a float64 network.
     """
     for value, kind, allowed in ((backend, "backend", BackendName), (precision, "precision", Precision)):
@@ -98,8 +112,27 @@ def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "a
     if model.arguments.in_channels != 1:
         raise ValueError(f"the network has {model.arguments.in_channels} input channels; mosaics are grey and have 1")
     parameter = next(model.parameters())
-    chosen = BACKENDS["torch" if backend == "auto" else backend]
-    return chosen(model, _resolve_precision(precision, parameter.device, parameter.dtype))
+    resolved = _resolve_precision(precision, parameter.device, parameter.dtype)
+    suits = parameter.device.type == "cpu" and parameter.dtype == torch.float32
+    if backend == "openvino" and not suits:
+        raise InputError(
+            f"backend is 'openvino' and the network is {parameter.dtype} on {parameter.device}; OpenVINO runs float32 "
+            "networks on the CPU: choose --backend torch"
+        )
+    if backend == "openvino" and not has_openvino():
+        raise InputError("backend is 'openvino', which is not installed: pip install 'rcm-cascade[openvino]'")
+    if backend == "openvino" or (backend == "auto" and suits and has_openvino()):
+        from rcm_cascade.annotate.openvino_backend import OpenVinoBackend
+
+        return OpenVinoBackend(model, resolved)
+    from rcm_cascade.annotate.torch_backend import TorchBackend
+
+    return TorchBackend(model, resolved)
+
+
+def has_openvino() -> bool:
+    """Whether the extra ``[openvino]`` is installed."""
+    return importlib.util.find_spec("openvino") is not None
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -19,7 +19,8 @@ from rcm_cascade.annotate.regions import LOOK_FIRST, Region, largest_regions
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.pictures import save_png
+from rcm_cascade.pictures.png import save_png
+from rcm_cascade.pictures.shrink import count_ids
 
 TILE: Final = 512
 """Px of a tile's side in the label file; the pyramid ends where one tile holds the mosaic."""
@@ -141,11 +142,10 @@ def summarise(image: str, annotated: MosaicAnnotation, regions: Sequence[Region]
         write_s: seconds that writing took.
     """
     annotation = annotated.annotation
-    counts = np.zeros(256, np.int64)
-    for rows in np.array_split(annotated.labels, max(1, annotated.labels.size // 2**24)):
-        counts += np.bincount(rows.reshape(-1), minlength=256)
+    counts = count_ids(annotated.labels)
     return {
         "mosaic": image,
+        "source_sha256": annotated.source_sha256,
         "shape": list(annotated.labels.shape),
         "pixel_size_um": annotated.pixel_size_um,
         "pixel_size_source": annotated.pixel_size_source,
@@ -170,8 +170,8 @@ def summarise(image: str, annotated: MosaicAnnotation, regions: Sequence[Region]
                 "bounding_box_px": {
                     "top": region.top,
                     "left": region.left,
-                    "height": region.mask.shape[0],
-                    "width": region.mask.shape[1],
+                    "height": region.height,
+                    "width": region.width,
                 },
             }
             for number, region in enumerate(regions, start=1)

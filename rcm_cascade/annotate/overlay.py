@@ -1,7 +1,7 @@
 """The picture that a reader sees first: the mosaic, its classes in colour, and where to look."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +12,9 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.regions import Region
 from rcm_cascade.labels import ClassTable, LabelClass
-from rcm_cascade.pictures import Panel, blend, compose, shrink_factor, shrink_image, shrink_labels
+from rcm_cascade.pictures.colours import blend
+from rcm_cascade.pictures.figure import Panel, compose
+from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 
 LONGEST: Final = 2800
 """Px of the mosaic's longer side in the picture, at the most."""
@@ -21,6 +23,14 @@ SYNTHETIC: Final = "trained on synthetic mosaics: reads no tissue"
 
 OUTLINE: Final = "#ffffff"
 OUTLINE_EDGE: Final = "#000000"
+
+
+class _Shown(NamedTuple):
+    """Where the picture shows a region: ``inside`` is uint8 ``(rows, columns)``, its corner at ``top`` and ``left``."""
+
+    top: int
+    left: int
+    inside: NDArray[np.uint8]
 
 
 def draw_overlay(annotated: MosaicAnnotation, regions: Sequence[Region]) -> Image.Image:
@@ -34,13 +44,14 @@ def draw_overlay(annotated: MosaicAnnotation, regions: Sequence[Region]) -> Imag
     factor = shrink_factor((height, width), LONGEST)
     rgb = blend(shrink_image(annotated.image, factor), shrink_labels(annotated.labels, factor), annotated.classes)
     classes = annotated.classes
+    shown = [_shown(region, factor) for region in regions]
     if regions:
-        _draw_outlines(rgb, regions, factor)
+        _draw_outlines(rgb, shown)
         look = LabelClass(len(classes), "outlined and numbered: look here first", OUTLINE)
         classes = ClassTable((*classes.classes, look))
     pixel_size_um = annotated.pixel_size_um
     return compose(
-        [Panel(annotated.name, _numbered(rgb, regions, factor))],
+        [Panel(annotated.name, _numbered(rgb, shown))],
         classes,
         pixel_size_um=None if pixel_size_um is None else pixel_size_um * factor,
         caption=_caption(annotated, regions),
@@ -67,41 +78,32 @@ def _area(pixels: int, pixel_size_um: float | None) -> str:
     return f"{pixels} px" if pixel_size_um is None else f"{pixels * pixel_size_um**2 / 1e6:.2g} mm²"
 
 
-def _shown(region: Region, factor: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _shown(region: Region, factor: int) -> _Shown:
     """A region in the picture: a pixel is inside if at least half of it is, and one pixel at least."""
-    # Blocks of the picture's grid, not of the bounding box's.
-    above, before = region.top % factor, region.left % factor
-    below, behind = (-(a + s) % factor for a, s in zip((above, before), region.mask.shape, strict=True))
-    mask = np.pad(region.mask, ((above, below), (before, behind)))
-    rows, columns = mask.shape[0] // factor, mask.shape[1] // factor
-    share = mask.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
-    part = share >= min(0.5, share.max())
-    inside = np.zeros(shape[:2], np.uint8)
-    top, left = region.top // factor, region.left // factor
-    inside[top : top + rows, left : left + columns] = part
-    return inside
+    top, left, shares = region.shares(factor)
+    return _Shown(top, left, (shares >= min(0.5, shares.max())).astype(np.uint8))
 
 
-def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[Region], factor: int) -> None:
+def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> None:
     thick = max(1, round(max(rgb.shape) / 900))
-    for region in regions:
-        contours, _ = cv2.findContours(_shown(region, factor, rgb.shape), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for top, left, inside in regions:
+        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
         cv2.drawContours(rgb, contours, -1, (0, 0, 0), thick + 2)
         cv2.drawContours(rgb, contours, -1, (255, 255, 255), thick)
 
 
-def _numbered(rgb: NDArray[np.uint8], regions: Sequence[Region], factor: int) -> NDArray[np.uint8]:
+def _numbered(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> NDArray[np.uint8]:
     picture = Image.fromarray(rgb)
     draw = ImageDraw.Draw(picture)
     size = max(10, round(max(rgb.shape) / 50))
     font = ImageFont.load_default(size)
-    for number, region in enumerate(regions, start=1):
+    for number, (top, left, inside) in enumerate(regions, start=1):
         # The innermost point, because the centroid of a crescent lies outside it; the border counts as outside.
-        depth = cv2.distanceTransform(np.pad(_shown(region, factor, rgb.shape), 1), cv2.DIST_L2, 3)
+        depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)
         row, column = np.unravel_index(int(depth.argmax()), depth.shape)
         place = (
-            float(np.clip(column - 1, size, max(size, rgb.shape[1] - size))),
-            float(np.clip(row - 1, size, max(size, rgb.shape[0] - size))),
+            float(np.clip(left + column - 1, size, max(size, rgb.shape[1] - size))),
+            float(np.clip(top + row - 1, size, max(size, rgb.shape[0] - size))),
         )
         draw.text(
             place, str(number), fill=OUTLINE, font=font, anchor="mm", stroke_width=max(1, size // 8),

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from rcm_cascade.pictures.shrink import strips
 
 LOOK_FIRST: Final = ("nested", "patternless")
 """Classes in which melanoma shows; class tables without these names have no regions to look at first."""
@@ -15,6 +18,20 @@ COUNT: Final = 5
 
 LEAST_SHARE: Final = 0.02
 """Of the largest region's area: smaller ones are specks beside it."""
+
+
+class Shares(NamedTuple):
+    """How much of each pixel of a shrunk label map lies in a region.
+
+    Args:
+        top: row of the first in the shrunk map.
+        left: its column.
+        values: ``(rows, columns)`` float64 in ``[0, 1]``, just large enough to hold the region.
+    """
+
+    top: int
+    left: int
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +43,10 @@ class Region:
         pixels: its area in px.
         top: first row of its bounding box.
         left: first column of its bounding box.
-        mask: ``(height, width)`` of the bounding box, bool.
+        height: rows of its bounding box.
+        width: columns of its bounding box.
+        runs: ``(runs, 3)`` int64: row, first column, and the column behind the last, from the top; far smaller than a
+            mask of a mosaic.
         centroid: row and column of its centre of mass, in px of the label map.
     """
 
@@ -34,8 +54,34 @@ class Region:
     pixels: int
     top: int
     left: int
-    mask: NDArray[np.bool_]
+    height: int
+    width: int
+    runs: NDArray[np.int64]
     centroid: tuple[float, float]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """``(height, width)`` of the bounding box, bool; drawn anew each time."""
+        inside = np.zeros((self.height, self.width + 1), np.int8)
+        row, start, stop = self.runs.T
+        inside[row - self.top, start - self.left] = 1
+        inside[row - self.top, stop - self.left] = -1
+        return np.cumsum(inside, axis=1, dtype=np.int8, out=inside)[:, :-1].view(np.bool_)
+
+    def shares(self, factor: int) -> Shares:
+        """Its share of each block of ``factor`` × ``factor`` px, blocks being counted from the label map's corner."""
+        top, left = self.top // factor, self.left // factor
+        rows = (self.top + self.height - 1) // factor - top + 1
+        columns = (self.left + self.width - 1) // factor - left + 1
+        # A run's pixels per block are the difference of two ramps. A ramp from column c grows by what is left of c's
+        # block, then by whole blocks: what is added here to two blocks, cumsum carries to those behind.
+        steps = np.zeros((rows, columns + 2), np.int64)
+        row, start, stop = self.runs.T
+        for sign, column in ((1, start), (-1, stop)):
+            block, before = np.divmod(column - left * factor, factor)
+            np.add.at(steps, (row // factor - top, block), sign * (factor - before))
+            np.add.at(steps, (row // factor - top, block + 1), sign * before)
+        return Shares(top, left, np.cumsum(steps, axis=1)[:, :columns] / factor**2)
 
 
 def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Region]:
@@ -46,7 +92,7 @@ def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Regio
         ids: of the classes.
 
     Returns:
-        At most `COUNT`, none below `LEAST_SHARE` of the first.
+        At most `COUNT`, none below `LEAST_SHARE` of the first; of equals, the one that begins higher comes first.
     """
     found = [region for label in ids for region in _largest_of(labels, label)]
     found.sort(key=lambda region: -region.pixels)
@@ -54,13 +100,45 @@ def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Regio
 
 
 def _largest_of(labels: NDArray[np.uint8], label: int) -> list[Region]:
-    mask = (labels == label).astype(np.uint8)
-    _, components, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    regions = []
-    for component in np.argsort(-areas, kind="stable")[:COUNT] + 1:
-        left, top, width, height = (int(value) for value in stats[component, :4])
-        inside = components[top : top + height, left : left + width] == component
-        column, row = (float(value) for value in centroids[component])
-        regions.append(Region(label, int(areas[component - 1]), top, left, inside, (row, column)))
-    return regions
+    pitch = labels.shape[1] + 1
+    starts, stops = _runs(labels, label)
+    # Runs are few where pixels are many: they are the nodes of the graph, and the runs that touch them in the row above
+    # their neighbours, which follow each other.
+    first = np.searchsorted(stops, starts - pitch)
+    degree = np.searchsorted(starts, stops - pitch, side="right") - first
+    ends = np.cumsum(degree)
+    neighbours = np.arange(degree.sum()) + np.repeat(first - (ends - degree), degree)
+    edges = (np.ones(len(neighbours), np.int8), neighbours, np.concatenate([[0], ends]))
+    number, component = connected_components(csr_array(edges, shape=(len(starts), len(starts))), directed=False)
+    areas = np.bincount(component, weights=stops - starts, minlength=number)
+    return [
+        _region(label, starts[component == one], stops[component == one], pitch)
+        for one in np.argsort(-areas, kind="stable")[:COUNT]
+    ]
+
+
+def _runs(labels: NDArray[np.uint8], label: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where runs of a class begin and end along rows: both ``row * (W + 1) + column``, the end behind the last."""
+    pitch = labels.shape[1] + 1
+    changes, position = [np.zeros(0, np.int64)], 0
+    for strip in strips(labels, 1):
+        # One column more on the left, never of the class: no run goes on into the next row, or strip.
+        inside = np.zeros((len(strip), pitch), bool)
+        np.equal(strip, label, out=inside[:, 1:])
+        flat = inside.reshape(-1)
+        changes.append(np.flatnonzero(flat[1:] != flat[:-1]) + position)
+        if flat[-1]:
+            changes.append(np.array([position + len(flat) - 1]))
+        position += len(flat)
+    alternating = np.concatenate(changes)
+    return alternating[::2].copy(), alternating[1::2].copy()
+
+
+def _region(label: int, starts: NDArray[np.int64], stops: NDArray[np.int64], pitch: int) -> Region:
+    row, start = np.divmod(starts, pitch)
+    lengths = stops - starts
+    stop, pixels = start + lengths, int(lengths.sum())
+    top, left = int(row[0]), int(start.min())
+    centroid = (int((row * lengths).sum()) / pixels, int(((start + stop - 1) * lengths // 2).sum()) / pixels)
+    height, width = int(row[-1]) - top + 1, int(stop.max()) - left
+    return Region(label, pixels, top, left, height, width, np.stack([row, start, stop], axis=1), centroid)

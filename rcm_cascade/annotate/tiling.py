@@ -1,16 +1,20 @@
-"""Which part of each level a tile reads, and which it answers for: integers only, no arrays.
+"""Which part of each level is read when, and what it answers for: integers only, no arrays.
 
-Tiled equals whole if and only if tiles start on the level's pooling grid, read their true neighbours as far as the
-network reaches, and meet a border only where the padded mosaic ends. Two axes are independent, so everything here is
-about one axis and `plan_levels` pairs them.
+A level is cut into bands of columns, and a band is read strip by strip from the top. Strips need no halo (see
+`rcm_cascade.annotate.streaming`), bands do. The result equals one pass over the whole if and only if bands start on the
+level's pooling grid, read their true neighbours as far as the network reaches, and meet a border only where the padded
+mosaic ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 PRIOR_MARGIN: Final = 1
-"""Coarse px of the prior beyond a tile on each side: bilinear up-sampling by two looks at one neighbour."""
+"""Coarse px of the prior beyond what is read, on each side: bilinear up-sampling by two looks at one neighbour."""
+
+LEAST_ROWS: Final = 64
+"""Bands are made narrower before strips get lower than this: a strip's cost beside its pixels is one of its rows."""
 
 Shape = tuple[int, int]
 """Height and width in px."""
@@ -25,11 +29,11 @@ class Geometry(Protocol):
 
     @property
     def alignment(self) -> int:
-        """Tiles start on multiples of this many px of the level."""
+        """Bands and strips start on multiples of this many px of the level."""
 
     @property
     def halo(self) -> int:
-        """Px of the level that a tile reads beyond each edge, a multiple of the alignment."""
+        """Px of the level that a band reads beyond each edge, a multiple of the alignment."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,34 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One axis of a tile.
+class Reading:
+    """What is read along one axis.
 
     Args:
-        core: what the tile answers for, in px of its level.
-        read: what the level's network sees, in px of its level; covers the core and its halo.
+        read: what the level's network sees, in px of its level.
         prior: what of the coarser level's prediction is up-sampled, in px of that level: ``read`` and a margin.
     """
 
-    core: Span
     read: Span
     prior: Span
 
     @property
     def upsampled(self) -> Span:
-        """What the prior covers once up-sampled, in px of the tile's level."""
+        """What the prior covers once up-sampled, in px of the level that reads."""
         return Span(2 * self.prior.start, 2 * self.prior.stop)
+
+
+@dataclass(frozen=True)
+class Band(Reading):
+    """A band of columns.
+
+    Args:
+        read: see `Reading`; covers the core and its halo.
+        prior: see `Reading`.
+        core: what the band answers for, in px of its level.
+    """
+
+    core: Span
 
 
 @dataclass(frozen=True)
@@ -78,27 +93,40 @@ class LevelPlan:
 
     Args:
         factor: down-sampling of the mosaic at this level.
+        alignment: of bands and strips, in px of the level.
         frame: the padded mosaic at this level, in px of the level.
         shape: the level's output: the mosaic without padding, rounded up.
-        rows: tiles along the height, top to bottom.
-        cols: tiles along the width, left to right.
+        covered: what the bands answer for.
+        bands: left to right.
+        rows: of a strip.
     """
 
     factor: int
+    alignment: int
     frame: Shape
     shape: Shape
-    rows: tuple[Tile, ...]
-    cols: tuple[Tile, ...]
+    covered: Shape
+    bands: tuple[Band, ...]
+    rows: int
 
-    @property
-    def core_pixels(self) -> int:
-        """Px that the level's tiles answer for."""
-        return sum(len(t.core) for t in self.rows) * sum(len(t.core) for t in self.cols)
+    def strips(self, delay: int) -> Iterator[Span]:
+        """Rows to feed, top to bottom, until all that are covered have come out; the last ones lie below the frame.
 
-    @property
-    def read_pixels(self) -> int:
-        """Px that the level's network sees, halos included."""
-        return sum(len(t.read) for t in self.rows) * sum(len(t.read) for t in self.cols)
+        Args:
+            delay: rows by which the output lags behind.
+        """
+        end = round_up(self.covered[0] + delay, self.alignment)
+        for start in range(0, end, self.rows):
+            yield Span(start, min(start + self.rows, end))
+
+    def reading(self, rows: Span) -> Reading:
+        """What of a strip lies inside the frame."""
+        inside = rows.clipped(self.frame[0])
+        return Reading(inside, prior_span(inside, self.frame[0]))
+
+    def read_pixels(self, delay: int) -> int:
+        """Px that the level's network sees, halos included; see `strips`."""
+        return round_up(self.covered[0] + delay, self.alignment) * sum(len(b.read) for b in self.bands)
 
 
 def round_up(value: int, multiple: int) -> int:
@@ -106,13 +134,13 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def axis_tiles(size: int, frame: int, tile: int, alignment: int, halo: int) -> tuple[Tile, ...]:
-    """Cuts one axis of a level.
+def cut_bands(size: int, frame: int, width: int, alignment: int, halo: int) -> tuple[Band, ...]:
+    """Cuts the columns of a level.
 
     Args:
         size: px to answer for, ≥ 1: ``[0, size)``.
-        frame: length of the padded axis, ≥ ``size``, a multiple of the alignment.
-        tile: length of a core, a multiple of the alignment; the last core may be shorter.
+        frame: width of the padded mosaic, ≥ ``size``, a multiple of the alignment.
+        width: of a core, a multiple of the alignment; the last core may be narrower.
         alignment: cores and reads start and reads end on multiples of it.
         halo: px read beyond the core on each side, a multiple of the alignment; less only at the frame's border.
 
@@ -121,14 +149,14 @@ def axis_tiles(size: int, frame: int, tile: int, alignment: int, halo: int) -> t
     """
     if not 1 <= size <= frame:
         raise ValueError(f"size is {size} px in a frame of {frame} px; expected 1 or more, and no more than the frame")
-    if tile < 1 or halo < 0 or tile % alignment or halo % alignment or frame % alignment:
-        raise ValueError(f"tile {tile}, halo {halo} and frame {frame} px must be multiples of {alignment} px")
-    tiles = []
-    for start in range(0, size, tile):
-        core = Span(start, min(start + tile, size))
+    if width < 1 or halo < 0 or width % alignment or halo % alignment or frame % alignment:
+        raise ValueError(f"width {width}, halo {halo} and frame {frame} px must be multiples of {alignment} px")
+    bands = []
+    for start in range(0, size, width):
+        core = Span(start, min(start + width, size))
         read = Span(start - halo, round_up(core.stop, alignment) + halo).clipped(frame)
-        tiles.append(Tile(core, read, prior_span(read, frame)))
-    return tuple(tiles)
+        bands.append(Band(read, prior_span(read, frame), core))
+    return tuple(bands)
 
 
 def prior_span(read: Span, frame: int) -> Span:
@@ -137,7 +165,7 @@ def prior_span(read: Span, frame: int) -> Span:
     return wanted.clipped(-(-frame // 2))
 
 
-def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, tiles: Sequence[Shape]) -> list[LevelPlan]:
+def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts: Sequence[Shape]) -> list[LevelPlan]:
     """Cuts every level of a mosaic.
 
     Coarse levels cover the whole padded frame, because the next level's halo reads their prior there; the last one
@@ -147,19 +175,21 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, tile
         geometry: of each level, coarse to fine.
         alignment: the mosaic is padded to a multiple of it, in px of the mosaic.
         shape: height and width of the mosaic.
-        tiles: height and width of a core at each level, coarse to fine, multiples of the level's alignment.
+        cuts: height of a strip and width of a band's core at each level, coarse to fine, multiples of the level's
+            alignment; strips are no higher than what there is to read.
 
     Raises:
-        ValueError: as `axis_tiles` does.
+        ValueError: if a length contradicts this.
     """
     plans = []
-    for index, (level, tile) in enumerate(zip(geometry, tiles, strict=True)):
+    for index, (level, (rows, width)) in enumerate(zip(geometry, cuts, strict=True)):
+        if rows < 1 or rows % level.alignment:
+            raise ValueError(f"strips of {rows} px must be a multiple of {level.alignment} px")
         frame, output = level_shapes(level, alignment, shape)
         covered = output if index == len(geometry) - 1 else frame
-        rows, cols = (
-            axis_tiles(covered[axis], frame[axis], tile[axis], level.alignment, level.halo) for axis in (0, 1)
-        )
-        plans.append(LevelPlan(level.factor, frame, output, rows, cols))
+        bands = cut_bands(covered[1], frame[1], width, level.alignment, level.halo)
+        highest = round_up(covered[0] + level.halo, level.alignment)
+        plans.append(LevelPlan(level.factor, level.alignment, frame, output, covered, bands, min(rows, highest)))
     return plans
 
 
@@ -170,46 +200,32 @@ def level_shapes(level: Geometry, alignment: int, shape: Shape) -> tuple[Shape, 
     return frame, (-(-height // level.factor), -(-width // level.factor))
 
 
-def square_tiles(geometry: Sequence[Geometry], tile: int) -> list[Shape]:
-    """The same square core at every level, in px of the level, rounded up to the level's alignment."""
-    return [(round_up(tile, level.alignment),) * 2 for level in geometry]
+def square_cuts(geometry: Sequence[Geometry], side: int) -> list[Shape]:
+    """Strips as high as bands are wide, in px of each level, rounded up to the level's alignment."""
+    return [(round_up(side, level.alignment),) * 2 for level in geometry]
 
 
-def fitting_tiles(geometry: Sequence[Geometry], alignment: int, shape: Shape, max_read: int) -> list[Shape]:
-    """The core at each level with the least recomputation among those that read at most ``max_read`` px at once.
+def fitting_cuts(geometry: Sequence[Geometry], alignment: int, shape: Shape, pixels: int) -> list[Shape]:
+    """The widest bands, in strips of at most ``pixels`` px that are `LEAST_ROWS` high at least.
 
-    Tiles of one level are of nearly one size, so that no sliver is left at the end, and are longer along the axis where
-    that saves more halo; a mosaic that fits is one tile.
+    Bands of one level are of nearly one width, so that no sliver is left at the end.
 
     Args:
         geometry: of each level, coarse to fine.
         alignment: the mosaic is padded to a multiple of it, in px of the mosaic.
         shape: height and width of the mosaic.
-        max_read: px of a level that a tile may read, halo included; a tile of one alignment block is always allowed.
+        pixels: of a strip, halo included; a strip of one alignment block and its halo is always allowed.
     """
-    tiles = []
+    cuts = []
     for level in geometry:
         frame, _ = level_shapes(level, alignment, shape)
-        tiles.append(_fitting_tile(frame, level.alignment, level.halo, max_read))
-    return tiles
-
-
-def _fitting_tile(frame: Shape, alignment: int, halo: int, max_read: int) -> Shape:
-    heights, widths = (_even_tiles(length, alignment, halo) for length in frame)
-    best, least = (alignment, alignment), 0
-    for height, (row_read, rows_read) in heights.items():
-        for width, (col_read, cols_read) in widths.items():
-            if row_read * col_read <= max_read and (not least or rows_read * cols_read < least):
-                best, least = (height, width), rows_read * cols_read
-    return best
-
-
-def _even_tiles(frame: int, alignment: int, halo: int) -> dict[int, tuple[int, int]]:
-    """Core length -> (longest read, sum of all reads), one for each number of tiles, longest core first."""
-    found: dict[int, tuple[int, int]] = {}
-    for count in range(1, frame // alignment + 1):
-        tile = round_up(-(-frame // count), alignment)
-        if tile not in found:
-            reads = [len(t.read) for t in axis_tiles(frame, frame, tile, alignment, halo)]
-            found[tile] = max(reads), sum(reads)
-    return found
+        widest = max(pixels // LEAST_ROWS, level.alignment + 2 * level.halo)
+        width = frame[1]
+        count = 1
+        while min(width + 2 * level.halo, frame[1]) > widest and width > level.alignment:
+            count += 1
+            width = round_up(-(-frame[1] // count), level.alignment)
+        read = min(width + 2 * level.halo, frame[1])
+        rows = max(pixels // read // level.alignment, 1) * level.alignment
+        cuts.append((rows, width))
+    return cuts

@@ -8,7 +8,8 @@ from torch import Tensor
 from rcm_cascade.data.augment import centre_crop, warp
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.pictures import Panel, blend, compose
+from rcm_cascade.pictures.colours import blend
+from rcm_cascade.pictures.figure import Panel, compose
 
 
 def batch_picture(

@@ -19,7 +19,7 @@ from rcm_cascade.evaluate.report import Section, write_run_report
 from rcm_cascade.labels import ClassTable
 from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.models.summary import summarise_network
-from rcm_cascade.pictures import save_png
+from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.history import read_history
 

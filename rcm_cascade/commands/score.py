@@ -13,7 +13,7 @@ from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import score_mosaic
 from rcm_cascade.evaluate.report import comparison, write_evaluation
-from rcm_cascade.pictures import save_png
+from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
 
 

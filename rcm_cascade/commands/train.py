@@ -33,7 +33,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.summary import LevelSummary, summarise_network
-from rcm_cascade.pictures import save_png
+from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder, claim, write_json
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
 from rcm_cascade.training.history import MetricsCsv

@@ -37,7 +37,7 @@ class Mosaic:
         intensity: how the grey levels of ``image`` become network input.
         native_shape: height and width on the mosaic's own grid, in px.
         native_pixel_size_um: µm per pixel of the mosaic's own grid; None: not known.
-        pixel_size_source: where that is from: manifest, file, dataset, assumed, or unknown.
+        pixel_size_source: where that is from: given, manifest, file, dataset, assumed, or unknown.
         working_pixel_size_um: µm per pixel of the working grid; None: it is the mosaic's own grid.
         label_path: of the label map.
         image_path: of the mosaic; None: it lives in memory only, and its own grid is the working grid.
@@ -53,7 +53,7 @@ class Mosaic:
     intensity: Intensity
     native_shape: tuple[int, int]
     native_pixel_size_um: float | None = None
-    pixel_size_source: PixelSizeSource | Literal["assumed"] = "unknown"
+    pixel_size_source: PixelSizeSource | Literal["given", "assumed"] = "unknown"
     working_pixel_size_um: float | None = None
     label_path: Path | None = None
     image_path: Path | None = None
@@ -135,7 +135,7 @@ def open_mosaic(
     """
     image_path = Path(image_path)
     name = name or image_path.name
-    source: PixelSizeSource | Literal["assumed"]
+    source: PixelSizeSource | Literal["given", "assumed"]
     native_um, source = pixel_size(image_path, manifest_pixel_size_um, dataset_pixel_size_um)
     if native_um is None and working_pixel_size_um is not None:
         if not assume:

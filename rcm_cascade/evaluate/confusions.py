@@ -13,7 +13,8 @@ from rcm_cascade.annotate.regions import largest_regions
 from rcm_cascade.data.windows import read_square
 from rcm_cascade.evaluate.confusion import confusion_matrix
 from rcm_cascade.labels import UNLABELLED, ClassTable
-from rcm_cascade.pictures import Panel, blend, compose, grey_to_rgb
+from rcm_cascade.pictures.colours import blend, grey_to_rgb
+from rcm_cascade.pictures.figure import Panel, compose
 
 CROP_PX: Final = 200
 """Side of a crop as drawn."""

@@ -16,7 +16,9 @@ from PIL import Image
 
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.pictures import Panel, colorize, compose, grey_to_rgb, shrink_factor, shrink_image, shrink_labels
+from rcm_cascade.pictures.colours import colorize, grey_to_rgb
+from rcm_cascade.pictures.figure import Panel, compose
+from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 
 PANEL_PX: Final = 700
 """Longest side of one panel of a comparison."""

@@ -28,7 +28,7 @@ from rcm_cascade.evaluate.table import (
     result_rows,
 )
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.pictures import png_data_uri, save_png
+from rcm_cascade.pictures.png import png_data_uri, save_png
 
 __all__ = ["Section", "comparison", "confusion_picture", "write_evaluation", "write_run_report"]
 

@@ -142,7 +142,7 @@ def test_options_reach_the_engine(cache: MosaicCache) -> None:
         progress=lambda amount: done.append(amount),
     )
 
-    assert result.annotation.tile == ((20, 20), (32, 32), (32, 32))
+    assert result.annotation.tile == ((32, 20), (32, 32), (32, 32))
     assert result.annotation.precision == "fp32"
     assert sum(done) == pytest.approx(0.0049)
 
@@ -175,3 +175,70 @@ def test_a_checkpoint_is_loaded_with_its_hash(tmp_path: Path, cache: MosaicCache
     assert np.array_equal(result.labels, make(cache).annotate(image, pixel_size_um=2.0).labels)
     with pytest.raises(InputError, match="device 'abacus' cannot be used"):
         Annotator.load(path, device="abacus")
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_a_given_pixel_size_goes_before_the_file_s_and_is_told(
+    as_array: bool, tmp_path: Path, cache: MosaicCache
+) -> None:
+    image = noise(60, 84, seed=44)
+    Image.fromarray(image).save(tmp_path / "m.tif", resolution=5000.0, resolution_unit=3)  # per cm: 2 µm
+    stated = make(cache).annotate(tmp_path / "m.tif")
+    assert stated.pixel_size_um == pytest.approx(2.0)
+    assert stated.pixel_size_source == "file"
+
+    result = make(cache).annotate(image if as_array else tmp_path / "m.tif", pixel_size_um=1.0)
+
+    assert (result.pixel_size_um, result.pixel_size_source) == (1.0, "given")
+    assert result.annotation.labels.shape == (30, 42)
+    assert result.labels.shape == image.shape
+
+
+def test_the_source_is_told_by_its_content(tmp_path: Path, cache: MosaicCache) -> None:
+    image = save(tmp_path / "m.png")
+
+    result = make(cache).annotate(tmp_path / "m.png", pixel_size_um=2.0)
+
+    assert result.source_sha256 == hashlib.sha256((tmp_path / "m.png").read_bytes()).hexdigest()
+    assert make(cache).annotate(image, pixel_size_um=2.0).source_sha256 == ""
+
+
+def test_less_memory_reaches_the_engine(cache: MosaicCache) -> None:
+    image = noise(150, 260, seed=45)
+
+    little = make(cache).annotate(image, pixel_size_um=2.0, memory=10**6, backend="torch")
+    plenty = make(cache).annotate(image, pixel_size_um=2.0, backend="torch")
+
+    assert little.annotation.tile[-1] < plenty.annotation.tile[-1]
+    assert np.mean(little.labels == plenty.labels) > 0.999
+
+
+def test_what_is_prepared_is_kept_and_used(cache: MosaicCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotator = make(cache)
+
+    prepared = annotator.prepare("fp32", "torch")
+    assert annotator.prepare("fp32", "torch") is prepared
+    assert annotator.prepare("auto", "torch") is not prepared
+
+    monkeypatch.setattr("rcm_cascade.annotate.annotator.open_backend", None)  # would fail if it were opened again
+    result = annotator.annotate(noise(20, 30, seed=46), pixel_size_um=2.0, precision="fp32", backend="torch")
+    assert (result.annotation.precision, result.annotation.backend) == ("fp32", "torch")
+
+
+def test_int8_of_a_network_that_was_not_quantised_is_refused(cache: MosaicCache, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    annotator = make(cache)
+    with pytest.raises(InputError, match=r"checkpoint c\.ckpt has not been quantised"):
+        annotator.prepare("int8")
+
+    annotator.int8 = tmp_path  # a folder without a report: quantising was interrupted
+    with pytest.raises(InputError, match=r"checkpoint c\.ckpt has not been quantised"):
+        annotator.prepare("int8")
+
+
+def test_int8_on_torch_or_without_openvino_is_refused(cache: MosaicCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="int8 is OpenVINO's"):
+        make(cache).prepare("int8", "torch")
+    monkeypatch.setattr("rcm_cascade.annotate.annotator.has_openvino", lambda: False)
+    with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[openvino\]'"):
+        make(cache).prepare("int8")

@@ -3,7 +3,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import ome_types
 import pytest
+import pyvips
 import tifffile
 from PIL import Image
 
@@ -97,6 +99,28 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
     channel = pixels.find(f"{OME}Channel")
     assert channel is not None
     assert channel.get("Name") == "class id"
+
+
+def test_another_reader_sees_the_same_pyramid_and_pixel_size(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    path = tmp_path / "a.labels.ome.tif"
+
+    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+
+    for k in range(4):
+        # libvips counts SubIFDs from 0; -1 is the page itself. It holds the resolution in pixels per mm.
+        level = pyvips.Image.new_from_file(str(path), subifd=k - 1)
+        assert (level.format, level.bands, level.interpretation) == ("uchar", 1, "b-w")
+        np.testing.assert_array_equal(level.numpy(), labels[:: 2**k, :: 2**k])
+        assert (level.xres, level.yres) == pytest.approx((2000 / 2**k, 2000 / 2**k))
+    whole = pyvips.Image.new_from_file(str(path))
+    assert (whole.get("n-pages"), whole.get("n-subifds")) == (1, 3)
+    (image,) = ome_types.from_xml(whole.get("image-description"), validate=True).images
+    pixels = image.pixels
+    assert (pixels.size_x, pixels.size_y, pixels.type.value) == (2100, 1100, "uint8")
+    assert (pixels.physical_size_x, pixels.physical_size_y) == (0.5, 0.5)
+    assert {pixels.physical_size_x_unit.value, pixels.physical_size_y_unit.value} == {"µm"}
+    assert [channel.name for channel in pixels.channels] == ["class id"]
 
 
 def test_the_label_file_reads_back_as_a_label_map_of_ours(tmp_path: Path) -> None:

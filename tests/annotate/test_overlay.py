@@ -2,13 +2,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from rcm_cascade import pictures
 from rcm_cascade.annotate import overlay
 from rcm_cascade.annotate.overlay import SYNTHETIC, draw_overlay
-from rcm_cascade.annotate.regions import Region, largest_regions
-from rcm_cascade.pictures import blend
+from rcm_cascade.annotate.regions import largest_regions
+from rcm_cascade.pictures import figure
+from rcm_cascade.pictures.colours import blend
 from tests.annotate.annotated import annotated
 
 WHITE = (255, 255, 255)
@@ -21,17 +20,10 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def compose(panels: Any, classes: Any, **rest: Any) -> Any:
         calls.update(rest, panels=panels, classes=classes)
-        return pictures.compose(panels, classes, **rest)
+        return figure.compose(panels, classes, **rest)
 
     monkeypatch.setattr(overlay, "compose", compose)
     return calls
-
-
-def inside(region: Region, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    mask = np.zeros(shape, bool)
-    height, width = region.mask.shape
-    mask[region.top : region.top + height, region.left : region.left + width] = region.mask
-    return mask
 
 
 def test_regions_are_outlined_in_white_and_nothing_else_changes(composed: dict[str, Any]) -> None:
@@ -47,7 +39,7 @@ def test_regions_are_outlined_in_white_and_nothing_else_changes(composed: dict[s
     rows, columns = np.nonzero(changed)
     assert changed.mean() < 0.1
     assert abs(rows.min() - region.top) <= 3
-    assert abs(columns.max() - (region.left + region.mask.shape[1] - 1)) <= 3
+    assert abs(columns.max() - (region.left + region.width - 1)) <= 3
     for row, column in ((region.top, region.left + 50), (region.top + 40, region.left)):
         assert tuple(shown[row, column]) == WHITE
     entry = composed["classes"].classes[-1]
@@ -87,20 +79,25 @@ def test_a_region_below_a_shown_pixel_is_still_shown() -> None:
     labels[17, 23] = 4
     (region,) = largest_regions(labels, [4])
 
-    shown = overlay._shown(region, 10, (5, 5))
+    top, left, inside = overlay._shown(region, 10)
 
-    assert np.argwhere(shown).tolist() == [[1, 2]]
+    assert (top, left, inside.tolist()) == (1, 2, [[1]])
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 7])
 def test_a_shown_pixel_is_inside_if_half_of_it_is(factor: int) -> None:
     mosaic = annotated(60, 77)
     region = largest_regions(mosaic.labels, [4])[0]
-    full = np.pad(inside(region, (60, 77)), ((0, -60 % factor), (0, -77 % factor)))
+    # Labels of one region: whatever is nested belongs to it.
+    full = np.pad(mosaic.labels == 4, ((0, -60 % factor), (0, -77 % factor)))
     rows, columns = -(-60 // factor), -(-77 // factor)
     expected = full.reshape(rows, factor, columns, factor).mean(axis=(1, 3)) >= 0.5
 
-    assert np.array_equal(overlay._shown(region, factor, (rows, columns)), expected)
+    top, left, inside = overlay._shown(region, factor)
+
+    shown = np.zeros((rows, columns), np.uint8)
+    shown[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    assert np.array_equal(shown, expected)
 
 
 @pytest.mark.parametrize("synthetic", [True, False])

@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from rcm_cascade.annotate.regions import COUNT, largest_regions
+from rcm_cascade.pictures import shrink
 
 
 def test_largest_first_over_all_the_classes_asked_for() -> None:
@@ -34,6 +36,45 @@ def test_the_mask_holds_one_region_though_boxes_overlap() -> None:
 
 def test_corners_connect() -> None:
     assert [r.pixels for r in largest_regions(np.eye(6, dtype=np.uint8), [1])] == [6]
+
+
+@pytest.mark.parametrize("strip", [1, 70, 2**22])
+def test_regions_are_those_of_another_implementation(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrink, "STRIP_PIXELS", strip)
+    rng = np.random.default_rng(1)
+    several = 0
+    for _ in range(30):
+        labels = (rng.random(rng.integers(1, 40, 2)) < rng.choice([0.2, 0.4, 0.6])).astype(np.uint8)
+        _, components, stats, centroids = cv2.connectedComponentsWithStats(labels, connectivity=8)
+
+        regions = largest_regions(labels, [1])
+
+        areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1][:COUNT]
+        assert [r.pixels for r in regions] == [a for a in areas if a >= 0.02 * areas[0]]
+        several += len(regions) > 1
+        for region in regions:
+            row, start, _ = region.runs[0]
+            component = components[row, start]
+            box = (region.left, region.top, region.width, region.height, region.pixels)
+            assert box == tuple(stats[component])
+            assert region.centroid == tuple(centroids[component, ::-1])
+            inside = components[region.top : region.top + region.height, region.left : region.left + region.width]
+            np.testing.assert_array_equal(region.mask, inside == component)
+    assert several > 10
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 7, 50])
+def test_shares_are_means_of_blocks(factor: int) -> None:
+    labels = np.zeros((44, 53), np.uint8)
+    labels[9:31, 11:40] = labels[20:44, 30:53] = labels[3:10, 39] = 1
+    (region,) = largest_regions(labels, [1])
+    full = np.pad(labels, ((0, -44 % factor), (0, -53 % factor)))
+    blocks = full.reshape(len(full) // factor, factor, -1, factor).mean(axis=(1, 3))
+
+    top, left, shares = region.shares(factor)
+
+    np.testing.assert_array_equal(shares, blocks[top : top + shares.shape[0], left : left + shares.shape[1]])
+    assert shares.sum() * factor**2 == pytest.approx(labels.sum())
 
 
 def test_few_and_no_specks() -> None:

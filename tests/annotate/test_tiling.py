@@ -4,14 +4,17 @@ from typing import Any
 import pytest
 
 from rcm_cascade.annotate.tiling import (
+    LEAST_ROWS,
+    LevelPlan,
+    Reading,
     Span,
-    axis_tiles,
-    fitting_tiles,
+    cut_bands,
+    fitting_cuts,
     level_shapes,
     plan_levels,
     prior_span,
     round_up,
-    square_tiles,
+    square_cuts,
 )
 from rcm_cascade.models import CascadeArguments
 
@@ -26,115 +29,189 @@ CASCADES = (
 SHAPES = ((1, 1), (1, 700), (15, 16), (17, 33), (127, 129), (700, 900))
 
 AXES = [
-    (size, round_up(size, 16) + extra, tile, alignment, halo)
-    for size, extra, tile, (alignment, halo) in product(
+    (size, round_up(size, 16) + extra, width, alignment, halo)
+    for size, extra, width, (alignment, halo) in product(
         (1, 15, 16, 17, 63, 64, 65, 200), (0, 16), (16, 64), ((4, 24), (8, 0), (16, 96))
     )
 ]
 
 
-@pytest.mark.parametrize(("size", "frame", "tile", "alignment", "halo"), AXES)
-def test_cores_cover_the_axis_once_and_reads_hold_the_halo(
-    size: int, frame: int, tile: int, alignment: int, halo: int
+def assert_holds_the_neighbours_of_upsampling(reading: Reading, frame: int) -> None:
+    for pixel in (reading.read.start, reading.read.stop - 1):
+        # bilinear by two, align_corners=False: source position (pixel + 0.5) / 2 - 0.5, between two coarse pixels
+        below = (pixel - 1) // 2
+        for neighbour in (below, below + 1):
+            if 0 <= neighbour < frame // 2:
+                assert reading.prior.start <= neighbour < reading.prior.stop
+    assert 0 <= reading.prior.start < reading.prior.stop <= frame // 2
+    assert len(reading.prior) <= len(reading.read) // 2 + 2
+    assert reading.upsampled == Span(2 * reading.prior.start, 2 * reading.prior.stop)
+
+
+@pytest.mark.parametrize(("size", "frame", "width", "alignment", "halo"), AXES)
+def test_cores_cover_the_columns_once_and_reads_hold_the_halo(
+    size: int, frame: int, width: int, alignment: int, halo: int
 ) -> None:
-    tiles = axis_tiles(size, frame, tile, alignment, halo)
+    bands = cut_bands(size, frame, width, alignment, halo)
 
-    assert [p for t in tiles for p in range(t.core.start, t.core.stop)] == list(range(size))
-    for t in tiles:
-        assert t.core.start % alignment == t.read.start % alignment == t.read.stop % alignment == 0
-        assert 0 <= t.read.start <= t.core.start < t.core.stop <= t.read.stop <= frame
-        assert t.core.start - t.read.start == min(halo, t.core.start)
-        assert t.read.stop >= min(frame, t.core.stop + halo)
-        assert len(t.core) <= tile
+    assert [p for b in bands for p in range(b.core.start, b.core.stop)] == list(range(size))
+    for b in bands:
+        assert b.core.start % alignment == b.read.start % alignment == b.read.stop % alignment == 0
+        assert 0 <= b.read.start <= b.core.start < b.core.stop <= b.read.stop <= frame
+        assert b.core.start - b.read.start == min(halo, b.core.start)
+        assert b.read.stop >= min(frame, b.core.stop + halo)
+        assert len(b.core) <= width
 
 
-@pytest.mark.parametrize(("size", "frame", "tile", "alignment", "halo"), AXES)
-def test_priors_hold_every_neighbour_that_upsampling_looks_at(
-    size: int, frame: int, tile: int, alignment: int, halo: int
+@pytest.mark.parametrize(("size", "frame", "width", "alignment", "halo"), AXES)
+def test_priors_of_bands_hold_every_neighbour_that_upsampling_looks_at(
+    size: int, frame: int, width: int, alignment: int, halo: int
 ) -> None:
-    for t in axis_tiles(size, frame, tile, alignment, halo):
-        for pixel in (t.read.start, t.read.stop - 1):
-            # bilinear by two, align_corners=False: source position (pixel + 0.5) / 2 - 0.5, between two coarse pixels
-            below = (pixel - 1) // 2
-            for neighbour in (below, below + 1):
-                if 0 <= neighbour < frame // 2:
-                    assert t.prior.start <= neighbour < t.prior.stop
-        assert 0 <= t.prior.start < t.prior.stop <= frame // 2
-        assert len(t.prior) <= len(t.read) // 2 + 2
-        assert t.upsampled == Span(2 * t.prior.start, 2 * t.prior.stop)
+    for band in cut_bands(size, frame, width, alignment, halo):
+        assert_holds_the_neighbours_of_upsampling(band, frame)
 
 
 def test_prior_of_an_unaligned_read_is_rounded_outwards() -> None:
     assert prior_span(Span(9, 21), 64) == Span(3, 12)
 
 
-@pytest.mark.parametrize(("arguments", "shape"), list(product(CASCADES, SHAPES)))
-@pytest.mark.parametrize("tile", [1, 64, None])
-def test_coarse_levels_cover_the_frame_and_the_last_one_the_mosaic(
-    arguments: CascadeArguments, shape: tuple[int, int], tile: int | None
-) -> None:
-    geometry, alignment = arguments.geometry, arguments.alignment
-    sizes = fitting_tiles(geometry, alignment, shape, 2**16) if tile is None else square_tiles(geometry, tile)
-    plans = plan_levels(geometry, alignment, shape, sizes)
+PLANS = pytest.mark.parametrize(("arguments", "shape"), list(product(CASCADES, SHAPES)))
+DELAYS = (8, 22, 46, 94)
 
-    for level, plan, size in zip(geometry, plans, sizes, strict=True):
-        for axis, tiles in enumerate((plan.rows, plan.cols)):
-            assert plan.frame[axis] * level.factor == round_up(shape[axis], alignment)
+
+def cut(arguments: CascadeArguments, shape: tuple[int, int], side: int | None) -> list[LevelPlan]:
+    geometry, alignment = arguments.geometry, arguments.alignment
+    cuts = fitting_cuts(geometry, alignment, shape, 2**14) if side is None else square_cuts(geometry, side)
+    return plan_levels(geometry, alignment, shape, cuts)
+
+
+@PLANS
+@pytest.mark.parametrize("side", [1, 64, None])
+def test_coarse_levels_cover_the_frame_and_the_last_one_the_mosaic(
+    arguments: CascadeArguments, shape: tuple[int, int], side: int | None
+) -> None:
+    plans = cut(arguments, shape, side)
+
+    for level, plan in zip(arguments.geometry, plans, strict=True):
+        for axis in (0, 1):
+            assert plan.frame[axis] * level.factor == round_up(shape[axis], arguments.alignment)
             assert plan.shape[axis] == -(-shape[axis] // level.factor)
-            assert tiles[-1].core.stop == (shape[axis] if plan is plans[-1] else plan.frame[axis])
-            assert size[axis] % level.alignment == 0
+            assert plan.covered[axis] == (shape[axis] if plan is plans[-1] else plan.frame[axis])
             assert plan.frame[axis] % level.alignment == 0
+        assert (plan.factor, plan.alignment) == (level.factor, level.alignment)
+        assert plan.bands[-1].core.stop == plan.covered[1]
+        assert all(b.core.start % level.alignment == 0 for b in plan.bands)
+        assert all(b.read.stop in (b.core.stop + level.halo, plan.frame[1]) for b in plan.bands[:-1])
+        assert plan.rows % level.alignment == 0
     for coarse, fine in pairwise(plans):
         assert fine.frame == (2 * coarse.frame[0], 2 * coarse.frame[1])
 
 
+@PLANS
+@pytest.mark.parametrize("side", [1, 64, None])
+def test_strips_follow_each_other_until_the_last_covered_row_has_come_out(
+    arguments: CascadeArguments, shape: tuple[int, int], side: int | None
+) -> None:
+    for plan, delay in product(cut(arguments, shape, side), DELAYS):
+        strips = list(plan.strips(delay))
+
+        assert strips[0].start == 0
+        assert all(above.stop == below.start for above, below in pairwise(strips))
+        assert all(len(s) == plan.rows for s in strips[:-1])
+        assert all(len(s) % plan.alignment == 0 for s in strips)
+        assert 0 < len(strips[-1]) <= plan.rows
+        assert plan.covered[0] + delay <= strips[-1].stop < plan.covered[0] + delay + plan.alignment
+        assert plan.read_pixels(delay) == sum(len(s) * len(b.read) for s in strips for b in plan.bands)
+
+
+@PLANS
+def test_a_strip_reads_what_lies_inside_the_frame(arguments: CascadeArguments, shape: tuple[int, int]) -> None:
+    for plan in cut(arguments, shape, 16):
+        below = 0
+        for strip in plan.strips(94):
+            reading = plan.reading(strip)
+            if strip.start >= plan.frame[0]:
+                assert len(reading.read) == 0
+                below += 1
+                continue
+            assert reading.read == Span(strip.start, min(strip.stop, plan.frame[0]))
+            assert_holds_the_neighbours_of_upsampling(reading, plan.frame[0])
+        assert below > 0
+
+
 def test_the_paper_s_form_on_a_small_mosaic() -> None:
-    coarse, _, fine = plan_levels(PAPER.geometry, PAPER.alignment, (300, 20), square_tiles(PAPER.geometry, 30))
+    coarse, _, fine = plan_levels(PAPER.geometry, PAPER.alignment, (20, 300), square_cuts(PAPER.geometry, 30))
 
-    assert (coarse.frame, coarse.shape) == ((76, 8), (75, 5))
-    assert [t.core for t in coarse.rows] == [Span(0, 32), Span(32, 64), Span(64, 76)]
-    assert [t.read for t in coarse.rows] == [Span(0, 56), Span(8, 76), Span(40, 76)]
-    assert [t.core for t in fine.rows][-1] == Span(288, 300)
-    assert fine.rows[5].read == Span(64, 288)
-    assert fine.rows[5].prior == Span(31, 145)
-    assert fine.read_pixels == sum(len(t.read) for t in fine.rows) * 32
-    assert fine.core_pixels == 300 * 20
-
-
-def test_a_tile_is_rounded_up_to_each_level_s_alignment() -> None:
-    assert square_tiles(PAPER.geometry, 50) == [(52, 52), (56, 56), (64, 64)]
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (90, 100), (700, 900), (4000, 6000), (40, 9000)])
-@pytest.mark.parametrize("max_read", [2**18, 2**20])
-def test_fitting_tiles_read_no_more_than_allowed_and_leave_no_sliver(shape: tuple[int, int], max_read: int) -> None:
-    sizes = fitting_tiles(PAPER.geometry, PAPER.alignment, shape, max_read)
-    plans = plan_levels(PAPER.geometry, PAPER.alignment, shape, sizes)
-
-    for level, plan in zip(PAPER.geometry, plans, strict=True):
-        assert max(len(t.read) for t in plan.rows) * max(len(t.read) for t in plan.cols) <= max_read
-        if plan.frame[0] * plan.frame[1] <= max_read:
-            assert (len(plan.rows), len(plan.cols)) == (1, 1)
-        for tiles in (plan.rows, plan.cols):
-            slack = level.alignment * len(tiles)
-            assert len(tiles[0].core) - len(tiles[-1].core) <= slack
-    fine = plans[-1]
-    square = round(max_read**0.5) // 16 * 16 - 192
-    squares = plan_levels(PAPER.geometry, PAPER.alignment, shape, square_tiles(PAPER.geometry, square))[-1]
-    assert fine.read_pixels <= squares.read_pixels
+    assert (coarse.frame, coarse.shape, coarse.covered) == ((8, 76), (5, 75), (8, 76))
+    assert [b.core for b in coarse.bands] == [Span(0, 32), Span(32, 64), Span(64, 76)]
+    assert [b.read for b in coarse.bands] == [Span(0, 56), Span(8, 76), Span(40, 76)]
+    assert list(coarse.strips(22)) == [Span(0, 32)]
+    assert coarse.reading(Span(0, 32)) == Reading(Span(0, 8), Span(0, 4))
+    assert fine.covered == (20, 300)
+    assert [b.core for b in fine.bands][-1] == Span(288, 300)
+    assert fine.bands[5].read == Span(64, 288)
+    assert fine.bands[5].prior == Span(31, 145)
+    assert list(fine.strips(94)) == [Span(0, 32), Span(32, 64), Span(64, 96), Span(96, 128)]
+    assert fine.reading(Span(16, 32)) == Reading(Span(16, 32), Span(7, 16))
+    assert fine.read_pixels(94) == sum(len(b.read) for b in fine.bands) * 128
 
 
-def test_a_budget_below_the_least_tile_gives_the_least_tile() -> None:
-    assert fitting_tiles(PAPER.geometry, 16, (700, 900), 1) == [(4, 4), (8, 8), (16, 16)]
+def test_a_cut_is_rounded_up_to_each_level_s_alignment() -> None:
+    assert square_cuts(PAPER.geometry, 50) == [(52, 52), (56, 56), (64, 64)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (90, 100), (700, 900), (4000, 6000), (40, 9000), (9000, 40)])
+@pytest.mark.parametrize("pixels", [2**15, 2**16, 2**18])
+def test_fitting_cuts_read_no_more_than_allowed_and_leave_no_sliver(shape: tuple[int, int], pixels: int) -> None:
+    cuts = fitting_cuts(PAPER.geometry, PAPER.alignment, shape, pixels)
+    plans = plan_levels(PAPER.geometry, PAPER.alignment, shape, cuts)
+
+    for level, plan, (rows, width) in zip(PAPER.geometry, plans, cuts, strict=True):
+        read = max(len(b.read) for b in plan.bands)
+        assert read * rows <= pixels
+        assert plan.rows == min(rows, round_up(plan.covered[0] + level.halo, level.alignment))
+        assert rows >= min(LEAST_ROWS, plan.frame[0] + level.halo)
+        if plan.frame[1] * LEAST_ROWS <= pixels:
+            assert len(plan.bands) == 1
+        else:
+            # As wide as may be: with a band fewer they would be too wide.
+            wider = round_up(-(-plan.frame[1] // (len(plan.bands) - 1)), level.alignment)
+            assert (min(wider + 2 * level.halo, plan.frame[1])) * LEAST_ROWS > pixels
+        assert len(plan.bands[0].core) - len(plan.bands[-1].core) <= level.alignment * len(plan.bands)
+        assert width % level.alignment == 0
+    many = {len(p.bands) for p in plans}
+    assert (max(many) > 1) == (shape[1] * LEAST_ROWS > pixels)
+
+
+def test_a_strip_is_no_higher_than_what_is_fed() -> None:
+    for plan in plan_levels(PAPER.geometry, 16, (40, 50), [(4096, 4096)] * 3):
+        assert plan.rows == {4: 36, 2: 72, 1: 144}[plan.factor]
+
+
+def test_a_budget_below_the_least_strip_gives_the_least_strip() -> None:
+    assert fitting_cuts(PAPER.geometry, 16, (700, 900), 1) == [(4, 4), (8, 8), (16, 16)]
 
 
 def test_level_shapes_round_up() -> None:
     assert level_shapes(PAPER.geometry[0], 16, (17, 16)) == ((8, 4), (5, 4))
 
 
+def test_a_span_outside_is_clipped_to_nothing() -> None:
+    assert Span(-3, 5).clipped(4) == Span(0, 4)
+    assert Span(-3, -1).clipped(4) == Span(0, 0)
+    assert Span(6, 9).clipped(4) == Span(4, 4)
+    assert [1, 2, 3, 4][Span(12, 14).within(Span(11, 15))] == [2, 3]
+
+
 @pytest.mark.parametrize(
-    "changed", [{"size": 0}, {"size": 65}, {"tile": 0}, {"tile": 18}, {"halo": -8}, {"halo": 3}, {"frame": 66}]
+    "changed", [{"size": 0}, {"size": 65}, {"width": 0}, {"width": 18}, {"halo": -8}, {"halo": 3}, {"frame": 66}]
 )
 def test_lengths_that_contradict_each_other_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="px"):
-        axis_tiles(**{"size": 60, "frame": 64, "tile": 16, "alignment": 4, "halo": 24, **changed})
+        cut_bands(**{"size": 60, "frame": 64, "width": 16, "alignment": 4, "halo": 24, **changed})
+
+
+@pytest.mark.parametrize("rows", [0, -16, 8, 17])
+def test_strips_off_the_pooling_grid_are_refused(rows: int) -> None:
+    with pytest.raises(ValueError, match=f"strips of {rows} px must be a multiple of 16 px"):
+        plan_levels(PAPER.geometry, 16, (50, 60), [(4, 4), (8, 8), (rows, 16)])

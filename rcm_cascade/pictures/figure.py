@@ -1,9 +1,7 @@
-"""Pictures for people: label maps in colour, overlays, panels side by side with legend and scale bar, PNG."""
+"""Figures: panels side by side with titles, scale bar, legend and caption."""
 
-import base64
-import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,125 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rcm_cascade.data.atomic import written_whole
-from rcm_cascade.labels import UNLABELLED, UNLABELLED_COLOR, ClassTable
+from rcm_cascade.labels import UNLABELLED_COLOR, ClassTable
 
 INK: Final = "#1a1a1a"
 FRAME: Final = "#9a9a9a"
-STRIP_PIXELS: Final = 2**22
-"""Whole mosaics are worked through in strips of about this many pixels, so that temporaries stay small."""
-
-
-def colorize(labels: NDArray[np.uint8], classes: ClassTable) -> NDArray[np.uint8]:
-    """Class colours of a label map: ``(H, W)`` uint8 to ``(H, W, 3)`` uint8 RGB; unlabelled is yellow."""
-    return np.take(classes.palette(), labels, axis=0)
-
-
-def grey_to_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``(H, W)`` uint8 grey to ``(H, W, 3)`` uint8 RGB."""
-    return np.repeat(image[:, :, np.newaxis], 3, axis=2)
-
-
-def blend(
-    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: ClassTable, opacity: float = 0.4
-) -> NDArray[np.uint8]:
-    """Class colours laid over the grey image; unlabelled pixels stay grey.
-
-    Args:
-        image: ``(H, W)`` uint8.
-        labels: ``(H, W)`` uint8 class ids, 255 = unlabelled.
-        classes: the class table.
-        opacity: of the colours, in ``[0, 1]``.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
-    if image.shape != labels.shape:
-        raise ValueError(f"image is {image.shape} and labels are {labels.shape}; expected one shape (H, W)")
-    grey = np.arange(256.0)[np.newaxis, :, np.newaxis]
-    opacities = np.full((256, 1, 1), opacity)
-    opacities[UNLABELLED] = 0
-    mixed = np.rint(grey * (1 - opacities) + classes.palette()[:, np.newaxis, :] * opacities)
-    # One look-up for each pair of label and grey level: no floating copy of the mosaic.
-    table: NDArray[np.uint8] = mixed.astype(np.uint8)
-    result: NDArray[np.uint8] = table[labels, image]
-    return result
-
-
-def shrink_factor(shape: tuple[int, int], longest: int) -> int:
-    """Smallest whole number ≥ 1 by which an image ``(H, W)`` must shrink for both sides to be at most ``longest`` px.
-
-    Raises:
-        ValueError: if ``longest`` is below 1.
-    """
-    if longest < 1:
-        raise ValueError(f"longest is {longest}; expected at least 1 px")
-    return max(1, math.ceil(max(shape) / longest))
-
-
-def shrink_image(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Area average over blocks of ``factor`` × ``factor`` px.
-
-    Args:
-        image: ``(H, W)`` uint8.
-        factor: at least 1.
-
-    Returns:
-        uint8 ``(ceil(H / factor), ceil(W / factor))``; blocks that the border cuts are averaged over what they hold.
-    """
-    if factor == 1:
-        return image
-    strips = [
-        np.rint(_block_sums(strip, factor) / _block_areas(strip.shape, factor)).astype(np.uint8)
-        for strip in _strips(image, factor)
-    ]
-    return np.concatenate(strips)
-
-
-def shrink_labels(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The most frequent class among the labelled pixels of each block of ``factor`` × ``factor`` px.
-
-    Args:
-        labels: ``(H, W)`` uint8 class ids, 255 = unlabelled.
-        factor: at least 1.
-
-    Returns:
-        uint8 ``(ceil(H / factor), ceil(W / factor))``; ties go to the lowest id, 255 where a block has no label.
-    """
-    if factor == 1:
-        return labels
-    strips = []
-    for strip in _strips(labels, factor):
-        shape = _block_areas(strip.shape, factor).shape
-        winner, votes = np.full(shape, UNLABELLED, np.uint8), np.zeros(shape, np.uint32)
-        present = np.bincount(strip.reshape(-1), minlength=256)[:UNLABELLED]
-        for label in np.flatnonzero(present):
-            count = _block_sums(strip == label, factor)
-            better = count > votes
-            winner[better], votes[better] = label, count[better]
-        strips.append(winner)
-    return np.concatenate(strips)
-
-
-def _strips(image: NDArray[np.uint8], factor: int) -> Iterator[NDArray[np.uint8]]:
-    rows = max(1, STRIP_PIXELS // max(1, factor * image.shape[1])) * factor
-    for start in range(0, image.shape[0], rows):
-        yield image[start : start + rows]
-
-
-def _block_sums(values: NDArray[np.uint8] | NDArray[np.bool_], factor: int) -> NDArray[np.uint32]:
-    height, width = values.shape
-    down = np.add.reduceat(values, np.arange(0, height, factor), axis=0, dtype=np.uint32)
-    sums: NDArray[np.uint32] = np.add.reduceat(down, np.arange(0, width, factor), axis=1)
-    return sums
-
-
-def _block_areas(shape: tuple[int, ...], factor: int) -> NDArray[np.int64]:
-    sides = [np.minimum(factor, side - np.arange(0, side, factor)) for side in shape]
-    return np.outer(sides[0], sides[1])
 
 
 @dataclass(frozen=True)
@@ -313,25 +196,3 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
         else:
             lines[-1] = joined
     return [line for line in lines if line] or [""]
-
-
-def png_data_uri(image: Image.Image | NDArray[np.uint8]) -> str:
-    """A picture as ``data:image/png;base64,…``, for pages that need no other file."""
-    return "data:image/png;base64," + base64.b64encode(_png(image)).decode("ascii")
-
-
-def save_png(image: Image.Image | NDArray[np.uint8], path: str | Path) -> None:
-    """Writes a PNG whole or not at all.
-
-    Args:
-        image: a PIL image, or uint8 ``(H, W)`` or ``(H, W, 3)``.
-        path: an existing file is replaced; its folder is made if need be.
-    """
-    with written_whole(Path(path)) as temporary:
-        temporary.write_bytes(_png(image))
-
-
-def _png(image: Image.Image | NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -1,0 +1,12 @@
+"""A phantom mosaic of 144 megapixels: one of 1024 px, mirrored. Usage: python experiments/speed/large.py OUT.tif."""
+
+import sys
+from pathlib import Path
+
+from rcm_cascade.benchmark.annotation import enlarged, write_mosaic
+from rcm_cascade.benchmark.mosaics import phantom_mosaic
+
+PIXEL_SIZE_UM = 8.0
+
+if __name__ == "__main__":
+    write_mosaic(Path(sys.argv[1]), enlarged(phantom_mosaic(PIXEL_SIZE_UM), (12000, 12000)), PIXEL_SIZE_UM)

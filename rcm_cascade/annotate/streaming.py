@@ -1,0 +1,283 @@
+"""A U-Net that takes a mosaic strip by strip, from top to bottom, and computes no pixel twice.
+
+A tile needs a halo as wide as the network reaches, and computes it again. A strip of rows needs none if each
+convolution keeps the last rows of what it was given: the next strip's rows go below them. What a layer gives out
+therefore lags behind what went in, by the layer's *delay*, and a skip connection waits in a `RowQueue` until the
+decoder has caught up. The result is that of one pass over the whole.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rcm_cascade.models.unet import UNet
+
+KEPT_ROWS = 2
+"""Rows that a 3×3 convolution keeps: with them a strip of n rows gives n rows, one row late."""
+
+QUEUED_STRIPS = 2
+"""Strips that fit into a `RowQueue` before what it holds is moved to its beginning."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What comes out of a convolution or an up-sampling.
+
+    Args:
+        pooling: poolings above it: its rows are ``2 ** pooling`` px of the level high.
+        delay: by how many of its rows it lags behind the input.
+        kept: rows that it keeps of its input; 0 for up-sampling.
+        channels: of its input.
+    """
+
+    pooling: int
+    delay: int
+    kept: int
+    channels: int
+
+
+class StripEncoder(nn.Module):
+    """The way down of a U-Net, on one strip of rows.
+
+    Args:
+        unet: batch norm folded into its convolutions; weights are shared with it.
+    """
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(c for block in (*unet.encoder, unet.bottom) for c in _convolutions(block))
+        self.stages: list[Stage] = []
+        self.skip_delays: list[int] = []
+        delay = 0
+        for pooling, block in enumerate((*unet.encoder, unet.bottom)):
+            convolutions = _convolutions(block)
+            for index, convolution in enumerate(convolutions):
+                last = index == len(convolutions) - 1 and pooling < unet.depth
+                # A row more is kept, where the rows that come out would not pair up for the pooling.
+                kept = KEPT_ROWS + (1 if last and (delay + 1) % 2 else 0)
+                delay += kept - 1
+                self.stages.append(Stage(pooling, delay, kept, convolution.in_channels))
+            if pooling < unet.depth:
+                self.skip_delays.append(delay)
+                delay //= 2
+
+    def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """Runs a strip.
+
+        Args:
+            x: ``(1, C, rows, W)``, rows and W multiples of ``2 ** depth``.
+            rest: what each convolution kept, ``(1, C, kept, w)``; then, at the mosaic's border, a mask for each stage,
+                ``(1, 1, rows, 1)``: 1 inside the mosaic, 0 outside.
+
+        Returns:
+            The deepest features, each block's features ``(1, rows, W, C)`` from the finest on, what each convolution
+            keeps now.
+        """
+        strip = _Strip(self.stages, rest)
+        skips = []
+        for index, (stage, convolution) in enumerate(zip(self.stages, self.convolutions, strict=True)):
+            x = strip.convolve(x, convolution)
+            if index + 1 < len(self.stages) and self.stages[index + 1].pooling > stage.pooling:
+                skips.append(x.permute(0, 2, 3, 1))
+                x = F.max_pool2d(x, 2)
+        return (x, *skips, *strip.kept)
+
+
+class StripDecoder(nn.Module):
+    """The way up of a U-Net, on one strip of rows.
+
+    Args:
+        unet: as for `StripEncoder`.
+        encoder: of the same network.
+    """
+
+    def __init__(self, unet: UNet, encoder: StripEncoder) -> None:
+        super().__init__()
+        self.up = unet.up
+        self.head = unet.head
+        self.convolutions = nn.ModuleList(c for block in unet.decoder for c in _convolutions(block))
+        self.per_block = len(self.convolutions) // len(self.up)
+        self.stages: list[Stage] = []
+        self.waits: list[int] = []
+        """By how many rows each skip connection waits for the decoder, from the finest on."""
+        self.skip_channels: list[int] = []
+        delay = encoder.stages[-1].delay
+        for pooling, up, block in zip(reversed(range(unet.depth)), unet.up, unet.decoder, strict=True):
+            assert isinstance(up, nn.ConvTranspose2d)
+            delay *= 2
+            self.stages.append(Stage(pooling, delay, 0, up.in_channels))
+            self.waits.insert(0, delay - encoder.skip_delays[pooling])
+            self.skip_channels.insert(0, up.out_channels)
+            for convolution in _convolutions(block):
+                delay += KEPT_ROWS - 1
+                self.stages.append(Stage(pooling, delay, KEPT_ROWS, convolution.in_channels))
+        self.delay = delay
+        """By how many px of the level the logits lag behind the input."""
+
+    def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """Runs a strip.
+
+        Args:
+            x: of the encoder, ``(1, C, rows, w)``.
+            rest: each skip ``(1, rows, W, C)`` after its wait, from the finest on; then as for `StripEncoder`.
+
+        Returns:
+            Logits ``(1, classes, rows, W)``, what each convolution keeps now.
+        """
+        depth = len(self.up)
+        skips, strip = rest[:depth], _Strip(self.stages, rest[depth:])
+        for level, up in enumerate(self.up):
+            x = torch.cat([skips[depth - 1 - level].permute(0, 3, 1, 2), strip.masked(up(x))], dim=1)
+            for convolution in self.convolutions[level * self.per_block : (level + 1) * self.per_block]:
+                x = strip.convolve(x, convolution)
+        return (self.head(x), *strip.kept)
+
+
+class _Strip:
+    """Goes through the stages of one strip, with what they kept before and keep now."""
+
+    def __init__(self, stages: Sequence[Stage], rest: Sequence[Tensor]) -> None:
+        self._before = [stage for stage in stages if stage.kept]
+        self._rest = rest
+        self._masks = list(rest[len(self._before) :])
+        self.kept: list[Tensor] = []
+
+    def convolve(self, x: Tensor, convolution: nn.Module) -> Tensor:
+        index = len(self.kept)
+        kept = self._before[index].kept
+        wide = torch.cat([self._rest[index], x], dim=2)
+        self.kept.append(wide[:, :, -kept:])
+        if kept > KEPT_ROWS:
+            wide = wide[:, :, : KEPT_ROWS - kept]
+        assert isinstance(convolution, nn.Conv2d)
+        return self.masked(F.relu(F.conv2d(wide, convolution.weight, convolution.bias, padding=(0, 1))))
+
+    def masked(self, x: Tensor) -> Tensor:
+        """Rows outside the mosaic are zero, as a convolution's padding is."""
+        return x * self._masks.pop(0) if self._masks else x
+
+
+def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+
+
+class RowQueue:
+    """Rows that come in at the bottom and are read ``wait`` rows later.
+
+    Args:
+        wait: how many; what is read before anything has come is zero.
+        rows: of the highest strip.
+        width: of a row.
+        channels: of a row.
+        dtype: of a row.
+        device: of a row.
+    """
+
+    def __init__(
+        self, wait: int, rows: int, width: int, channels: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._wait = self._end = wait
+        self._rows = torch.zeros((1, wait + QUEUED_STRIPS * rows, width, channels), dtype=dtype, device=device)
+
+    def place(self, rows: int) -> Tensor:
+        """Where the next ``rows`` rows go: a contiguous view to write into."""
+        if self._end + rows > self._rows.shape[1]:
+            # Copied first: source and goal may overlap.
+            self._rows[:, : self._wait] = self._rows[:, self._end - self._wait : self._end].clone()
+            self._end = self._wait
+        self._end += rows
+        return self._rows[:, self._end - rows : self._end]
+
+    def delayed(self, rows: int) -> Tensor:
+        """As many rows as were placed last, from ``wait`` rows above: a contiguous view."""
+        stop = self._end - self._wait
+        return self._rows[:, stop - rows : stop]
+
+
+class StripRunner(ABC):
+    """What computes encoder and decoder of one level; a backend's own."""
+
+    @abstractmethod
+    def encode(
+        self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """`StripEncoder`, but that its skips are written into ``skips``: the deepest features, and what is kept now."""
+
+    @abstractmethod
+    def decode(
+        self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """`StripDecoder`: logits, and what is kept now."""
+
+
+class LevelStream:
+    """One level's network on a band of columns, fed strip by strip from the top.
+
+    Args:
+        encoder: of the level.
+        decoder: of the level.
+        runner: computes them.
+        width: of the band in px, a multiple of ``2 ** depth``.
+        height: of the padded mosaic in px of the level, likewise.
+        rows: of the highest strip, likewise.
+        dtype: that the network computes in.
+        device: that it computes on.
+    """
+
+    def __init__(
+        self,
+        encoder: StripEncoder,
+        decoder: StripDecoder,
+        runner: StripRunner,
+        *,
+        width: int,
+        height: int,
+        rows: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.delay = decoder.delay
+        self._encoder, self._decoder, self._runner = encoder, decoder, runner
+        self._height, self._dtype, self._device = height, dtype, device
+        self._fed = 0
+
+        def zeros(stage: Stage) -> Tensor:
+            shape = (1, stage.channels, stage.kept, width >> stage.pooling)
+            return torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+
+        self._kept_down: Sequence[Tensor] = [zeros(s) for s in encoder.stages if s.kept]
+        self._kept_up: Sequence[Tensor] = [zeros(s) for s in decoder.stages if s.kept]
+        self._queues = [
+            RowQueue(wait, rows >> pooling, width >> pooling, channels, dtype, device)
+            for pooling, (wait, channels) in enumerate(zip(decoder.waits, decoder.skip_channels, strict=True))
+        ]
+
+    def feed(self, x: Tensor) -> Tensor:
+        """Logits of a strip that lies `delay` rows above the one given.
+
+        Args:
+            x: ``(1, C_in, rows, width)``, the rows below those given before; zero below the mosaic.
+
+        Returns:
+            ``(1, classes, rows, width)``; rows above the mosaic are meaningless.
+        """
+        rows = x.shape[2]
+        inside = self._fed >= self.delay and self._fed + rows <= self._height
+        down: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
+        up: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
+        places = [queue.place(rows >> pooling) for pooling, queue in enumerate(self._queues)]
+        deepest, self._kept_down = self._runner.encode(x.to(self._dtype), self._kept_down, down, places)
+        skips = [queue.delayed(rows >> pooling) for pooling, queue in enumerate(self._queues)]
+        logits, self._kept_up = self._runner.decode(deepest, skips, self._kept_up, up)
+        self._fed += rows
+        return logits
+
+    def _mask(self, stage: Stage, rows: int) -> Tensor:
+        first = (self._fed >> stage.pooling) - stage.delay
+        place = torch.arange(first, first + (rows >> stage.pooling), device=self._device)
+        mask = (place >= 0) & (place < self._height >> stage.pooling)
+        return mask.to(self._dtype)[None, None, :, None]

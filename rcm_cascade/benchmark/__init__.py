@@ -1,0 +1,1 @@
+"""How fast it is, beside what users would take otherwise."""

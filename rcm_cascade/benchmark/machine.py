@@ -1,0 +1,68 @@
+"""What a benchmark ran on."""
+
+import platform
+import subprocess
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from rcm_cascade import __version__
+
+MATMUL_SIDE = 2048
+MATMULS = 5
+
+
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """Processor, threads, software and commit."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": str(torch.get_num_threads()),
+        "arithmetic": torch.backends.cpu.get_cpu_capability(),
+        "torch": str(torch.__version__),
+        "rcm_cascade": __version__,
+        "commit": _commit(),
+    }
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, a multiply-add being two: what the hardware gives at best."""
+    a, b = (torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(MATMULS + 1):
+        started = stopwatch(device)
+        a @ b
+        seconds.append(stopwatch(device) - started)
+    return float(2 * MATMUL_SIDE**3 / median(seconds[1:]))
+
+
+def stopwatch(device: torch.device) -> float:
+    """Seconds, when all that the device was given is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Of the checkout that runs; ``+`` marks changes that are not committed."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

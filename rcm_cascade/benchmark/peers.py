@@ -1,0 +1,95 @@
+"""What annotation is measured against: the bare network, and the sliding window that users would take otherwise."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rcm_cascade.models import CascadedUNet
+
+ROI: Final = 512
+BATCH: Final = 4
+
+Predictor = Callable[[Tensor], Tensor]
+"""Normalised images ``(B, 1, H, W)`` to the finest level's logits ``(B, C, H, W)``."""
+
+
+def torch_predictor(model: CascadedUNet, precision: str) -> Predictor:
+    """The unmodified network, channels-last, under autocast for bf16."""
+    device = next(model.parameters()).device
+    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def predict(x: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits: Tensor = network(x.to(device).contiguous(memory_format=torch.channels_last))[-1]
+            return logits.float()
+
+    return predict
+
+
+def plain_predictor(model: CascadedUNet) -> Predictor:
+    """The unmodified network as it comes: float32, channels first."""
+    network = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def predict(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(x)[-1]
+            return logits
+
+    return predict
+
+
+def openvino_predictor(model: CascadedUNet, precision: str, shape: tuple[int, int, int, int]) -> Predictor:
+    """The unmodified network as OpenVINO converts it, for inputs of one shape; smaller batches are filled up."""
+    import openvino as ov
+
+    from rcm_cascade.annotate.openvino_backend import HINTS, core
+
+    class Finest(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(model).eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.network(x)[-1]
+            return logits
+
+    with warnings.catch_warnings():
+        # OpenVINO traces, which torch deprecates; what a trace makes constant is the shape, which is.
+        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        graph = ov.convert_model(Finest(), example_input=torch.zeros(shape), input=[list(shape)])
+    options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = core().compile_model(graph, "CPU", options).create_infer_request()
+
+    def predict(x: Tensor) -> Tensor:
+        full = torch.cat([x, x.new_zeros(shape[0] - len(x), *x.shape[1:])]) if len(x) < shape[0] else x
+        request.infer([full.contiguous().numpy()], share_inputs=True)
+        return torch.from_numpy(np.array(request.get_output_tensor(0).data[: len(x)]))
+
+    return predict
+
+
+def sliding_window(image: Tensor, predict: Predictor, overlap: float, mode: str) -> NDArray[np.uint8]:
+    """MONAI's sliding window over a whole image.
+
+    Args:
+        image: normalised, ``(1, 1, H, W)`` float32.
+        predict: for windows of 512 px.
+        overlap: of neighbouring windows.
+        mode: ``gaussian`` or ``constant``: how they are blended.
+
+    Returns:
+        Class ids ``(H, W)`` uint8.
+    """
+    from monai.inferers import sliding_window_inference
+
+    with torch.inference_mode():
+        logits: Any = sliding_window_inference(image, ROI, BATCH, predict, overlap=overlap, mode=mode)
+    labels: NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+    return labels

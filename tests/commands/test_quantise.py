@@ -1,0 +1,193 @@
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+import torch
+
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.int8 import Int8Report, read_report
+from rcm_cascade.commands import quantise
+from rcm_cascade.commands.annotate import Options, annotate
+from rcm_cascade.commands.quantise import prepare_int8
+from rcm_cascade.commands.train import train
+from rcm_cascade.data.manifest import read_dataset
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.phantom import write_phantoms
+from rcm_cascade.errors import InputError
+from rcm_cascade.hydra_entry import compose_config
+from rcm_cascade.models import CascadedUNet
+from tests.commands.conftest import tiny
+
+pytest.importorskip("nncf")
+
+
+@pytest.fixture
+def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
+    """In a run folder of its own."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    return run / "checkpoints" / "best.ckpt"
+
+
+class Faked:
+    """Quantising and measuring in no time, counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.agreement = 0.9912
+        self.calibrated: list[list[str]] = []
+        self.measured: list[list[str]] = []
+        self.error: Exception | None = None
+        monkeypatch.setattr(quantise, "quantise", self._quantise)
+        monkeypatch.setattr(quantise, "_measure", self._measure)
+
+    def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
+        self.calibrated.append([m.name for m in mosaics])
+        folder.mkdir()
+        (folder / "level1.encoder.xml").write_text(f"graph {len(self.calibrated)}")
+        if self.error is not None:
+            raise self.error
+
+    def _measure(
+        self, annotator: Annotator, int8: Any, calibrated_on: Any, measured_on: Sequence[Mosaic]
+    ) -> Int8Report:
+        self.measured.append([m.name for m in measured_on])
+        values: dict[str, tuple[float | None, float | None]] = {"meshwork": (0.75, 0.71), "ring": (None, None)}
+        names = [m.name for m in calibrated_on]
+        return Int8Report(annotator.checkpoint_sha256, self.agreement, values, names, self.measured[-1])
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> Faked:
+    return Faked(monkeypatch)
+
+
+def test_a_checkpoint_is_quantised_once_on_training_and_measured_on_other_mosaics(
+    checkpoint: Path, faked: Faked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = Annotator.load(checkpoint).header.split
+
+    report = prepare_int8(checkpoint)
+
+    assert {split[name] for name in faked.calibrated[0]} == {"train"}
+    assert {split[name] for name in faked.measured[0]} == {"val"}
+    assert report.agreement == 0.9912
+    told = capsys.readouterr().err
+    assert "int8 gives 99.12% of the pixels the label that float32 gives them" in told
+    assert "meshwork -0.040" in told
+    assert "ring" not in told
+    folder = checkpoint.with_suffix(".int8")
+    assert sorted(p.name for p in folder.iterdir()) == ["level1.encoder.xml", "report.json"]
+    assert Annotator.load(checkpoint).int8 == folder
+
+    assert prepare_int8(checkpoint).agreement == 0.9912
+    assert len(faked.calibrated) == 1
+    assert "99.12%" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_trained_on_is_quantised_again(checkpoint: Path, faked: Faked) -> None:
+    prepare_int8(checkpoint)
+    before = Annotator.load(checkpoint).checkpoint_sha256
+    content = torch.load(checkpoint, weights_only=False)
+    key = next(key for key in content["state_dict"] if key.endswith("bias"))
+    content["state_dict"][key] += 1
+    torch.save(content, checkpoint)
+
+    prepare_int8(checkpoint)
+
+    folder = checkpoint.with_suffix(".int8")
+    assert (folder / "level1.encoder.xml").read_text() == "graph 2"
+    assert read_report(folder, before) is None
+    assert read_report(folder, Annotator.load(checkpoint).checkpoint_sha256) is not None
+
+
+def test_too_low_an_agreement_is_refused_unless_accepted(checkpoint: Path, faked: Faked) -> None:
+    faked.agreement = 0.9799
+
+    with pytest.raises(InputError, match=r"labels 97\.99% .*expected 98% or more.*--accept-loss"):
+        prepare_int8(checkpoint)
+    with pytest.raises(InputError, match="--accept-loss"):  # from the report, too
+        prepare_int8(checkpoint)
+    assert prepare_int8(checkpoint, accept_loss=True).agreement == 0.9799
+    assert len(faked.calibrated) == 1
+
+
+def test_the_least_agreement_is_enough(checkpoint: Path, faked: Faked) -> None:
+    faked.agreement = 0.98
+
+    assert prepare_int8(checkpoint).agreement == 0.98
+
+
+def test_a_checkpoint_outside_a_run_folder_needs_the_data_set_named(
+    checkpoint: Path, phantoms: Path, faked: Faked, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone" / "best.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(checkpoint, alone)
+
+    with pytest.raises(InputError, match=r"lies in no run folder.*--calibrate ROOT"):
+        prepare_int8(alone)
+    assert not alone.with_suffix(".int8").exists()
+
+    assert prepare_int8(alone, phantoms).calibrated_on == faked.calibrated[0]
+    assert prepare_int8(alone).agreement == 0.9912  # now it is known
+
+
+def test_another_data_set_is_refused(checkpoint: Path, faked: Faked, tmp_path: Path) -> None:
+    other = write_phantoms(tmp_path / "other", mosaics=3, size_mm=(0.8, 0.9), pixel_size_um=8, seed=1, processes=1)
+
+    with pytest.raises(InputError, match=r"is not the data set that .* was trained on"):
+        prepare_int8(checkpoint, other)
+    assert not faked.calibrated
+
+
+@pytest.mark.parametrize("error", [InputError("too small"), RuntimeError("of NNCF")], ids=str)
+def test_a_failure_leaves_nothing_behind(error: Exception, checkpoint: Path, faked: Faked) -> None:
+    faked.error = error
+
+    with pytest.raises(type(error), match=str(error)):
+        prepare_int8(checkpoint)
+    assert not list(checkpoint.parent.glob("*.int8*"))
+
+
+def test_a_disk_that_is_full_is_one_sentence(checkpoint: Path, faked: Faked) -> None:
+    faked.error = OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match=r"best\.int8 cannot be written \(No space left on device\)"):
+        prepare_int8(checkpoint)
+    assert not list(checkpoint.parent.glob("*.int8*"))
+
+
+@pytest.mark.slow
+def test_a_trained_checkpoint_annotates_in_int8(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(compose_config(tiny(phantoms, "model.levels=1")), tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    image = read_dataset(phantoms).entries[0].image
+    capsys.readouterr()
+
+    options = Options(precision="int8", accept_loss=True, tile=64)
+    assert annotate([image], checkpoint, tmp_path / "int8", options) == 0
+
+    printed, error = capsys.readouterr()
+    assert [Path(line).name.removeprefix(image.stem) for line in printed.splitlines()] == [
+        ".labels.ome.tif",
+        ".overlay.png",
+        ".json",
+    ]
+    assert "of the pixels the label that float32 gives them" in error
+    report = read_report(checkpoint.with_suffix(".int8"), Annotator.load(checkpoint).checkpoint_sha256)
+    assert report is not None
+    assert 0.5 < report.agreement <= 1
+    assert any(None not in pair for pair in report.sensitivity.values())
+    assert annotate([image], checkpoint, tmp_path / "fp32", Options(precision="fp32", tile=64)) == 0
+    quick, exact = (tifffile.imread(tmp_path / f / f"{image.stem}.labels.ome.tif") for f in ("int8", "fp32"))
+    assert (quick == exact).mean() > 0.5
+
+    before = checkpoint.with_suffix(".int8").stat().st_ino
+    assert annotate([image], checkpoint, tmp_path / "int8", options) == 0
+    assert "1 finished earlier" in capsys.readouterr().err
+    assert checkpoint.with_suffix(".int8").stat().st_ino == before

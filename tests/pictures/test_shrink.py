@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from rcm_cascade.pictures import shrink
+from rcm_cascade.pictures.shrink import count_ids, shrink_factor, shrink_image, shrink_labels
+from tests.pictures.drawn import image_and_labels
+
+
+@pytest.mark.parametrize(
+    ("shape", "longest", "factor"), [((700, 300), 700, 1), ((701, 300), 700, 2), ((1, 2101), 700, 4), ((5, 5), 99, 1)]
+)
+def test_factor_is_the_smallest_that_fits(shape: tuple[int, int], longest: int, factor: int) -> None:
+    assert shrink_factor(shape, longest) == factor
+    assert max(-(-side // factor) for side in shape) <= longest
+
+
+def test_factor_refuses_nothing_to_fit_into() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        shrink_factor((3, 3), 0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 5, 60])
+@pytest.mark.parametrize("strip", [1, 2**22])
+def test_shrinking_is_the_average_and_the_majority_of_each_block(
+    factor: int, strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shrink, "STRIP_PIXELS", strip)
+    image, labels = image_and_labels()
+    labels[:10, :10] = 255
+    small, votes = shrink_image(image, factor), shrink_labels(labels, factor)
+    assert small.shape == votes.shape == (-(-37 // factor), -(-53 // factor))
+    for row, column in np.ndindex(small.shape):
+        block = (slice(row * factor, (row + 1) * factor), slice(column * factor, (column + 1) * factor))
+        assert small[row, column] == np.rint(image[block].mean())
+        counts = np.bincount(labels[block].reshape(-1), minlength=256)[:255]
+        assert votes[row, column] == (counts.argmax() if counts.any() else 255)
+    assert votes[0, 0] == (255 if factor <= 10 else votes[0, 0])
+
+
+def test_a_tie_goes_to_the_lowest_id_and_one_label_outvotes_any_number_of_unlabelled_pixels() -> None:
+    labels = np.array([[4, 2, 255, 255], [2, 4, 255, 3]], np.uint8)
+    np.testing.assert_array_equal(shrink_labels(labels, 2), [[2, 3]])
+
+
+@pytest.mark.parametrize("factor", [16, 257])
+def test_sums_do_not_overflow(factor: int) -> None:
+    full = np.full((factor, factor), 255, np.uint8)
+    assert shrink_image(full, factor) == 255
+    full[0] = 3
+    full[1:] = 2
+    assert shrink_labels(full, factor) == 2
+
+
+def test_without_any_label_all_is_unlabelled() -> None:
+    np.testing.assert_array_equal(shrink_labels(np.full((5, 3), 255, np.uint8), 2), np.full((3, 2), 255))
+
+
+@pytest.mark.parametrize("strip", [1, 100, 2**22])
+def test_every_id_is_counted(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrink, "STRIP_PIXELS", strip)
+    image, labels = image_and_labels()
+    for map_ in (image, labels, labels[::2, 1::3]):
+        counts = count_ids(map_)
+        assert counts.dtype == np.int64
+        np.testing.assert_array_equal(counts, np.bincount(map_.reshape(-1), minlength=256))
