@@ -1,6 +1,7 @@
 """A cascade in 8-bit integers: OpenVINO graphs that NNCF has quantised, stored beside the checkpoint.
 
-Quantised are the graphs for strips inside the mosaic; at its border, where masks go in, the float32 ones run.
+Quantised is the finest level, four fifths of the operations: of the coarser levels, whose error each finer one takes over,
+the float32 graphs run. So they do at the mosaic's border, where masks go in.
 """
 
 import io
@@ -37,7 +38,7 @@ LEAST_AGREEMENT: Final = 0.98
 """Of the pixels that must have the label float32 gives them; below, int8 is refused unless asked for."""
 
 STRIPS: Final = 48
-"""Strips a level and part that are calibrated on."""
+"""Strips that encoder and decoder are each calibrated on."""
 
 ROWS: Final = 64
 """Of a calibration strip, in px of the level."""
@@ -98,10 +99,12 @@ class Int8Backend(OpenVinoBackend):
 
     def _builds(self, level: int) -> tuple[Build, Build]:
         encoder, decoder = super()._builds(level)
-        return self._quantised(level, "encoder", encoder), self._quantised(level, "decoder", decoder)
+        if level < len(self.geometry) - 1:
+            return encoder, decoder
+        return self._quantised("encoder", encoder), self._quantised("decoder", decoder)
 
-    def _quantised(self, level: int, part: str, exact: Build) -> Build:
-        path = graph_path(self._folder, level, part)
+    def _quantised(self, part: str, exact: Build) -> Build:
+        path = graph_path(self._folder, part)
 
         def build(width: int, rows: int, masked: bool) -> ov.Model:
             plain = exact(width, rows, masked)
@@ -119,9 +122,9 @@ class Int8Backend(OpenVinoBackend):
         return build
 
 
-def graph_path(folder: Path, level: int, part: str) -> Path:
-    """Of a level's ``encoder`` or ``decoder``; 0 is the coarsest level, files count from 1."""
-    return folder / f"level{level + 1}.{part}.xml"
+def graph_path(folder: Path, part: str) -> Path:
+    """Of the finest level's ``encoder`` or ``decoder``."""
+    return folder / f"{part}.xml"
 
 
 def quantise(model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
@@ -146,17 +149,17 @@ def quantise(model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> No
         plans = low_strips(backend, mosaic.image.shape)
         deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
     folder.mkdir(parents=True, exist_ok=True)
-    for level in range(len(backend.geometry)):
-        for part, build in zip(PARTS, backend.builds(level), strict=True):
-            samples = backend.samples[level, part]
-            if not samples:
-                raise InputError(
-                    f"the mosaics to calibrate int8 on are too small: level {level + 1} sees no strip of {ROWS} px "
-                    f"inside them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
-                )
-            with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
-                graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
-            ov.save_model(graph, graph_path(folder, level, part), compress_to_fp16=False)
+    finest = len(backend.geometry) - 1
+    for part, build in zip(PARTS, backend.builds(finest), strict=True):
+        samples = backend.samples[part]
+        if not samples:
+            raise InputError(
+                f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
+                f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
+            )
+        with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
+            graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
+        ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
 
 
 def low_strips(backend: Backend, shape: Shape) -> list[LevelPlan]:
@@ -169,13 +172,12 @@ def low_strips(backend: Backend, shape: Shape) -> list[LevelPlan]:
 
 
 class _RecordingBackend(OpenVinoBackend):
-    """Keeps what some strips inside the mosaic give to encoder and decoder, cut to one width."""
+    """Keeps what some strips inside the mosaic give to the finest level's encoder and decoder, cut to one width."""
 
     def __init__(self, model: CascadedUNet) -> None:
         super().__init__(model, "fp32")
-        parts = [(level, part) for level in range(len(self.geometry)) for part in PARTS]
-        self.samples: dict[tuple[int, str], list[list[NDArray[np.float32]]]] = {key: [] for key in parts}
-        self._seen = dict.fromkeys(parts, 0)
+        self.samples: dict[str, list[list[NDArray[np.float32]]]] = {part: [] for part in PARTS}
+        self._seen = dict.fromkeys(PARTS, 0)
         self._draw = random.Random(0)
 
     def builds(self, level: int) -> tuple[Build, Build]:
@@ -183,15 +185,17 @@ class _RecordingBackend(OpenVinoBackend):
         return self._builds(level)
 
     def _runner(self, level: int, width: int) -> StripRunner:
-        return _Recorder(super()._runner(level, width), partial(self._record, level, width))
+        runner = super()._runner(level, width)
+        if level < len(self.geometry) - 1:
+            return runner
+        return _Recorder(runner, partial(self._record, width, self.geometry[level].alignment))
 
-    def _record(self, level: int, width: int, part: str, inputs: Sequence[Tensor], nhwc: int) -> None:
-        key, alignment = (level, part), self.geometry[level].alignment
+    def _record(self, width: int, alignment: int, part: str, inputs: Sequence[Tensor], nhwc: int) -> None:
         if width < WIDTH:
             return
-        self._seen[key] += 1
-        kept = self.samples[key]
-        place = len(kept) if len(kept) < STRIPS else self._draw.randrange(self._seen[key])
+        self._seen[part] += 1
+        kept = self.samples[part]
+        place = len(kept) if len(kept) < STRIPS else self._draw.randrange(self._seen[part])
         if place >= STRIPS:
             return
         offset = self._draw.randrange(0, width - WIDTH + 1, alignment)

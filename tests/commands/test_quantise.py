@@ -46,7 +46,7 @@ class Faked:
     def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
         self.calibrated.append([m.name for m in mosaics])
         folder.mkdir()
-        (folder / "level1.encoder.xml").write_text(f"graph {len(self.calibrated)}")
+        (folder / "encoder.xml").write_text(f"graph {len(self.calibrated)}")
         if self.error is not None:
             raise self.error
 
@@ -79,7 +79,7 @@ def test_a_checkpoint_is_quantised_once_on_training_and_measured_on_other_mosaic
     assert "meshwork -0.040" in told
     assert "ring" not in told
     folder = checkpoint.with_suffix(".int8")
-    assert sorted(p.name for p in folder.iterdir()) == ["level1.encoder.xml", "report.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["encoder.xml", "report.json"]
     assert Annotator.load(checkpoint).int8 == folder
 
     assert prepare_int8(checkpoint).agreement == 0.9912
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_was_trained_on_is_quantised_again(checkpoint: Path, f
     prepare_int8(checkpoint)
 
     folder = checkpoint.with_suffix(".int8")
-    assert (folder / "level1.encoder.xml").read_text() == "graph 2"
+    assert (folder / "encoder.xml").read_text() == "graph 2"
     assert read_report(folder, before) is None
     assert read_report(folder, Annotator.load(checkpoint).checkpoint_sha256) is not None
 
