@@ -63,7 +63,9 @@ def openvino_predictor(model: CascadedUNet, precision: str, shape: tuple[int, in
         # OpenVINO traces, which torch deprecates; what a trace makes constant is the shape, which is.
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        graph = ov.convert_model(Finest(), example_input=torch.zeros(shape), input=[list(shape)])
+        # Traced here, because OpenVINO would have the trace checked, which runs the network several times more.
+        traced = torch.jit.trace(Finest().eval(), torch.zeros(shape), check_trace=False)
+        graph = ov.convert_model(traced, example_input=torch.zeros(shape), input=[list(shape)])
     options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = core().compile_model(graph, "CPU", options).create_infer_request()
 

@@ -100,17 +100,21 @@ def benchmark_annotation(
         "floor": dict(zip(("s_per_mp", "operations_per_s"), floor_s_per_mp(annotator, torch.float32), strict=True)),
         "growth": [],
     }
+    _write(out, found)  # before what takes longest
     if series:
         best = min(precisions, key=lambda p: found["runs"][f"ours, {p}"]["s_per_mp"] if p != "int8" else np.inf)
         options = {"precision": best, "backend": chosen.name}
         found["growth"] = [asdict(g) for g in grow(checkpoint, grey, pixel_size_um, SERIES, options)]
         found["growth_precision"] = best
-    table = to_markdown(found)
+        _write(out, found)
+    return to_markdown(found)
+
+
+def _write(out: Path, found: Mapping[str, Any]) -> None:
     with written_whole(out / "annotation.json") as path:
         path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     with written_whole(out / "annotation.md") as path:
-        path.write_text(table, "utf-8")
-    return table
+        path.write_text(to_markdown(found), "utf-8")
 
 
 def _is_quantised(annotator: Annotator) -> bool:

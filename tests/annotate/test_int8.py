@@ -19,6 +19,7 @@ from rcm_cascade.annotate.int8 import (
     Int8Report,
     _RecordingBackend,
     graph_path,
+    low_strips,
     quantise,
     read_report,
     write_report,
@@ -98,7 +99,7 @@ def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None
         assert piece.logits.isfinite().all()
 
     for part, build in zip(PARTS, backend.builds(0), strict=True):
-        samples = backend.samples[0, part]
+        samples = backend.samples[part]
         assert 1 <= len(samples) < len(list(plans[0].strips(0)))  # those at the border are left out
         expected = [tuple(given.shape) for given in build(WIDTH, ROWS, False).inputs]
         assert all([array.shape for array in sample] == expected for sample in samples)
@@ -108,12 +109,12 @@ def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None
 def test_of_many_strips_a_draw_is_kept() -> None:
     backend = _RecordingBackend(network())
     for value in range(10 * STRIPS):
-        backend._record(0, WIDTH, "encoder", [torch.full((1, 1, ROWS, WIDTH), float(value))], 0)
-    kept = [float(sample[0][0, 0, 0, 0]) for sample in backend.samples[0, "encoder"]]
+        backend._record(WIDTH, 16, "encoder", [torch.full((1, 1, ROWS, WIDTH), float(value))], 0)
+    kept = [float(sample[0][0, 0, 0, 0]) for sample in backend.samples["encoder"]]
 
     assert len(set(kept)) == STRIPS
     assert 2 * STRIPS < np.mean(kept) < 8 * STRIPS
-    assert not backend.samples[0, "decoder"]
+    assert not backend.samples["decoder"]
 
 
 def test_mosaics_too_small_to_calibrate_on_are_one_sentence(tmp_path: Path) -> None:
@@ -159,6 +160,21 @@ def test_quantised_strips_are_near_float32_but_not_it(quantised: Path) -> None:
     assert not (found.argmax(0) == exact.argmax(0)).all()
 
 
+def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    model, image = telling_network(torch.float32, levels=2), noise(300, 160, seed=58)
+    quantise(model, [mosaic(image)], tmp_path / "q")
+    plans = low_strips(OpenVinoBackend(model, "fp32"), image.shape)
+
+    quick, exact = (
+        annotate_with(backend, image, measure(image), levels=True, plans=plans).level_labels
+        for backend in (Int8Backend(model, tmp_path / "q"), OpenVinoBackend(model, "fp32"))
+    )
+
+    assert np.array_equal(quick[0], exact[0])
+    assert not np.array_equal(quick[1], exact[1])
+
+
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
@@ -175,7 +191,7 @@ def test_quantising_says_nothing_and_graphs_are_in_8_bits(tmp_path: Path, capfd:
     quantise(network(), [mosaic(noise(300, 200, seed=54))], tmp_path / "q")
 
     assert capfd.readouterr() == ("", "")
-    names = {graph_path(tmp_path / "q", 0, part) for part in PARTS}
+    names = {graph_path(tmp_path / "q", part) for part in PARTS}
     assert {p for p in (tmp_path / "q").iterdir() if p.suffix == ".xml"} == names
     for path in names:
         text = path.read_text()
