@@ -1,7 +1,7 @@
 """A cascade in 8-bit integers: OpenVINO graphs that NNCF has quantised, stored beside the checkpoint.
 
-Quantised is the finest level, four fifths of the operations: of the coarser levels, whose error each finer one takes over,
-the float32 graphs run. So they do at the mosaic's border, where masks go in.
+Quantised is the finest level, four fifths of the operations: of the coarser levels, whose error the finer ones take
+over, the float32 graphs run. So they do at the mosaic's border, where masks go in.
 """
 
 import io

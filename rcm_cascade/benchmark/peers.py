@@ -64,7 +64,8 @@ def openvino_predictor(model: CascadedUNet, precision: str, shape: tuple[int, in
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # Traced here, because OpenVINO would have the trace checked, which runs the network several times more.
-        traced = torch.jit.trace(Finest().eval(), torch.zeros(shape), check_trace=False)
+        trace: Any = torch.jit.trace  # not typed
+        traced = trace(Finest().eval(), torch.zeros(shape), check_trace=False)
         graph = ov.convert_model(traced, example_input=torch.zeros(shape), input=[list(shape)])
     options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = core().compile_model(graph, "CPU", options).create_infer_request()
