@@ -1,5 +1,6 @@
 """How much memory annotation may take, and what it makes of it."""
 
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -62,10 +63,22 @@ def priors_fit(budget: int, plans: Sequence[LevelPlan], classes: int, dtype: tor
 
 
 def tensor_on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor that lives in a temporary file, which goes with it."""
-    count = int(np.prod(shape))
+    """An uninitialised tensor that lives in a temporary file, which goes with it.
+
+    Raises:
+        InputError: if the disk has no room for it.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
     with tempfile.TemporaryFile(prefix="rcm_cascade-") as file:
-        mapped = np.memmap(file, np.uint8, "w+", shape=(count * dtype.itemsize,))
+        try:
+            if hasattr(os, "posix_fallocate"):  # a sparse file would kill the process when the disk is full
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()} has no room for {size / 1e9:.2f} GB of intermediate results "
+                f"({error.strerror}); set TMPDIR to another folder, or allow more memory with --memory"
+            ) from error
+        mapped = np.memmap(file, np.uint8, "w+", shape=(size,))
     return torch.from_numpy(mapped).view(dtype).reshape(tuple(shape))
 
 

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +123,13 @@ def test_other_errors_are_not_taken_for_it() -> None:
 
     assert not is_out_of_memory(caught.value)
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+
+    with pytest.raises(InputError, match=r"no room for 0\.40 GB .*No space left.*TMPDIR"):
+        tensor_on_disk((1000, 1000, 100), torch.float32)

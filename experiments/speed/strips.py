@@ -1,0 +1,72 @@
+"""Where bands should be cut: the finest level in strips of several widths, beside one pass over 512 × 512 px.
+
+Interleaved in one process, medians, OpenVINO in float32. Usage: python experiments/speed/strips.py CHECKPOINT
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+import openvino as ov
+import torch
+
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import folded
+from rcm_cascade.annotate.openvino_backend import OpenVinoBackend, core
+
+ROUNDS: Final = 7
+SIDE: Final = 512
+STRIPS: Final = ((1632, 160), (2144, 112), (3072, 64), (3072, 80), (4096, 64), (4096, 128))
+"""Width and rows, in px of the level."""
+
+HEIGHT: Final = 100_000
+"""Of the mosaic, so that strips lie inside it."""
+
+Run = tuple[Callable[[], object], float]
+"""What to time, and the megapixels that it does."""
+
+
+def one_pass(annotator: Annotator) -> Run:
+    """The finest level's U-Net over a square, as OpenVINO converts it."""
+    unet = folded(annotator.network).levels[-1]
+    x = torch.rand(1, next(unet.parameters()).shape[1], SIDE, SIDE)
+    traced = torch.jit.trace(unet, x, check_trace=False)
+    graph = ov.convert_model(traced, example_input=x, input=[list(x.shape)])
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    request = core().compile_model(graph, "CPU", options).create_infer_request()
+    return lambda: request.infer([x.numpy()], share_inputs=True), SIDE * SIDE / 1e6
+
+
+def strip(annotator: Annotator, width: int, rows: int) -> Run:
+    """One strip after another, well inside a mosaic."""
+    backend = OpenVinoBackend(annotator.network, "fp32")
+    level = len(backend.geometry) - 1
+    stream = backend.stream(level, width, HEIGHT, rows)
+    channels = 1 + (annotator.network.arguments.num_classes if level else 0)
+    x = torch.from_numpy(np.random.default_rng(0).random((1, channels, rows, width), np.float32))
+    for _ in range(2 + stream.delay // rows):  # past the mosaic's border, and compiled
+        stream.feed(x)
+    return lambda: stream.feed(x), width * rows / 1e6
+
+
+def main(checkpoint: Path) -> None:
+    annotator = Annotator.load(checkpoint, device="cpu")
+    runs = {f"one pass, {SIDE} × {SIDE}": one_pass(annotator)}
+    runs |= {f"strips of {rows} × {width}": strip(annotator, width, rows) for width, rows in STRIPS}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, (run, megapixels) in runs.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append((time.perf_counter() - started) / megapixels)
+    print("| finest level (px) | s/MP read |\n|---|---:|")
+    for name, values in seconds.items():
+        print(f"| {name} | {median(values):.2f} |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
