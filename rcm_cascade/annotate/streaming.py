@@ -19,7 +19,7 @@ from rcm_cascade.models.unet import UNet
 KEPT_ROWS = 2
 """Rows that a 3×3 convolution keeps: with them a strip of n rows gives n rows, one row late."""
 
-QUEUED_STRIPS = 2
+QUEUED_STRIPS = 4
 """Strips that fit into a `RowQueue` before what it holds is moved to its beginning."""
 
 

@@ -113,12 +113,13 @@ class LevelPlan:
     def strips(self, delay: int) -> Iterator[Span]:
         """Rows to feed, top to bottom, until all that are covered have come out; the last ones lie below the frame.
 
+        All strips are equally high, since a graph is compiled for each height.
+
         Args:
             delay: rows by which the output lags behind.
         """
-        end = round_up(self.covered[0] + delay, self.alignment)
-        for start in range(0, end, self.rows):
-            yield Span(start, min(start + self.rows, end))
+        for start in range(0, self.covered[0] + delay, self.rows):
+            yield Span(start, start + self.rows)
 
     def reading(self, rows: Span) -> Reading:
         """What of a strip lies inside the frame."""
@@ -127,7 +128,7 @@ class LevelPlan:
 
     def read_pixels(self, delay: int) -> int:
         """Px that the level's network sees, halos included; see `strips`."""
-        return round_up(self.covered[0] + delay, self.alignment) * sum(len(b.read) for b in self.bands)
+        return round_up(self.covered[0] + delay, self.rows) * sum(len(b.read) for b in self.bands)
 
 
 def round_up(value: int, multiple: int) -> int:
@@ -136,12 +137,13 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def cut_bands(size: int, frame: int, width: int, alignment: int, halo: int) -> tuple[Band, ...]:
-    """Cuts the columns of a level.
+    """Cuts the columns of a level into bands that read equally many, since a graph is compiled for each width.
 
     Args:
         size: px to answer for, ≥ 1: ``[0, size)``.
         frame: width of the padded mosaic, ≥ ``size``, a multiple of the alignment.
-        width: of a core, a multiple of the alignment; the last core may be narrower.
+        width: of a core, a multiple of the alignment; that of the first and last is wider by the halo that they lack at
+            the frame's border, or as much narrower as is left.
         alignment: cores and reads start and reads end on multiples of it.
         halo: px read beyond the core on each side, a multiple of the alignment; less only at the frame's border.
 
@@ -152,11 +154,15 @@ def cut_bands(size: int, frame: int, width: int, alignment: int, halo: int) -> t
         raise ValueError(f"size is {size} px in a frame of {frame} px; expected 1 or more, and no more than the frame")
     if width < 1 or halo < 0 or width % alignment or halo % alignment or frame % alignment:
         raise ValueError(f"width {width}, halo {halo} and frame {frame} px must be multiples of {alignment} px")
-    bands = []
-    for start in range(0, size, width):
-        core = Span(start, min(start + width, size))
-        read = Span(start - halo, round_up(core.stop, alignment) + halo).clipped(frame)
-        bands.append(Band(read, prior_span(read, frame), core))
+    read_width = min(width + 2 * halo, frame)
+    bands: list[Band] = []
+    start = 0
+    while start < size:
+        left = min(max(start - halo, 0), frame - read_width)
+        read = Span(left, left + read_width)
+        stop = size if read.stop == frame else min(read.stop - halo, size)
+        bands.append(Band(read, prior_span(read, frame), Span(start, stop)))
+        start = stop
     return tuple(bands)
 
 
@@ -176,8 +182,8 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts
         geometry: of each level, coarse to fine.
         alignment: the mosaic is padded to a multiple of it, in px of the mosaic.
         shape: height and width of the mosaic.
-        cuts: height of a strip and width of a band's core at each level, coarse to fine, multiples of the level's
-            alignment; strips are no higher than what there is to read.
+        cuts: greatest height of a strip and width of a band's core at each level, coarse to fine, multiples of the
+            level's alignment.
 
     Raises:
         ValueError: if a length contradicts this.
@@ -189,8 +195,9 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts
         frame, output = level_shapes(level, alignment, shape)
         covered = output if index == len(geometry) - 1 else frame
         bands = cut_bands(covered[1], frame[1], width, level.alignment, level.halo)
-        highest = round_up(covered[0] + level.halo, level.alignment)
-        plans.append(LevelPlan(level.factor, level.alignment, frame, output, covered, bands, min(rows, highest)))
+        height = round_up(covered[0] + level.halo, level.alignment)
+        even = round_up(-(-height // -(-height // rows)), level.alignment)  # as many strips, nothing left over
+        plans.append(LevelPlan(level.factor, level.alignment, frame, output, covered, bands, even))
     return plans
 
 
@@ -221,11 +228,12 @@ def fitting_cuts(geometry: Sequence[Geometry], alignment: int, shape: Shape, pix
     for level in geometry:
         frame, _ = level_shapes(level, alignment, shape)
         widest = max(pixels // LEAST_ROWS, level.alignment + 2 * level.halo)
-        width = frame[1]
+        read = width = frame[1]
         count = 1
-        while min(width + 2 * level.halo, frame[1]) > widest and width > level.alignment:
-            count += 1
-            width = round_up(-(-frame[1] // count), level.alignment)
+        while read > widest and width > level.alignment:
+            count += 1  # their reads overlap by twice the halo
+            read = round_up(-(-(frame[1] + 2 * (count - 1) * level.halo) // count), level.alignment)
+            width = max(read - 2 * level.halo, level.alignment)
         read = min(width + 2 * level.halo, frame[1])
         rows = max(pixels // read // level.alignment, 1) * level.alignment
         cuts.append((rows, width))

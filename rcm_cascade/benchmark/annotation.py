@@ -1,7 +1,6 @@
 """Annotation against its peers on one mosaic, interleaved; and how its time and memory grow with the mosaic."""
 
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import Backend
 from rcm_cascade.annotate.levels import plan
 from rcm_cascade.annotate.outputs import write_annotation
-from rcm_cascade.benchmark.machine import matmul_rate, stopwatch
+from rcm_cascade.benchmark.machine import matmul_rate, peak_memory, stopwatch
 from rcm_cascade.benchmark.mosaics import enlarged, write_mosaic
 from rcm_cascade.benchmark.peers import (
     BATCH,
@@ -206,6 +205,5 @@ def _grown(checkpoint: Path, file: Path, options: dict[str, Any]) -> Growth:
         write_started = time.perf_counter()
         write_annotation(Path(folder) / "out", file, annotated)
         ended = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     seconds = ended - started
-    return Growth(annotated.labels.size / 1e6, seconds, (ended - write_started) / seconds, peak)
+    return Growth(annotated.labels.size / 1e6, seconds, (ended - write_started) / seconds, peak_memory())

@@ -1,7 +1,9 @@
 """What a benchmark ran on."""
 
 import platform
+import resource
 import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -42,6 +44,20 @@ def stopwatch(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at most, as the system counts them.
+
+    Linux hands what `getrusage` tells on to a process from the one that started it, so that a small process looks as
+    large as its parent; the process's own count is in ``/proc``.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _processor() -> str:

@@ -1,14 +1,17 @@
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rcm_cascade import __version__
 from rcm_cascade.benchmark import machine
-from rcm_cascade.benchmark.machine import describe_machine, matmul_rate, stopwatch
+from rcm_cascade.benchmark.machine import describe_machine, matmul_rate, peak_memory, stopwatch
 
 CPU = torch.device("cpu")
 
@@ -69,3 +72,14 @@ def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     stopwatch(CPU)
 
     assert waited == [torch.device("cuda:0")]
+
+
+def test_a_process_does_not_count_the_memory_of_the_one_that_started_it() -> None:
+    held = np.ones(400_000_000, np.uint8)
+    assert peak_memory() > len(held)
+    code = "from rcm_cascade.benchmark.machine import peak_memory; print(peak_memory())"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    with_more = np.ones(400_000_000, np.uint8)
+    beside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert len(with_more) == len(held)
+    assert abs(int(beside.stdout) - int(alone.stdout)) < 200_000_000
