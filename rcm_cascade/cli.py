@@ -24,14 +24,18 @@ The run's folder is runs/NAME with run=NAME, else runs/<the overrides>. The same
 interrupted run and leaves a finished one alone.
 
 Groups to choose from (group=name):
-  data=phantom|folder   model=cascade|unet    loss=injection    augment=standard|none   optim=adamw
-  logger=csv|wandb      scale=cpu|paper       experiment=paper  +debug=fast
+  data=phantom|folder   loss=injection    augment=standard|none   optim=adamw   logger=csv|wandb
+  scale=cpu|paper       experiment=paper|ablation                 +debug=fast
+  model=cascade|cascade_no_injection|cascade_detached|cascade_logits|unet|unet_parameters|unet_flops|ensemble|dynunet
+  +sweep=levels|depth_increment|loss_weights|error_injection|prior|baselines|labelled_fraction   launcher=here|slurm
 Keys you are likely to change (key=value):
   model.levels model.base_depth model.depth_increment model.base_filters model.prior model.detach_prior
-  loss.level_weights=equal|coarse|fine|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
-  data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling
-  trainer.max_epochs trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision  optim.lr  seed  run
-Flags: --multirun (-m) runs every combination of values given as a,b,c; --cfg job prints the configuration.
+  loss.level_weights=equal|coarse|fine|last|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
+  data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling data.labelled_fraction
+  trainer.max_epochs trainer.max_steps trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision
+  optim.lr  seed  run
+Flags: --multirun (-m) runs every combination of values given as a,b,c, one folder a job, then see
+`rcm-cascade report`; --cfg job prints the configuration.
 """
 
 
@@ -60,10 +64,12 @@ def _run(arguments: list[str]) -> int:
             print(TRAIN_HELP, end="")
             return 0
         from rcm_cascade.commands.train import train
-        from rcm_cascade.hydra_entry import main as hydra_main
+        from rcm_cascade.launch import main as launch
 
-        hydra_main(arguments[1:], train)
+        launch(arguments[1:], train)
         return 0
+    if arguments[:1] == ["crossval"]:  # argparse takes overrides in one row only
+        arguments = sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
     options = make_parser().parse_args(arguments)
     return _COMMANDS[options.command](options)
 
@@ -117,6 +123,55 @@ def make_parser() -> argparse.ArgumentParser:
     batch.add_argument("--out", type=Path, default=Path("batch.png"), metavar="PNG", help="default: %(default)s")
 
     commands.add_parser("train", help="train a cascade (see `rcm-cascade train --help`)", add_help=False)
+
+    crossval = commands.add_parser(
+        "crossval",
+        help="train once a fold and pool the held-out mosaics",
+        description="Trains every fold with every seed, tests each mosaic by the network that was not trained on its "
+        "patient, and writes one report of them all. The same command again goes on where it was interrupted.",
+    )
+    crossval.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train; seed=0,1,2 repeats every fold with each seed"
+    )
+    crossval.add_argument("--folds", type=int, metavar="K", help="folds of patients (default: 5)")
+    crossval.add_argument(
+        "--rule",
+        choices=("patients", "sites", "paper"),
+        default="patients",
+        help="patients: k folds, each class dealt out evenly; sites: leave one site out; paper: about 30 %% of mosaics "
+        "at random, whosever they are (default: %(default)s)",
+    )
+    crossval.add_argument("--repeats", type=int, metavar="N", help="draws of the paper's rule (default: 5)")
+    crossval.add_argument("--out", metavar="NAME", help="folder below runs/ (default: made of rule and overrides)")
+    crossval.add_argument(
+        "--designs",
+        metavar="A,B,…",
+        help="values of model= to train on the same folds and seeds; each is compared with the first",
+    )
+
+    report = commands.add_parser(
+        "report",
+        help="compare the configurations of a sweep",
+        description="Writes report.html, results.csv and levels.csv into a sweep's folder: each configuration over its "
+        "seeds, its differences to a reference with intervals over patients, and which of these the data cannot tell "
+        "from zero. Finished jobs that have not been evaluated are evaluated first.",
+    )
+    report.add_argument("sweep", type=Path, metavar="SWEEP_DIR", help="as `train --multirun` writes, such as runs/NAME")
+    report.add_argument(
+        "--reference", metavar="NAME", help="configuration that the others are compared with (default: the first)"
+    )
+    report.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="validation mean sensitivity that times are measured to (default: 90%% of the reference's best)",
+    )
+    report.add_argument(
+        "--metric",
+        choices=("sensitivity", "dice"),
+        default="sensitivity",
+        help="by which the findings are told (default: %(default)s)",
+    )
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -230,6 +285,28 @@ def _batch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _crossval(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.crossval import Request, crossval
+
+    request = Request(
+        overrides=options.overrides,
+        rule=options.rule,
+        folds=options.folds,
+        repeats=options.repeats,
+        out=options.out,
+        designs=options.designs.split(",") if options.designs else (),
+    )
+    return 1 if crossval(request) else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rcm_cascade.commands.sweep_report import PAGE, report
+
+    comparison = report(options.sweep, reference=options.reference, score=options.score, metric=options.metric)
+    print(options.sweep / PAGE)
+    return 1 if any(entry.state == "not scored" for entry in comparison.left_out) else 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -278,6 +355,8 @@ _COMMANDS = {
     "demo": _demo,
     "phantom": _phantom,
     "batch": _batch,
+    "crossval": _crossval,
+    "report": _report,
     "evaluate": _evaluate,
     "annotate": _annotate,
     "benchmark": _benchmark,

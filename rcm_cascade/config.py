@@ -13,7 +13,8 @@ from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.patches import Sampling
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import CascadeArguments, Prior
+from rcm_cascade.models.cascade import CascadeArguments, LevelNetwork, Prior
+from rcm_cascade.models.matching import Matched
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import OptimArguments
 
@@ -55,12 +56,13 @@ class DataSection(Section):
     num_workers: Annotated[int, Field(ge=0)] | None
     split_seed: int
     split_file: str | None
+    labelled_fraction: Annotated[float, Field(gt=0, le=1)] | None = None  # with a default: older runs lack it
     cache_dir: str | None
     cache_gb: PositiveFloat
 
 
 class ModelSection(Section):
-    """The cascade; the class table gives it its number of classes."""
+    """The network; the class table gives it its number of classes."""
 
     levels: Positive
     base_depth: Positive
@@ -68,12 +70,23 @@ class ModelSection(Section):
     base_filters: Positive
     prior: Prior
     detach_prior: bool
+    network: LevelNetwork = "unet"
+    equal: Matched | None = None
+
+    def arguments(self, num_classes: int) -> CascadeArguments:
+        """The network's, but for `equal`.
+
+        Raises:
+            ValueError: if they contradict each other.
+        """
+        return CascadeArguments(num_classes=num_classes, **self.model_dump(exclude={"equal"}))
 
 
 class TrainerSection(Section):
     """How long, where, and how exactly."""
 
     max_epochs: Positive | None
+    max_steps: Positive | None = None
     max_time: Annotated[str, Field(pattern=r"^\d{1,3}:\d{2}:\d{2}:\d{2}$")] | None
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive | Literal["auto"]
@@ -89,6 +102,7 @@ class LoggerSection(Section):
     name: Literal["csv", "wandb"]
     project: str
     group: str | None
+    artifact: bool = True
 
 
 class TrainConfig(Section):
@@ -107,19 +121,22 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
         """What no key alone can say: depths of every level, and a weight for each."""
-        CascadeArguments(**self.model.model_dump())
-        self.loss.of_levels(self.model.levels)
+        arguments = self.model.arguments(num_classes=6)
+        self.loss.of_levels(len(arguments.output_factors))
+        if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
+            raise ValueError("trainer.max_epochs and trainer.max_steps are both given; give one")
         return self
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types, for YAML and JSON."""
         return self.model_dump(mode="json")
 
-    @property
-    def max_epochs(self) -> int:
+    def max_epochs(self, steps_per_epoch: int) -> int:
         """Epochs of the run; -1: as many as ``max_time`` allows; without any limit, `DEFAULT_EPOCHS`."""
         if self.trainer.max_epochs is not None:
             return self.trainer.max_epochs
+        if self.trainer.max_steps is not None:
+            return max(1, round(self.trainer.max_steps / steps_per_epoch))
         return -1 if self.trainer.max_time else DEFAULT_EPOCHS
 
 

@@ -1,18 +1,12 @@
-"""From Hydra's command line to a checked configuration; nothing below this module knows of Hydra."""
+"""From overrides, as Hydra writes them, to a checked configuration, and to the names of its folders."""
 
 import hashlib
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import hydra
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rcm_cascade.config import TrainConfig, parse_config
 from rcm_cascade.errors import InputError
+from rcm_cascade.sweeps.plan import ONLY_JOB
 
 CONFIG_NAME: Final = "train"
 LONGEST_NAME: Final = 120
-SWEEP_FLAGS: Final = ("--multirun", "-m")
 UNNAMED_KEYS: Final = frozenset(
     ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers")
 )
@@ -63,13 +57,17 @@ def job_name(overrides: str) -> str:
     return name
 
 
+def job_folder(overrides: str) -> str:
+    """Name of a job's folder in that of its sweep: what distinguishes it from the other jobs."""
+    return job_name(overrides) or ONLY_JOB
+
+
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """Composes and checks the configuration that overrides make, without running anything.
 
     Raises:
         InputError: naming the key that is wrong, and what exists or is allowed.
     """
-    _register_resolvers()
     for override in overrides:
         try:
             OverridesParser.create().parse_override(override)
@@ -79,96 +77,26 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
             ) from None
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            return _checked(compose(CONFIG_NAME, overrides=list(overrides)))
+            return checked(compose(CONFIG_NAME, overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(explain(error)) from None
 
 
-def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> None:
-    """Runs a task for the configuration, or for each one of a sweep (``--multirun``).
-
-    Args:
-        overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
-        task: called with each checked configuration and its run folder.
-
-    One job of a sweep that fails, fails alone: the others run, and it is named at the end.
+def checked(composed: DictConfig) -> TrainConfig:
+    """What Hydra composed, as a configuration.
 
     Raises:
-        InputError: before anything is run, if any configuration is wrong; or because of what a task said.
+        InputError: naming every wrong key.
     """
-    overrides = [o.replace("=~/", f"={Path.home()}/", 1) for o in overrides]  # no shell expands it there
-    _check_all(overrides)
-    whole = list(sys.argv)
-    failures: dict[str, Exception] = {}
-    sweep = _is_sweep(overrides)
-
-    @hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")
-    def run(composed: DictConfig) -> None:
-        sys.argv = whole  # Lightning starts DDP children from sys.argv
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        try:
-            task(_checked(composed), folder)
-        except Exception as error:  # Hydra would end the sweep, or print its own report and exit
-            failures[str(folder)] = error
-            if sweep:
-                print(f"error: {folder} failed: {error}", file=sys.stderr)
-                if not isinstance(error, InputError):
-                    traceback.print_exception(error)
-
-    if sweep:  # Hydra wants the flag behind the overrides
-        values = [a for a in overrides if a not in SWEEP_FLAGS]
-        overrides = [*values, f"hydra.sweep.dir='{_sweep_dir(values)}'", SWEEP_FLAGS[0]]
-    with _arguments([whole[0], *overrides]):
-        run()
-    if not sweep:
-        for error in failures.values():
-            raise error
-    if failures:
-        raise InputError("; ".join(f"{folder} failed: {error}" for folder, error in failures.items()))
-
-
-def _checked(composed: DictConfig) -> TrainConfig:
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     return parse_config({str(k): v for k, v in plain.items() if k != "hydra"})
 
 
-def _check_all(arguments: Sequence[str]) -> None:
-    """Composes every job once before Hydra makes its folder, so that a mistake leaves nothing behind."""
-    overrides = [a for a in arguments if not a.startswith("-")]
-    if any(a in ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i") for a in arguments):
-        return
-    try:
-        if _is_sweep(arguments):
-            parsed = OverridesParser.create().parse_overrides(overrides)
-            jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-        else:
-            jobs = [overrides]
-    except HydraException as error:
-        raise InputError(_explain(error)) from None
-    for job in jobs:
-        config = compose_config([override for override in job if not override.startswith("hydra.")])
-        run_dir(config.run, "")
-        if _is_sweep(arguments) and config.trainer.devices != 1:
-            raise InputError(
-                f"--multirun with trainer.devices={config.trainer.devices} would start the whole sweep again in every "
-                "process; sweep with trainer.devices=1, or train one configuration on several devices"
-            )
-
-
-def _sweep_dir(overrides: Sequence[str]) -> str:
-    """One folder for all jobs of a sweep, named as a run's is."""
-    named = dict(o.split("=", 1) for o in overrides if "=" in o)
-    told = [o for o in overrides if o.split("=")[0] not in UNNAMED_KEYS and not o.startswith("hydra.")]
-    return run_dir(named.get("run"), ",".join(told))
-
-
-def _is_sweep(arguments: Sequence[str]) -> bool:
-    return any(a in SWEEP_FLAGS for a in arguments)
-
-
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
+    if "submitit" in str(error):
+        return "launcher=slurm needs submitit, which is not installed: pip install 'rcm-cascade[slurm]'"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith("See https://hydra.cc"))
     missing = re.search(
@@ -192,17 +120,12 @@ def _keys_of(parent: str) -> list[str]:
     return sorted(str(k) for k in node) if isinstance(node, DictConfig) else []
 
 
-def _register_resolvers() -> None:
-    OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
-    OmegaConf.register_new_resolver("rcm.job_name", job_name, replace=True)
+def base_depth(finest: int, levels: int, increment: int) -> int:
+    """Poolings of the coarsest U-Net of a cascade whose finest has ``finest``; for sweeps that keep the latter."""
+    return finest - (levels - 1) * increment
 
 
-@contextmanager
-def _arguments(argv: list[str]) -> Iterator[None]:
-    """Hydra parses sys.argv; it must see the overrides alone."""
-    _register_resolvers()
-    before, sys.argv = sys.argv, argv
-    try:
-        yield
-    finally:
-        sys.argv = before
+# At import, so that processes that a launcher starts, which import this module to find their job, have them too.
+OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
+OmegaConf.register_new_resolver("rcm.job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("rcm.base_depth", base_depth, replace=True)

@@ -18,18 +18,21 @@ def test_a_composed_configuration_round_trips() -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "words"),
     [
-        ("model.prior", "softmx", r"model\.prior: got 'softmx'; input should be 'softmax' or 'logits'"),
+        ("model.prior", "softmx", r"model\.prior: got 'softmx'; input should be 'softmax', 'logits' or 'none'"),
         ("model.levels", 0, r"model\.levels: got 0; .*greater than or equal to 1"),
         ("model.levels", "three", r"model\.levels: got 'three'; .*integer"),
         ("data.sampling", "random", r"data\.sampling: .*'grid' or 'balanced'"),
         ("data.source", "disk", r"data\.source: .*'phantom' or 'folder'"),
         ("data.working_pixel_size_um", "big", r"data\.working_pixel_size_um: got 'big'; .*'native'"),
-        ("loss.level_weights", "middle", r"loss\.level_weights: got 'middle'; .*'equal', 'coarse' or 'fine'"),
+        ("loss.level_weights", "middle", r"loss\.level_weights: got 'middle'; .*'equal', 'coarse', 'fine' or 'last'"),
         ("augment.rotation", 200, r"augment: rotation 200.0° \(0 to 180\)"),
         ("augment.rotate", 3, r"augment\.rotate: no such key; known are flip, intensity_shift, rotation, shear"),
         ("data.rooot", "x", r"data\.rooot: "),
         ("trainer.max_time", "10 minutes", r"trainer\.max_time: got '10 minutes'; input should be DD:HH:MM:SS"),
         ("seed", -1, "seed: got -1"),
+        ("model.network", "dynunet", "network is 'dynunet' with 3 levels"),
+        ("trainer", {**plain()["trainer"], "max_epochs": 3, "max_steps": 3}, "max_steps are both given"),
+        ("data.labelled_fraction", 0, r"data\.labelled_fraction: got 0"),
     ],
 )
 def test_a_wrong_value_says_what_is_allowed(keys: str, value: object, words: str) -> None:
@@ -58,6 +61,8 @@ def test_differences_name_keys() -> None:
 
 
 def test_a_time_limit_alone_lifts_the_limit_on_epochs() -> None:
-    assert compose_config([]).max_epochs == 30
-    assert compose_config(["trainer.max_time=00:00:10:00"]).max_epochs == -1
-    assert compose_config(["trainer.max_time=00:00:10:00", "trainer.max_epochs=7"]).max_epochs == 7
+    assert compose_config([]).max_epochs(100) == 30
+    assert compose_config(["trainer.max_time=00:00:10:00"]).max_epochs(100) == -1
+    assert compose_config(["trainer.max_time=00:00:10:00", "trainer.max_epochs=7"]).max_epochs(100) == 7
+    assert compose_config(["trainer.max_steps=260"]).max_epochs(100) == 3
+    assert compose_config(["trainer.max_steps=2"]).max_epochs(100) == 1

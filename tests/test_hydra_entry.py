@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from rcm_cascade.config import TrainConfig
 from rcm_cascade.errors import InputError
 from rcm_cascade.hydra_entry import compose_config, config_folder, run_dir
-from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.summary import summarise_network
 
 GROUPS = [
@@ -18,7 +18,7 @@ GROUPS = [
 
 @pytest.mark.parametrize("choice", GROUPS)
 def test_every_config_composes(choice: str) -> None:
-    compose_config([("+" if choice.startswith("debug") else "") + choice])
+    compose_config([("+" if choice.startswith(("debug", "sweep")) else "") + choice])
 
 
 def test_there_are_configs() -> None:
@@ -27,8 +27,7 @@ def test_there_are_configs() -> None:
 
 def test_the_paper_experiment_is_the_papers_form_at_any_scale() -> None:
     for overrides in (["experiment=paper"], ["experiment=paper", "scale=cpu"]):
-        model = compose_config(overrides).model.model_dump()
-        levels = summarise_network(CascadeArguments(num_classes=6, **model))
+        levels = summarise_network(compose_config(overrides).model.arguments(num_classes=6))
         assert sum(level.parameters for level in levels) == 5_717_634
         assert sum(level.convolutions for level in levels) == 54
 
@@ -36,7 +35,7 @@ def test_the_paper_experiment_is_the_papers_form_at_any_scale() -> None:
 def test_debug_leaves_the_model_as_configured() -> None:
     config = compose_config(["+debug=fast", "model.levels=2", "model.base_filters=5"])
     assert (config.model.levels, config.model.base_filters) == (2, 5)
-    assert config.max_epochs == 1
+    assert config.max_epochs(steps_per_epoch=100) == 1
 
 
 def test_the_command_line_beats_scale_and_experiment() -> None:
@@ -74,3 +73,18 @@ def test_run_folders() -> None:
 def test_run_names_stay_below_runs(run: str) -> None:
     with pytest.raises(InputError, match="leads out of runs/"):
         run_dir(run, "")
+
+
+def test_designs_are_what_their_names_say() -> None:
+    def composed(name: str) -> TrainConfig:
+        return compose_config([f"model={name}"])
+
+    assert composed("cascade_no_injection").loss.of_levels(3) == (0, 0, 1)
+    assert composed("cascade_no_injection").model == composed("cascade").model
+    assert composed("cascade_detached").model.detach_prior
+    assert composed("cascade_logits").model.prior == "logits"
+    assert composed("ensemble").model.arguments(6).independent
+    assert composed("unet_parameters").model.equal == "parameters"
+    assert composed("unet_flops").model.equal == "flops"
+    assert composed("dynunet").loss.level_weights == "fine"
+    assert compose_config(["model=dynunet", "loss.level_weights=last"]).loss.level_weights == "last"

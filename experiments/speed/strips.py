@@ -48,8 +48,8 @@ def strip(annotator: Annotator, width: int, rows: int) -> Run:
     stream = backend.stream(level, width, HEIGHT, rows)
     channels = 1 + (annotator.network.arguments.num_classes if level else 0)
     x = torch.from_numpy(np.random.default_rng(0).random((1, channels, rows, width), np.float32))
-    for _ in range(2 + stream.delay // rows):  # past the mosaic's border, and compiled
-        stream.feed(x)
+    stream._fed = -(-stream.delay // rows) * rows  # past the mosaic's border, whose graphs would take memory
+    stream.feed(x)  # compiled
     return lambda: stream.feed(x), width * rows / 1e6
 
 

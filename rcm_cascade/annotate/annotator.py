@@ -3,6 +3,7 @@
 import hashlib
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import Backend, has_openvino, open_backend
 from rcm_cascade.annotate.engine import Annotation, annotate_with
+from rcm_cascade.annotate.levels import LevelPiece
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, to_uint8
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
 from rcm_cascade.progress import Advance
 
@@ -64,6 +66,20 @@ class MosaicAnnotation:
     read_s: float | None
     source_sha256: str = ""
 
+    def level_map(self, level: int) -> NDArray[np.uint8]:
+        """One level's own class ids on the mosaic's own grid, ``(H, W)`` uint8, enlarged by nearest neighbour.
+
+        Args:
+            level: 0 is the coarsest.
+
+        Raises:
+            IndexError: if there is no such level, or levels were not asked for.
+        """
+        own, factor = self.annotation.level_labels[level], self.annotation.factors[level]
+        height, width = self.annotation.labels.shape
+        enlarged = own.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
+        return nearest_resample(enlarged, (self.labels.shape[0], self.labels.shape[1]))
+
 
 class Annotator:
     """A network, and what its checkpoint says of it.
@@ -79,7 +95,7 @@ class Annotator:
 
     def __init__(
         self,
-        network: CascadedUNet,
+        network: Network,
         header: CheckpointHeader,
         checkpoint: str = "",
         checkpoint_sha256: str = "",
@@ -141,7 +157,17 @@ class Annotator:
                 f"checkpoint {self.checkpoint} has not been quantised: `rcm-cascade annotate --precision int8` does so "
                 "on training mosaics, and says what it costs"
             )
-        return Int8Backend(self.network, self.int8)
+        return Int8Backend(self.unets(), self.int8)
+
+    def unets(self) -> CascadedUNet:
+        """The network, where it is made of U-Nets, which can be quantised.
+
+        Raises:
+            InputError: if it is not.
+        """
+        if not isinstance(self.network, CascadedUNet):
+            raise InputError(f"checkpoint {self.checkpoint} is a DynUNet, and int8 is for U-Nets; leave int8 away")
+        return self.network
 
     def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
         """Opens a mosaic at this network's working pixel size.
@@ -214,6 +240,8 @@ class Annotator:
         memory: int | None = None,
         progress: Advance | None = None,
         read_s: float | None = None,
+        levels: bool = False,
+        observe: Callable[[LevelPiece], None] | None = None,
     ) -> MosaicAnnotation:
         """Annotates a mosaic that is open already, at this network's working pixel size.
 
@@ -225,6 +253,8 @@ class Annotator:
             memory: as in `annotate_image`.
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
+            levels: whether `MosaicAnnotation.level_map` is wanted too.
+            observe: as in `annotate_with`, on the working grid.
 
         Raises:
             InputError: if the mosaic is on another grid, or an option is wrong.
@@ -234,9 +264,8 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
-        return self._annotate(
-            mosaic, mosaic.native_image(), read_s, tile, self.prepare(precision, backend), memory, progress
-        )
+        prepared = self.prepare(precision, backend)
+        return self._annotate(mosaic, mosaic.native_image(), read_s, tile, prepared, memory, progress, levels, observe)
 
     def _annotate(
         self,
@@ -247,8 +276,19 @@ class Annotator:
         backend: Backend,
         memory: int | None,
         progress: Advance | None,
+        levels: bool = False,
+        observe: Callable[[LevelPiece], None] | None = None,
     ) -> MosaicAnnotation:
-        annotation = annotate_with(backend, mosaic.image, mosaic.intensity, tile=tile, memory=memory, progress=progress)
+        annotation = annotate_with(
+            backend,
+            mosaic.image,
+            mosaic.intensity,
+            tile=tile,
+            memory=memory,
+            progress=progress,
+            levels=levels,
+            observe=observe,
+        )
         return MosaicAnnotation(
             name=mosaic.name,
             image=image,

@@ -5,7 +5,8 @@ import importlib.util
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, Literal, get_args
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar, Final, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rcm_cascade.annotate.streaming import LevelStream, StripDecoder, StripEncoder, StripRunner
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.unet import UNet
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -26,8 +27,19 @@ BackendName = Literal["auto", "torch", "openvino"]
 OWN_DTYPES: Final[Mapping[torch.dtype, str]] = {torch.float32: "fp32", torch.float64: "fp64"}
 
 
+class Stream(Protocol):
+    """One level's network on a band of columns, fed strip by strip from the top."""
+
+    @property
+    def delay(self) -> int:
+        """By how many rows what comes out lags behind what is fed."""
+
+    def feed(self, x: Tensor) -> Tensor:
+        """Logits of a strip that lies `delay` rows above the one given; see `LevelStream.feed`."""
+
+
 class Backend(ABC):
-    """A cascade, ready to run level by level. Weights are those of the moment when it was made.
+    """A network, ready to run level by level. Weights are those of the moment when it was made.
 
     Args:
         model: left as it is, in training or eval mode.
@@ -36,7 +48,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, model: CascadedUNet, precision: str) -> None:
+    def __init__(self, model: Network, precision: str) -> None:
         parameter = next(model.parameters())
         self.arguments = model.arguments
         self.geometry = model.geometry
@@ -45,12 +57,6 @@ class Backend(ABC):
         self.dtype: torch.dtype = parameter.dtype
         self.precision = precision
         self.as_prior: Callable[[Tensor], Tensor] = model.as_prior
-        self._encoders: list[StripEncoder] = []
-        self._decoders: list[StripDecoder] = []
-        for level in self._prepared(folded(model)).levels:
-            assert isinstance(level, UNet)
-            self._encoders.append(StripEncoder(level))
-            self._decoders.append(StripDecoder(level, self._encoders[-1]))
 
     @property
     def prior_dtype(self) -> torch.dtype:
@@ -62,11 +68,12 @@ class Backend(ABC):
         """Of what goes into a level's network and comes out."""
         return self.dtype
 
+    @abstractmethod
     def delay(self, level: int) -> int:
         """By how many px of a level, 0 being the coarsest, what comes out lags behind what is fed."""
-        return self._decoders[level].delay
 
-    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
+    @abstractmethod
+    def stream(self, level: int, width: int, height: int, rows: int) -> Stream:
         """Begins a band of a level at its top.
 
         Args:
@@ -75,6 +82,31 @@ class Backend(ABC):
             height: of the padded mosaic in px of the level.
             rows: of the highest strip, a multiple of the alignment.
         """
+
+
+class StripBackend(Backend):
+    """A cascade of U-Nets whose convolutions keep their last rows, so that nothing is computed twice.
+
+    Args:
+        model: as for `Backend`.
+        precision: as for `Backend`.
+    """
+
+    def __init__(self, model: CascadedUNet, precision: str) -> None:
+        super().__init__(model, precision)
+        self._encoders: list[StripEncoder] = []
+        self._decoders: list[StripDecoder] = []
+        for level in self._prepared(folded(model)).levels:
+            assert isinstance(level, UNet)
+            self._encoders.append(StripEncoder(level))
+            self._decoders.append(StripDecoder(level, self._encoders[-1]))
+
+    def delay(self, level: int) -> int:
+        """See `Backend.delay`."""
+        return self._decoders[level].delay
+
+    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
+        """See `Backend.stream`."""
         return LevelStream(
             self._encoders[level],
             self._decoders[level],
@@ -94,11 +126,11 @@ class Backend(ABC):
         """What computes strips of one level and width."""
 
 
-def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "auto") -> Backend:
+def open_backend(model: Network, backend: str = "auto", precision: str = "auto") -> Backend:
     """Chooses and prepares a backend.
 
     Args:
-        model: a cascade with one input channel, float32 or float64, on any device.
+        model: with one input channel, float32 or float64, on any device.
         backend: one of `BackendName`.
         precision: one of `Precision`.
 
@@ -119,6 +151,14 @@ def open_backend(model: CascadedUNet, backend: str = "auto", precision: str = "a
             f"backend is 'openvino' and the network is {parameter.dtype} on {parameter.device}; OpenVINO runs float32 "
             "networks on the CPU: choose --backend torch"
         )
+    if not isinstance(model, CascadedUNet):
+        if backend == "openvino":
+            raise InputError(
+                "backend is 'openvino', which runs cascades of U-Nets; choose --backend torch for a DynUNet"
+            )
+        from rcm_cascade.annotate.halo_backend import HaloBackend
+
+        return HaloBackend(model, resolved)
     if backend == "openvino" and not has_openvino():
         raise InputError("backend is 'openvino', which is not installed: pip install 'rcm-cascade[openvino]'")
     if backend == "openvino" or (backend == "auto" and suits and has_openvino()):
@@ -140,6 +180,11 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def convolution_arithmetic(device: torch.device) -> AbstractContextManager[object]:
+    """Within it convolutions compute in the dtype that they say: cuDNN's float32 is TF32 unless told otherwise."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
 
 
 def folded(model: CascadedUNet) -> CascadedUNet:

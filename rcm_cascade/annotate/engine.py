@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import Backend, open_backend
-from rcm_cascade.annotate.levels import halved, level_pieces, plan
+from rcm_cascade.annotate.levels import LevelPiece, halved, level_pieces, plan
 from rcm_cascade.annotate.memory import default_budget, is_out_of_memory
 from rcm_cascade.annotate.tiling import LevelPlan, Shape
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models import Network
 from rcm_cascade.progress import Advance
 
 
@@ -25,7 +25,7 @@ class Annotation:
     """A mosaic's class ids, and how they were found.
 
     Args:
-        labels: ``(H, W)`` uint8.
+        labels: of the final map, ``(H, W)`` uint8.
         level_labels: each level's own class ids, coarse to fine, ``(ceil(H / factor), ceil(W / factor))`` uint8; empty
             unless asked for.
         tile: height of a strip and width of a band at each level, coarse to fine, in px of the level.
@@ -33,6 +33,7 @@ class Annotation:
         backend: such as ``torch``.
         device: such as ``cpu`` or ``cuda:0``.
         seconds: in the network, from the image in memory to the labels in memory.
+        factors: down-sampling of each level, coarse to fine.
     """
 
     labels: NDArray[np.uint8]
@@ -42,10 +43,11 @@ class Annotation:
     backend: str
     device: str
     seconds: float
+    factors: tuple[int, ...] = ()
 
 
 def annotate_image(
-    model: CascadedUNet,
+    model: Network,
     image: NDArray[np.uint8] | NDArray[np.uint16],
     *,
     tile: int | None = None,
@@ -95,6 +97,7 @@ def annotate_with(
     progress: Advance | None = None,
     levels: bool = False,
     plans: Sequence[LevelPlan] | None = None,
+    observe: Callable[[LevelPiece], None] | None = None,
 ) -> Annotation:
     """`annotate_image` for a backend that is ready and an intensity that is known, such as one of many mosaics.
 
@@ -107,6 +110,9 @@ def annotate_with(
         progress: as in `annotate_image`.
         levels: as in `annotate_image`.
         plans: how the levels are cut; None: as ``tile`` and ``memory`` say.
+        observe: called with every piece of every level, before its logits go. Where memory runs out all levels begin
+            again in smaller strips, and pixels that were given come a second time: keep what you see by its position,
+            add nothing up.
 
     Raises:
         InputError: if memory runs out even in the smallest strips.
@@ -119,7 +125,7 @@ def annotate_with(
     ahead = _Ahead(progress)
     while True:
         try:
-            maps = _label_maps(backend, image, intensity, plans, budget, ahead, levels)
+            labels, own = _label_maps(backend, image, intensity, plans, budget, ahead, levels, observe)
             break
         except (MemoryError, RuntimeError) as error:
             smaller = halved(backend, shape, plans)
@@ -138,13 +144,14 @@ def annotate_with(
         )
         ahead.again()
     return Annotation(
-        labels=maps[-1],
-        level_labels=tuple(maps) if levels else (),
+        labels=labels,
+        level_labels=tuple(own),
         tile=tuple((p.rows, len(p.bands[0].core)) for p in plans),
         precision=backend.precision,
         backend=backend.name,
         device=str(backend.device),
         seconds=time.perf_counter() - started,
+        factors=tuple(p.factor for p in plans),
     )
 
 
@@ -156,13 +163,21 @@ def _label_maps(
     budget: int,
     progress: Advance,
     levels: bool,
-) -> list[NDArray[np.uint8]]:
-    last = len(plans) - 1
-    maps = [np.empty(p.shape if levels or i == last else (0, 0), np.uint8) for i, p in enumerate(plans)]
+    observe: Callable[[LevelPiece], None] | None,
+) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+    """The final map, and each level's own, coarse to fine, if they are asked for."""
+    labels = np.empty(plans[-1].shape, np.uint8)
+    own = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
     for piece in level_pieces(backend, image, intensity, plans, progress, budget):
-        if levels or piece.level == last:
-            maps[piece.level][piece.rows, piece.cols] = class_ids(piece.logits).cpu().numpy()
-    return maps
+        if observe is not None:
+            observe(piece)
+        place = piece.rows, piece.cols
+        if piece.merged is not None:
+            labels[place] = class_ids(piece.merged).cpu().numpy()
+        if levels:
+            same = piece.merged is piece.logits  # as at a cascade's finest level
+            own[piece.level][place] = labels[place] if same else class_ids(piece.logits).cpu().numpy()
+    return labels, own
 
 
 def class_ids(logits: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from rcm_cascade.annotate.tiling import (
 )
 from rcm_cascade.data.intensity import Intensity, normalise
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import area_average, upsample
+from rcm_cascade.models.cascade import area_average, log_mean, upsample
 from rcm_cascade.progress import Advance
 
 STRIP_PIXELS: Final = {"cpu": 2**18, "cuda": 2**22}
@@ -48,13 +48,16 @@ class LevelPiece:
         level: 0 is the coarsest.
         rows: of the level's output.
         cols: of the level's output.
-        logits: ``(C, rows, cols)``, on the network's device and in its dtype.
+        logits: of the level's own network, ``(C, rows, cols)``, on its device and in its dtype.
+        merged: of the final map, at the finest level: ``logits``, or of independent levels the log of their mean
+            probabilities. None at coarser levels.
     """
 
     level: int
     rows: slice
     cols: slice
     logits: Tensor
+    merged: Tensor | None
 
 
 def plan(backend: Backend, shape: Shape, tile: int | None = None, memory: int | None = None) -> list[LevelPlan]:
@@ -109,18 +112,21 @@ def level_pieces(
     in_memory = backend.device.type != "cpu" or priors_fit(budget, plans, classes, backend.prior_dtype)
     depths = [math.log2(g.alignment) for g in backend.geometry]
     work = [p.read_pixels(backend.delay(i)) * depth for i, (p, depth) in enumerate(zip(plans, depths, strict=True))]
+    last, independent = len(plans) - 1, backend.arguments.independent
     coarser: Tensor | None = None
     for level, current in enumerate(plans):
         prior: Tensor | None = None
         for band in current.bands:
             stream = backend.stream(level, len(band.read), current.frame[0], current.rows)
             for rows in current.strips(stream.delay):
-                x = strip_input(backend, image, intensity, coarser, current, rows, band)
+                x = strip_input(backend, image, intensity, None if independent else coarser, current, rows, band)
                 logits = stream.feed(x).to(backend.dtype)
                 done = Span(rows.start - stream.delay, rows.stop - stream.delay)
                 inside = done.clipped(current.covered[0])
                 logits = logits[..., inside.within(done), band.core.within(band.read)]
-                if level < len(plans) - 1 and len(inside):
+                if len(inside) and (level < last or independent):
+                    handed_on = _handed_on(backend, logits, coarser, current.reading(inside), band)
+                if level < last and len(inside):
                     if prior is None:
                         size, dtype = (1, classes, *current.frame), backend.prior_dtype
                         prior = (
@@ -128,10 +134,14 @@ def level_pieces(
                             if in_memory
                             else tensor_on_disk(size, dtype)
                         )
-                    prior[..., _slice(inside), _slice(band.core)] = backend.as_prior(logits)
+                    prior[..., _slice(inside), _slice(band.core)] = handed_on
                 height, width = inside.clipped(current.shape[0]), band.core.clipped(current.shape[1])
                 if len(height) and len(width):
-                    yield LevelPiece(level, _slice(height), _slice(width), logits[0, :, : len(height), : len(width)])
+                    own = logits[0, :, : len(height), : len(width)]
+                    merged = own if level == last else None
+                    if level == last and independent:
+                        merged = log_mean(handed_on[0, :, : len(height), : len(width)], len(plans))
+                    yield LevelPiece(level, _slice(height), _slice(width), own, merged)
                 if progress is not None:
                     progress(image.size / 1e6 * len(rows) * len(band.read) * depths[level] / sum(work))
         coarser = prior
@@ -208,9 +218,21 @@ def level_input(image: Tensor, coarser: Tensor | None, rows: Reading, cols: Read
     """
     if coarser is None:
         return image
-    part = coarser[..., _slice(rows.prior), _slice(cols.prior)].to(image.dtype)
-    part = upsample(part)[..., rows.read.within(rows.upsampled), cols.read.within(cols.upsampled)]
-    return torch.cat([image, part], dim=1)
+    return torch.cat([image, upsampled(coarser, rows, cols, image.dtype)], dim=1)
+
+
+def upsampled(coarser: Tensor, rows: Reading, cols: Reading, dtype: torch.dtype) -> Tensor:
+    """What of the coarser level belongs to a part of this one, ``(1, C, rows.read, cols.read)``."""
+    part = coarser[..., _slice(rows.prior), _slice(cols.prior)].to(dtype)
+    return upsample(part)[..., rows.read.within(rows.upsampled), cols.read.within(cols.upsampled)]
+
+
+def _handed_on(backend: Backend, logits: Tensor, coarser: Tensor | None, rows: Reading, band: Band) -> Tensor:
+    """What of a part goes to the next level: its prior, or, of independent levels, the sum of probabilities so far."""
+    prior = backend.as_prior(logits)
+    if coarser is None or not backend.arguments.independent or not len(rows.read):
+        return prior
+    return prior + upsampled(coarser, rows, band, logits.dtype)[..., band.core.within(band.read)]
 
 
 def _replicated(image: NDArray[np.uint8], rows: Span, cols: Span) -> NDArray[np.uint8]:

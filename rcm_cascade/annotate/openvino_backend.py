@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.backends import StripBackend
 from rcm_cascade.annotate.openvino_graph import decoder_graph, encoder_graph
 from rcm_cascade.annotate.streaming import StripRunner
 from rcm_cascade.models import CascadedUNet
@@ -32,7 +32,7 @@ def core() -> ov.Core:
     return ov.Core()
 
 
-class OpenVinoBackend(Backend):
+class OpenVinoBackend(StripBackend):
     """OpenVINO on the CPU: a graph for each height of strip, without masks and, at the mosaic's border, with."""
 
     name = "openvino"

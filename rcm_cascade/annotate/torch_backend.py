@@ -1,17 +1,16 @@
 """Levels run by PyTorch, on the network's own device."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.backends import StripBackend, convolution_arithmetic
 from rcm_cascade.annotate.streaming import StripDecoder, StripEncoder, StripRunner
 from rcm_cascade.models import CascadedUNet
 
 
-class TorchBackend(Backend):
+class TorchBackend(StripBackend):
     """PyTorch: channels-last, batch norm folded into the convolutions, of a copy."""
 
     name = "torch"
@@ -35,7 +34,7 @@ class _TorchRunner(StripRunner):
     def encode(
         self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        with self._arithmetic():
+        with convolution_arithmetic(self._device):
             deepest, *rest = self._encoder(x.contiguous(memory_format=torch.channels_last), *kept, *masks)
         for place, skip in zip(skips, rest, strict=False):
             place.copy_(skip)
@@ -44,12 +43,6 @@ class _TorchRunner(StripRunner):
     def decode(
         self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        with self._arithmetic():
+        with convolution_arithmetic(self._device):
             logits, *rest = self._decoder(x, *skips, *kept, *masks)
         return logits, rest
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        if self._device.type == "cuda":
-            # cuDNN convolves float32 in TF32 unless told otherwise; that is no fp32, and strips would not equal whole.
-            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        return nullcontext()

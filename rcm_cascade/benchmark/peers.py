@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models import Network
 
 ROI: Final = 512
 BATCH: Final = 4
@@ -19,32 +19,32 @@ Predictor = Callable[[Tensor], Tensor]
 """Normalised images ``(B, 1, H, W)`` to the finest level's logits ``(B, C, H, W)``."""
 
 
-def torch_predictor(model: CascadedUNet, precision: str) -> Predictor:
+def torch_predictor(model: Network, precision: str) -> Predictor:
     """The unmodified network, channels-last, under autocast for bf16."""
     device = next(model.parameters()).device
     network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(x: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits: Tensor = network(x.to(device).contiguous(memory_format=torch.channels_last))[-1]
+            logits: Tensor = network.predict(x.to(device).contiguous(memory_format=torch.channels_last))
             return logits.float()
 
     return predict
 
 
-def plain_predictor(model: CascadedUNet) -> Predictor:
+def plain_predictor(model: Network) -> Predictor:
     """The unmodified network as it comes: float32, channels first."""
     network = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def predict(x: Tensor) -> Tensor:
         with torch.inference_mode():
-            logits: Tensor = network(x)[-1]
+            logits: Tensor = network.predict(x)
             return logits
 
     return predict
 
 
-def openvino_predictor(model: CascadedUNet, precision: str, shape: tuple[int, int, int, int]) -> Predictor:
+def openvino_predictor(model: Network, precision: str, shape: tuple[int, int, int, int]) -> Predictor:
     """The unmodified network as OpenVINO converts it, for inputs of one shape; smaller batches are filled up."""
     import openvino as ov
 
@@ -56,7 +56,7 @@ def openvino_predictor(model: CascadedUNet, precision: str, shape: tuple[int, in
             self.network = copy.deepcopy(model).eval()
 
         def forward(self, x: Tensor) -> Tensor:
-            logits: Tensor = self.network(x)[-1]
+            logits: Tensor = self.network.predict(x)
             return logits
 
     with warnings.catch_warnings():

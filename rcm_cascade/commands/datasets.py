@@ -15,7 +15,7 @@ from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
 from rcm_cascade.data.phantom import GENERATOR, write_phantoms
-from rcm_cascade.data.splits import make_split, patients_straddling
+from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.errors import InputError
 
@@ -131,6 +131,8 @@ def load_training_data(data: DataSection) -> TrainingData:
     straddling = patients_straddling(dataset, split)
     if straddling:
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
+    if data.labelled_fraction is not None:
+        split = keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
     working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
     cache = make_cache(data.cache_dir, data.cache_gb)
     return TrainingData(dataset, split, working, data.normalisation, cache)

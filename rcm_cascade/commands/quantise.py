@@ -86,9 +86,9 @@ def _quantise(annotator: Annotator, data: TrainingData, folder: Path) -> Int8Rep
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        quantise(annotator.network, calibrated_on, unfinished)
+        quantise(annotator.unets(), calibrated_on, unfinished)
         write_report(
-            unfinished, _measure(annotator, Int8Backend(annotator.network, unfinished), calibrated_on, measured_on)
+            unfinished, _measure(annotator, Int8Backend(annotator.unets(), unfinished), calibrated_on, measured_on)
         )
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)

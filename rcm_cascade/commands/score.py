@@ -11,27 +11,41 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.data.manifest import Dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.metrics import score_mosaic
+from rcm_cascade.evaluate import calibration
 from rcm_cascade.evaluate.report import comparison, write_evaluation
+from rcm_cascade.evaluate.results import score_mosaic
+from rcm_cascade.models.checkpoint import store_temperature
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
 
 
-def score(checkpoint: Path, mosaics: Sequence[Mosaic], out: Path, dataset: Dataset, *, part: str) -> dict[str, Any]:
+def score(
+    checkpoint: Path,
+    mosaics: Sequence[Mosaic],
+    out: Path,
+    dataset: Dataset,
+    *,
+    part: str,
+    fit_temperature: bool = False,
+) -> dict[str, Any]:
     """Annotates labelled mosaics, compares with their label maps, and writes numbers, pictures and a page into ``out``.
+
+    Each mosaic is annotated once: the final map, each level's own and the logits for calibration come from one pass.
 
     Args:
         checkpoint: to score.
-        mosaics: labelled, on the checkpoint's working grid.
-        out: folder for metrics.json, per_mosaic.csv, confusion.png and report.html.
+        mosaics: labelled, on the checkpoint's working grid; at least one.
+        out: folder for the files of `write_evaluation`, and a picture of each mosaic.
         dataset: that the mosaics belong to.
         part: name of the split, for the page.
+        fit_temperature: whether the temperature is fitted on these mosaics, which must then be for validation, and
+            stored in the checkpoint; else the one that it holds is used.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        InputError: if the data set's classes are not the checkpoint's.
+        InputError: if the data set's classes are not the checkpoint's, or it cannot be written.
     """
     annotator = Annotator.load(checkpoint)
     classes = annotator.header.classes
@@ -40,12 +54,17 @@ def score(checkpoint: Path, mosaics: Sequence[Mosaic], out: Path, dataset: Datas
             f"{dataset.root / 'dataset.yaml'} has the classes {', '.join(dataset.classes.names)}, the checkpoint "
             f"{checkpoint} was trained on {', '.join(classes.names)}; evaluate it on data with its own classes"
         )
-    results, pictures = [], []
+    results, pictures, samples = [], [], []
+    limit = calibration.pixels_per_mosaic(len(mosaics))
     with progress_bar(f"evaluating {len(mosaics)} mosaics", sum(m.image.size for m in mosaics) / 1e6, "MP") as advance:
         for mosaic in mosaics:
-            prediction = annotator.annotate_mosaic(mosaic, progress=advance).labels
             truth = mosaic.native_labels()
             assert truth is not None
+            assert mosaic.labels is not None
+            sampler = calibration.LogitSampler(mosaic.labels, len(classes), limit)
+            annotated = annotator.annotate_mosaic(mosaic, progress=advance, levels=True, observe=sampler.observe)
+            samples.append(sampler.sample())
+            prediction = annotated.labels
             result = score_mosaic(
                 prediction,
                 np.asarray(truth),
@@ -54,6 +73,7 @@ def score(checkpoint: Path, mosaics: Sequence[Mosaic], out: Path, dataset: Datas
                 site=mosaic.site,
                 pixel_size_um=mosaic.native_pixel_size_um,
                 classes=classes,
+                levels=((f, annotated.level_map(i)) for i, f in enumerate(annotated.annotation.factors)),
             )
             results.append(result)
             picture = comparison(
@@ -62,12 +82,18 @@ def score(checkpoint: Path, mosaics: Sequence[Mosaic], out: Path, dataset: Datas
             )  # fmt: skip
             pictures.append((mosaic.name, picture))
             save_png(picture, comparison_path(out, len(pictures) - 1, mosaic.name))
+    sample = calibration.Sample.join(samples)
+    temperature = annotator.header.temperature
+    if fit_temperature:
+        temperature = calibration.fit_temperature(sample)
+        store_temperature(checkpoint, temperature)
     working = annotator.header.working_pixel_size_um
     facts = {
         "data": f"{dataset.name}, {part} split: {len(mosaics)} mosaics",
         "checkpoint": checkpoint.name,
         "trained on": annotator.header.dataset,
         "working pixel size": f"{working:g} µm" if working else "each mosaic's own",
+        "temperature": f"{temperature:.3g}, {'fitted on these mosaics' if fit_temperature else 'from the checkpoint'}",
         "rcm-cascade": __version__,
     }
     return write_evaluation(
@@ -78,6 +104,7 @@ def score(checkpoint: Path, mosaics: Sequence[Mosaic], out: Path, dataset: Datas
         title=f"Evaluation: {dataset.name}, {part} split",
         facts=facts,
         synthetic=dataset.synthetic,
+        calibration=calibration.measure_calibration(sample, temperature),
     )
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from rcm_cascade.errors import InputError
 __all__ = [
     "Split",
     "SplitName",
+    "keep_training_patients",
     "make_split",
     "patients_straddling",
     "read_split",
@@ -75,6 +76,28 @@ def make_split(
     return split
 
 
+def keep_training_patients(
+    dataset: Dataset, split: Mapping[str, SplitName], fraction: float, seed: int
+) -> dict[str, SplitName]:
+    """A split with a part of its training patients only, as if no others had been labelled.
+
+    A smaller fraction's patients are among a larger one's.
+
+    Args:
+        dataset: the data set.
+        split: of its mosaics.
+        fraction: of the patients in train, (0, 1]; at least one is kept.
+        seed: of the draw.
+
+    Returns:
+        The split without the mosaics of the others; validation and test stay.
+    """
+    patient = {entry.mosaic: entry.patient for entry in dataset.entries}
+    order = draw_order({patient[mosaic] for mosaic, part in split.items() if part == "train"}, seed)
+    kept = set(order[: max(1, round(fraction * len(order)))])
+    return {mosaic: part for mosaic, part in split.items() if part != "train" or patient[mosaic] in kept}
+
+
 def write_split(path: Path, split: Split) -> None:
     """Writes CSV ``mosaic,split``, whole or not at all."""
     with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -124,13 +147,31 @@ def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> 
     return {mosaic: named[mosaic] for mosaic in entries if mosaic in named}
 
 
+def draw_order(names: Iterable[str], *salt: object) -> list[str]:
+    """Names in an order that looks random and depends on them and the salt only.
+
+    By a hash and not by a generator: no library's next release can move a patient into the test set.
+
+    Args:
+        names: of patients or mosaics, in any order.
+        salt: the seed, and what else distinguishes this draw from others.
+    """
+    return sorted(names, key=lambda name: hashlib.sha256("\0".join(map(str, (*salt, name))).encode()).digest())
+
+
+def draw_validation(patients: Iterable[str], *salt: object) -> set[str]:
+    """Of the patients that are not tested, 15 % but at least one; a single patient is left to train on.
+
+    Args:
+        patients: that are not tested.
+        salt: as for `draw_order`.
+    """
+    order = draw_order(patients, *salt)
+    return set(order[: max(1, round(VALIDATION_SHARE * len(order))) if len(order) > 1 else 0])
+
+
 def _draw(patients: set[str], seed: int) -> dict[str, SplitName]:
-    # ordered by a hash and not by a generator: no library's next release can move a patient into the test set
-    order = sorted(patients, key=lambda patient: hashlib.sha256(f"{seed}\0{patient}".encode()).digest())
-    tested = max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0
-    rest = len(order) - tested
-    validated = max(1, round(VALIDATION_SHARE * rest)) if rest > 1 else 0
-    parts: dict[str, SplitName] = {}
-    for place, patient in enumerate(order):
-        parts[patient] = "test" if place < tested else "val" if place < tested + validated else "train"
-    return parts
+    order = draw_order(patients, seed)
+    tested = order[: max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0]
+    validated = draw_validation(order[len(tested) :], seed)
+    return {p: "test" if p in tested else "val" if p in validated else "train" for p in order}

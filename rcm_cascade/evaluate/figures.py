@@ -156,7 +156,7 @@ def sensitivity_curves(history: History, classes: ClassTable) -> str | None:
         axes.plot(*mean, color="#1a1a1a", linewidth=2.6, marker=".", label="mean")
         axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return _svg(figure)
+        return svg_data_uri(figure)
 
 
 def _level_curves(history: History, stem: str, title: str, *, total: str = "", log: bool = False) -> str | None:
@@ -179,7 +179,7 @@ def _level_curves(history: History, stem: str, title: str, *, total: str = "", l
         if log and all((y > 0).all() for _, y in lines.values()):
             axes.set_yscale("log")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        return _svg(figure)
+        return svg_data_uri(figure)
 
 
 def _line(
@@ -227,7 +227,8 @@ def _pixels(count: int) -> str:
     return f"{count / 1e3:.1f} kpx" if count >= 1000 else f"{count} px"
 
 
-def _svg(figure: Figure) -> str:
+def svg_data_uri(figure: Figure) -> str:
+    """A figure as an SVG in a data URI; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

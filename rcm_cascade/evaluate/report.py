@@ -19,14 +19,8 @@ from rcm_cascade.evaluate.figures import (
     sensitivity_curves,
 )
 from rcm_cascade.evaluate.metrics import MosaicResult, per_mosaic_rows, summarise, write_metrics, write_whole
-from rcm_cascade.evaluate.table import (
-    SYNTHETIC_NOTE,
-    UNDEFINED,
-    decimal,
-    has_paper_row,
-    interval_note,
-    result_rows,
-)
+from rcm_cascade.evaluate.parts import cell, result_parts
+from rcm_cascade.evaluate.table import SYNTHETIC_NOTE, decimal, has_paper_row
 from rcm_cascade.labels import ClassTable
 from rcm_cascade.pictures.png import png_data_uri, save_png
 
@@ -67,8 +61,9 @@ def write_evaluation(
     title: str,
     facts: Mapping[str, str],
     synthetic: bool,
+    calibration: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes `metrics.json`, `per_mosaic.csv`, `confusion.png` and `report.html`; the folder is made if need be.
+    """Writes the files of `write_metrics`, `confusion.png` and `report.html`; the folder is made if need be.
 
     Args:
         out: the folder; files of these names are replaced, each whole or not at all.
@@ -78,6 +73,7 @@ def write_evaluation(
         title: of the page.
         facts: what was evaluated (checkpoint, data, split, working pixel size, …), shown in this order.
         synthetic: whether the mosaics are phantoms; the page then says so first.
+        calibration: of `measure_calibration`; ``None``: not measured.
 
     Returns:
         The summary that `metrics.json` holds.
@@ -85,7 +81,7 @@ def write_evaluation(
     Raises:
         ValueError: without a result.
     """
-    summary = summarise(results, classes, synthetic=synthetic)
+    summary = summarise(results, classes, synthetic=synthetic, calibration=calibration)
     write_metrics(out, summary, results, classes)
     save_png(confusion_picture(np.array(summary["confusion"], np.int64), classes), out / "confusion.png")
     page = _render(
@@ -93,7 +89,7 @@ def write_evaluation(
         title=title,
         synthetic=synthetic,
         facts=facts,
-        result=_result(summary, classes),
+        result=result_parts(summary, classes),
         mosaics=[_mosaic_row(row) for row in per_mosaic_rows(results, classes)],
         comparisons=_sources(comparisons),
     )
@@ -135,14 +131,14 @@ def write_run_report(
         synthetic=synthetic,
         facts=facts,
         level_columns=list(architecture[0]) if architecture else [],
-        levels=[[_cell(value) for value in row.values()] for row in architecture],
+        levels=[[cell(value) for value in row.values()] for row in architecture],
         curves=_curves(history, classes),
         batch=None if batch_picture is None else png_data_uri(batch_picture),
         sections=[
             {
                 "title": s.title,
                 "text": s.text,
-                "result": None if s.summary is None else _result(s.summary, s.classes),
+                "result": None if s.summary is None else result_parts(s.summary, s.classes),
                 "comparisons": _sources(s.comparisons),
             }
             for s in sections
@@ -167,41 +163,6 @@ def _render(template: str, **values: object) -> str:
     )
 
 
-def _result(summary: Mapping[str, Any], classes: ClassTable) -> dict[str, Any]:
-    return {
-        "rows": result_rows(summary, classes),
-        "note": interval_note(summary),
-        "intervals": summary["mean"]["sensitivity_ci"] is not None,
-        "paper": has_paper_row(classes),
-        "accuracy": decimal(summary["pixel_accuracy"]),
-        "labelled": _cell(summary["labelled_pixels"]),
-        "confusion": png_data_uri(confusion_picture(np.array(summary["confusion"], np.int64), classes)),
-        "coherence": _coherence(summary["coherence"]),
-    }
-
-
-def _coherence(coherence: Mapping[str, Any]) -> dict[str, Any] | None:
-    maps = {name: coherence[name] for name in ("truth", "prediction") if coherence[name] is not None}
-    if not maps:
-        return None
-    first = next(iter(maps.values()))
-    physical = first["unit"] == "mm2"
-    return {
-        "unit": "mm²" if physical else "megapixel",
-        "small": f"{first['small_below']:g} mm²" if physical else f"{_cell(first['small_below'])} px",
-        "rows": [
-            {
-                "name": name,
-                "regions": _cell(numbers["regions"]),
-                "density": UNDEFINED if numbers["regions_per_area"] is None else f"{numbers['regions_per_area']:.1f}",
-                "small_regions": _percent(numbers["small_regions_share"]),
-                "small_area": _percent(numbers["small_area_share"]),
-            }
-            for name, numbers in maps.items()
-        ],
-    }
-
-
 def _mosaic_row(row: Mapping[str, str]) -> dict[str, str]:
     def rounded(key: str) -> str:
         return decimal(float(row[key]) if row[key] else None)
@@ -210,7 +171,7 @@ def _mosaic_row(row: Mapping[str, str]) -> dict[str, str]:
         "mosaic": row["mosaic"],
         "patient": row["patient"],
         "site": row["site"],
-        "labelled": _cell(int(row["labelled_pixels"])),
+        "labelled": cell(int(row["labelled_pixels"])),
         "accuracy": rounded("pixel_accuracy"),
         "sensitivity": rounded("mean_sensitivity"),
         "specificity": rounded("mean_specificity"),
@@ -237,13 +198,3 @@ def _curves(history: History, classes: ClassTable | None) -> list[dict[str, Any]
 
 def _sources(comparisons: Comparisons) -> list[tuple[str, str]]:
     return [(caption, png_data_uri(picture)) for caption, picture in comparisons]
-
-
-def _percent(share: float | None) -> str:
-    return UNDEFINED if share is None else f"{share:.1%}".replace("%", " %")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}".replace(",", "\u2009")  # thin spaces: neither a decimal comma nor a decimal point
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,15 +1,23 @@
 """The cascade of U-Nets, coarse to fine, with a head to inject the error at each level."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcm_cascade.models.unet import UNet, unet_reach
+from rcm_cascade.models.unet import UNet, strided_reach, unet_reach
 
-Prior = Literal["softmax", "logits"]
+Prior = Literal["softmax", "logits", "none"]
+"""What a level hands to the next; ``none``: nothing, so the levels are an ensemble of independent networks."""
+
+LevelNetwork = Literal["unet", "dynunet"]
+"""What stands at a level: our U-Net, or MONAI's DynUNet (as a peer, one level only)."""
+
+SUPERVISED: Final = 3
+"""Outputs of a DynUNet that a loss is injected at, as nnU-Net does in a network of depth 4: at 1/4, 1/2 and 1."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +57,24 @@ class CascadeArguments:
     base_filters: int = 24
     prior: Prior = "softmax"
     detach_prior: bool = False
+    network: LevelNetwork = "unet"
 
     def __post_init__(self) -> None:
         for name in ("num_classes", "in_channels", "levels", "base_filters"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if self.prior not in get_args(Prior):
-            raise ValueError(f"prior is {self.prior!r}; expected one of {', '.join(get_args(Prior))}")
+        for name, value, allowed in (("prior", self.prior, Prior), ("network", self.network, LevelNetwork)):
+            if value not in get_args(allowed):
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(get_args(allowed))}")
         if min(self.depths) < 1:
             raise ValueError(
                 f"base_depth {self.base_depth} and depth_increment {self.depth_increment} give depths {self.depths}; "
                 "every level needs a depth of 1 or more"
+            )
+        if self.network == "dynunet" and (self.levels > 1 or self.base_depth < 2):
+            raise ValueError(
+                f"network is 'dynunet' with {self.levels} levels of base_depth {self.base_depth}; it is a peer of one "
+                "level, with a depth of 2 or more"
             )
 
     @property
@@ -70,9 +85,22 @@ class CascadeArguments:
     @property
     def geometry(self) -> tuple[LevelGeometry, ...]:
         """Factor, depth and reach of each level, coarse to fine."""
+        reach = unet_reach if self.network == "unet" else strided_reach
         return tuple(
-            LevelGeometry(2 ** (self.levels - 1 - i), depth, unet_reach(depth)) for i, depth in enumerate(self.depths)
+            LevelGeometry(2 ** (self.levels - 1 - i), depth, reach(depth)) for i, depth in enumerate(self.depths)
         )
+
+    @property
+    def output_factors(self) -> tuple[int, ...]:
+        """Down-sampling of each output that a loss is injected at in training, coarse to fine."""
+        if self.network == "dynunet":
+            return tuple(2**k for k in reversed(range(min(SUPERVISED, self.base_depth))))
+        return tuple(g.factor for g in self.geometry)
+
+    @property
+    def independent(self) -> bool:
+        """Whether no level sees another's prediction: an ensemble, whose probabilities are averaged."""
+        return self.prior == "none"
 
     @property
     def alignment(self) -> int:
@@ -101,7 +129,8 @@ class CascadedUNet(nn.Module):
         base_depth: poolings of the coarsest U-Net.
         depth_increment: poolings that each finer level adds; negative ones are allowed.
         base_filters: filters of each U-Net's first block.
-        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``.
+        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``; ``"none"``: nothing, and the
+            final map is made of the levels' averaged probabilities.
         detach_prior: if true, no gradient flows from a level into the coarser ones.
 
     Raises:
@@ -123,8 +152,9 @@ class CascadedUNet(nn.Module):
         self.arguments = CascadeArguments(
             num_classes, in_channels, levels, base_depth, depth_increment, base_filters, prior, detach_prior
         )
+        from_prior = 0 if self.arguments.independent else num_classes
         self.levels = nn.ModuleList(
-            UNet(in_channels + (num_classes if i else 0), num_classes, base_filters, depth)
+            UNet(in_channels + (from_prior if i else 0), num_classes, base_filters, depth)
             for i, depth in enumerate(self.arguments.depths)
         )
 
@@ -139,8 +169,8 @@ class CascadedUNet(nn.Module):
         return self.arguments.alignment
 
     def as_prior(self, logits: Tensor) -> Tensor:
-        """What of a level's logits ``(B, C, h, w)`` goes, once up-sampled, into the next: probabilities or logits."""
-        prior = logits.softmax(dim=1) if self.arguments.prior == "softmax" else logits
+        """What of a level's logits ``(B, C, h, w)`` goes, once up-sampled, to the next: probabilities or logits."""
+        prior = logits if self.arguments.prior == "logits" else logits.softmax(dim=1)
         return prior.detach() if self.arguments.detach_prior else prior
 
     def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
@@ -165,14 +195,42 @@ class CascadedUNet(nn.Module):
             A list of L tensors ``(B, C, ceil(H / 2 ** (L - i)), ceil(W / 2 ** (L - i)))``.
         """
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self.alignment)
+        outputs = self._padded(pad_to_multiple(image, self.alignment))
+        return [
+            logits[..., : -(-height // geometry.factor), : -(-width // geometry.factor)]
+            for logits, geometry in zip(outputs, self.geometry, strict=True)
+        ]
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Logits of the final map, ``(B, C, H, W)``, as `final` makes them; ``image`` as for `forward`."""
+        outputs = self._padded(pad_to_multiple(image, self.alignment))
+        return self.final(outputs)[..., : image.shape[-2], : image.shape[-1]]
+
+    def final(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Logits of the final map: the finest level's; of independent levels, the log of their mean probabilities.
+
+        Args:
+            outputs: of `forward`, for an image whose height and width are multiples of `alignment`.
+        """
+        if not self.arguments.independent:
+            return outputs[-1]
+        total = self.as_prior(outputs[0])
+        for logits in outputs[1:]:
+            total = self.as_prior(logits) + upsample(total)
+        return log_mean(total, len(outputs))
+
+    def _padded(self, padded: Tensor) -> list[Tensor]:
         outputs: list[Tensor] = []
         prior: Tensor | None = None
         for level, geometry in zip(self.levels, self.geometry, strict=True):
-            logits = level(self.level_input(area_average(padded, geometry.factor), prior))
-            prior = self.as_prior(logits)
-            outputs.append(logits[..., : -(-height // geometry.factor), : -(-width // geometry.factor)])
+            outputs.append(level(self.level_input(area_average(padded, geometry.factor), prior)))
+            prior = None if self.arguments.independent else self.as_prior(outputs[-1])
         return outputs
+
+
+def log_mean(total: Tensor, count: int) -> Tensor:
+    """Logits of probabilities of which ``total`` is the sum of ``count``."""
+    return (total / count).clamp(min=torch.finfo(total.dtype).tiny).log()
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -1,19 +1,22 @@
 """What a checkpoint says beside its weights: all that annotation needs, in plain types."""
 
+import math
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from rcm_cascade import __version__
+from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
-from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
+from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.designs import Network, build_network
 
 HEADER: Final = "rcm_cascade"
 NETWORK_PREFIX: Final = "network."
@@ -25,7 +28,7 @@ class CheckpointHeader:
     """The part of a checkpoint under the key ``rcm_cascade``.
 
     Args:
-        model: arguments of the `CascadedUNet`.
+        model: arguments of the network.
         classes: the class table it was trained with.
         working_pixel_size_um: µm per pixel at which the network works; None: each mosaic's own grid.
         normalisation: how grey levels become network input.
@@ -33,7 +36,12 @@ class CheckpointHeader:
         dataset_id: identity of the training data set (content hash of its manifest and class table).
         split: ``{mosaic: "train" | "val" | "test"}`` of that data set, by the manifest's ``mosaic`` column.
         synthetic: trained on phantoms; every output says so.
+        temperature: by which logits are divided before their softmax is read as a probability; fitted on validation
+            mosaics, 1 until then. It changes no label.
         version: of rcm_cascade that wrote it.
+
+    Raises:
+        ValueError: if the temperature is not a number above 0.
     """
 
     model: CascadeArguments
@@ -44,7 +52,12 @@ class CheckpointHeader:
     dataset_id: str = ""
     split: Mapping[str, SplitName] = field(default_factory=dict)
     synthetic: bool = False
+    temperature: float = 1.0
     version: str = __version__
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types only, so that ``torch.load(weights_only=True)`` reads it."""
@@ -59,6 +72,7 @@ class CheckpointHeader:
             "dataset_id": self.dataset_id,
             "split": dict(self.split),
             "synthetic": self.synthetic,
+            "temperature": self.temperature,
         }
 
     @classmethod
@@ -72,7 +86,7 @@ class CheckpointHeader:
 class LoadedCheckpoint:
     """A network in eval mode, on the CPU, float32, and the header it came with."""
 
-    network: CascadedUNet
+    network: Network
     header: CheckpointHeader
     path: Path
 
@@ -106,7 +120,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         )
     try:
         header = CheckpointHeader.from_plain(content[HEADER])
-        network = CascadedUNet(**header.model.to_plain())
+        network = build_network(header.model)
         weights = {k.removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
         network.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -114,3 +128,28 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             f"checkpoint {path} contradicts itself ({str(error).splitlines()[0]}); train again or use another"
         ) from error
     return LoadedCheckpoint(network.eval(), header, path)
+
+
+def store_temperature(path: str | Path, temperature: float) -> None:
+    """Writes a temperature into a checkpoint's header; all else stays, and the file is replaced whole or not at all.
+
+    Args:
+        path: a .ckpt file.
+        temperature: as `CheckpointHeader` has it.
+
+    Raises:
+        InputError: as `load_checkpoint` does, or if the file cannot be written.
+        ValueError: if the temperature is not a number above 0.
+    """
+    header = replace(load_checkpoint(path).header, temperature=temperature)
+    path = Path(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    content[HEADER] = header.to_plain()
+    try:
+        with written_whole(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise InputError(
+            f"checkpoint {path} cannot be written ({str(error).splitlines()[0]}); make room on the disk, or allow "
+            "writing there, and try again"
+        ) from error

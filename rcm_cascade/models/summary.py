@@ -1,11 +1,12 @@
-"""What a cascade is made of, level by level: the table that each run starts with."""
+"""What a network is made of, level by level: the table that each run starts with."""
 
 from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
+from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.designs import build_network
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class LevelSummary:
 def summarise_network(arguments: CascadeArguments) -> list[LevelSummary]:
     """Counts parameters and operations of each level, coarse to fine, without computing anything."""
     with torch.device("meta"):
-        network = CascadedUNet(**arguments.to_plain()).eval()
+        network = build_network(arguments).eval()
     rows = []
     for i, (unet, geometry) in enumerate(zip(network.levels, network.geometry, strict=True), start=1):
         side = 4 * geometry.alignment
-        channels = arguments.in_channels + (arguments.num_classes if i > 1 else 0)
+        channels = arguments.in_channels + (arguments.num_classes if i > 1 and not arguments.independent else 0)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             unet(torch.empty(1, channels, side, side, device="meta"))
         layers = [m for m in unet.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]

@@ -100,3 +100,26 @@ def unet_reach(depth: int) -> int:
     for skip in reversed(skips):
         edge = min(skip, 2 * edge) - CONVOLUTIONS_PER_BLOCK
     return -edge
+
+
+def strided_reach(depth: int) -> int:
+    """As `unet_reach`, for a U-Net that goes down by 3×3 convolutions of stride 2 rather than by pooling.
+
+    Such a convolution reads the pixels ``2 x - 1 … 2 x + 1``: the lower edge reaches farther than the upper one.
+
+    Args:
+        depth: number of strided convolutions, ≥ 0.
+
+    Returns:
+        19, 39, 79 for depths 2, 3, 4.
+    """
+    edge = 0
+    skips = []
+    for _ in range(depth):
+        edge -= CONVOLUTIONS_PER_BLOCK
+        skips.append(edge)
+        edge = math.floor(edge / 2)
+    edge -= 1  # the second convolution of the deepest block
+    for skip in reversed(skips):
+        edge = min(skip, 2 * edge - 1) - 1  # the deeper block's first convolution, of stride 2; this one's second
+    return 1 - edge

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rcm_cascade.labels import UNLABELLED
 
-LevelWeights = Literal["equal", "coarse", "fine"]
+LevelWeights = Literal["equal", "coarse", "fine", "last"]
 ClassWeights = Literal["none", "inverse_frequency"]
 
 
@@ -20,7 +20,7 @@ class LossArguments:
 
     Args:
         level_weights: of the levels, coarse to fine: ``equal`` (1, 1, 1), ``coarse`` (4, 2, 1), ``fine`` (1, 2, 4),
-            or a list; normalised to sum 1. ``[0, 0, 1]`` trains without injection.
+            ``last`` (0, 0, 1: no injection), or a list; normalised to sum 1.
         cross_entropy: weight of the cross-entropy; 0 switches it off.
         dice: weight of the soft Dice loss; 0 switches it off.
         class_weights: of the cross-entropy: ``none``, or ``inverse_frequency`` in the training label maps.
@@ -53,6 +53,8 @@ class LossArguments:
                 raw = [2.0 ** (levels - 1 - i) for i in range(levels)]
             case "fine":
                 raw = [2.0**i for i in range(levels)]
+            case "last":
+                raw = [*[0.0] * (levels - 1), 1.0]
             case listed:
                 raw = listed
         if len(raw) != levels or min(raw) < 0 or sum(raw) == 0:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
-from rcm_cascade.models.cascade import CascadedUNet
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
+from rcm_cascade.models.designs import build_network
+from rcm_cascade.training.gradients import stage_norms
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
@@ -51,7 +52,7 @@ class OptimArguments:
 
 
 class CascadeModule(LightningModule):
-    """Trains a `CascadedUNet` with a loss at every level.
+    """Trains a network with a loss at every level.
 
     Args:
         header: what the checkpoint says beside the weights; it holds the network's arguments and the class table.
@@ -70,8 +71,10 @@ class CascadeModule(LightningModule):
         super().__init__()
         self.header, self.loss_arguments, self.optim = header, loss, optim
         self.max_steps: int | None = None
-        self.network = CascadedUNet(**header.model.to_plain()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.level_weights = loss.of_levels(header.model.levels)
+        self.network = build_network(header.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.level_weights = loss.of_levels(len(header.model.output_factors))
+        if header.model.independent:  # trained apart: each level's loss counts in full
+            self.level_weights = tuple(1.0 for _ in self.level_weights)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
@@ -82,18 +85,24 @@ class CascadeModule(LightningModule):
         return outputs
 
     def losses(self, outputs: list[Tensor], labels: Tensor) -> list[Tensor]:
-        """The unweighted loss of every level, coarse to fine."""
-        factors = tuple(g.factor for g in self.network.geometry)
+        """The unweighted loss of every output, coarse to fine."""
+        factors = self.header.model.output_factors[-len(outputs) :]
         targets = label_pyramid(labels, factors, len(self.header.classes))
         return [
             level_loss(logits, target, self.loss_arguments, self.class_weights)
             for logits, target in zip(outputs, targets, strict=True)
         ]
 
+    def total(self, losses: list[Tensor]) -> Tensor:
+        """The weighted sum of the outputs' losses; of a DynUNet in eval mode, which has one output, that one's."""
+        weights = self.level_weights[-len(losses) :]
+        weighted = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+        return weighted / (sum(weights) if len(weights) < len(self.level_weights) else 1.0)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
         losses = self.losses(self(batch["image"]), batch["labels"])
-        total = torch.stack([w * loss for w, loss in zip(self.level_weights, losses, strict=True)]).sum()
+        total = self.total(losses)
         size = len(batch["image"])
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
         for i, loss in enumerate(losses, start=1):
@@ -116,23 +125,43 @@ class CascadeModule(LightningModule):
             group["lr"] = self.optim.lr * factor
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Logs each level's gradient norm, before clipping: what error injection is meant to keep alive."""
+        """Logs each level's gradient norm and its stages', before clipping: what error injection should keep alive."""
         for i, level in enumerate(self.network.levels, start=1):
-            gradients = [p.grad for p in level.parameters() if p.grad is not None]
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            self.log(f"train/grad_norm_level{i}", norm, on_step=False, on_epoch=True)
+            norms = stage_norms(level)
+            whole = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+            self.log(f"train/grad_norm_level{i}", whole, on_step=False, on_epoch=True)
+            for stage, norm in norms.items():
+                self.log(f"train/grad_norm_level{i}_{stage}", norm, on_step=False, on_epoch=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the whole gradient's norm; independent levels' one by one, since they are trained apart."""
+        if not gradient_clip_val:
+            return
+        parts = list(self.network.levels) if self.header.model.independent else [self.network]
+        for part in parts:
+            torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val, foreach=True)
 
     def on_train_epoch_end(self) -> None:
         """Logs the rate that the epoch ended with."""
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds a batch of fixed regions to the epoch's confusion matrix."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Adds a batch of fixed regions to the epoch's confusion matrix.
+
+        Returns:
+            ``prediction``: class ids ``(B, H, W)`` uint8, for dashboards.
+        """
         outputs = self(batch["image"])
-        losses = self.losses(outputs, batch["labels"])
-        total = torch.stack([w * loss for w, loss in zip(self.level_weights, losses, strict=True)]).sum()
+        total = self.total(self.losses(outputs, batch["labels"]))
         self.log("val/loss", total, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
-        self.confusion.update(outputs[-1].argmax(dim=1), batch["labels"])
+        prediction = self.network.final(outputs).argmax(dim=1)
+        self.confusion.update(prediction, batch["labels"])
+        return {"prediction": prediction.to(torch.uint8)}
 
     def on_validation_epoch_end(self) -> None:
         """Logs mean and per-class sensitivity and specificity over the regions; undefined ones are left out."""

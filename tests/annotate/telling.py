@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rcm_cascade.data.intensity import measure, normalise
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models import CascadeArguments, CascadedUNet, Network, build_network
 
 CALIBRATION_SHAPE = (176, 208)
 MIN_SHARE = 0.05
@@ -39,7 +39,7 @@ def network_input(image: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
     return normalise(torch.from_numpy(image)[None, None].to(dtype), intensity.offset, intensity.scale)
 
 
-def whole(model: CascadedUNet, image: NDArray[np.uint8]) -> list[Tensor]:
+def whole(model: Network, image: NDArray[np.uint8]) -> list[Tensor]:
     """What tiling must equal: one pass over the whole image, ``(C, h, w)`` for each level."""
     with torch.inference_mode():
         return [level[0] for level in model(network_input(image, next(model.parameters()).dtype))]
@@ -50,7 +50,6 @@ def class_shares(logits: Tensor) -> Tensor:
     return logits.argmax(0).flatten().bincount(minlength=len(logits)) / logits[0].numel()
 
 
-@cache
 def telling_network(dtype: torch.dtype = torch.float64, **arguments: Any) -> CascadedUNet:
     """A cascade in eval mode that can tell. Shared between tests: do not change it.
 
@@ -58,8 +57,16 @@ def telling_network(dtype: torch.dtype = torch.float64, **arguments: Any) -> Cas
         dtype: float64 or float32; the weights are the same.
         arguments: of `CascadedUNet`; 8 filters unless given.
     """
+    model = telling_design(dtype, **arguments)
+    assert isinstance(model, CascadedUNet)
+    return model
+
+
+@cache
+def telling_design(dtype: torch.dtype = torch.float64, **arguments: Any) -> Network:
+    """As `telling_network` for any design, with arguments of `CascadeArguments`."""
     if dtype != torch.float32:
-        return _copy(telling_network(torch.float32, **arguments), dtype)
+        return _copy(telling_design(torch.float32, **arguments), dtype)
     image = network_input(noise(*CALIBRATION_SHAPE, seed=0), torch.float32)
     for seed in SEEDS:
         model = _corner_heavy(seed, {"base_filters": 8, **arguments})
@@ -69,10 +76,10 @@ def telling_network(dtype: torch.dtype = torch.float64, **arguments: Any) -> Cas
 
 
 @torch.no_grad()
-def _corner_heavy(seed: int, arguments: dict[str, Any]) -> CascadedUNet:
+def _corner_heavy(seed: int, arguments: dict[str, Any]) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = CascadedUNet(**arguments)
+        model = build_network(CascadeArguments(**arguments))
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.weight[..., 1, 1] *= 0.1
@@ -81,7 +88,7 @@ def _corner_heavy(seed: int, arguments: dict[str, Any]) -> CascadedUNet:
 
 
 @torch.no_grad()
-def _calibrated(model: CascadedUNet, index: int, image: Tensor) -> Tensor:
+def _calibrated(model: Network, index: int, image: Tensor) -> Tensor:
     """Gives level ``index`` its batch-norm statistics, then a head of zero-mean logits; returns its class shares."""
     model.eval()
     level = model.levels[index].train()
@@ -91,14 +98,14 @@ def _calibrated(model: CascadedUNet, index: int, image: Tensor) -> Tensor:
             norm.reset_running_stats()
     model(image)
     level.eval()
-    head = level.head
-    assert isinstance(head, nn.Conv2d)
+    convolutions = [m for m in level.modules() if isinstance(m, nn.Conv2d)]
+    head = next(m for m in convolutions if m.kernel_size == (1, 1))
     assert head.bias is not None
     head.bias -= model(image)[index].mean(dim=(0, 2, 3))
     return class_shares(model(image)[index][0])
 
 
-def _copy(model: CascadedUNet, dtype: torch.dtype) -> CascadedUNet:
-    twin = CascadedUNet(**model.arguments.to_plain())
+def _copy(model: Network, dtype: torch.dtype) -> Network:
+    twin = build_network(model.arguments)
     twin.load_state_dict(model.state_dict())
     return twin.to(dtype).eval()

@@ -109,6 +109,34 @@ def test_a_mosaic_of_a_data_set(tmp_path: Path, cache: MosaicCache) -> None:
     assert np.array_equal(result.labels, annotator.annotate(tmp_path / "m.png", pixel_size_um=1.0).labels)
 
 
+@pytest.mark.parametrize("shape", [(128, 143), (61, 82)])  # 51 × 57 px on the working grid, no multiple of 4
+def test_each_levels_own_map_on_the_mosaics_own_grid(
+    shape: tuple[int, int], tmp_path: Path, cache: MosaicCache
+) -> None:
+    save(tmp_path / "m.png", shape)
+    annotator = make(cache)
+    mosaic = annotator.open(tmp_path / "m.png", pixel_size_um=0.8 if shape[0] > 100 else 2.0)
+    seen: list[int] = []
+
+    result = annotator.annotate_mosaic(mosaic, levels=True, observe=lambda piece: seen.append(piece.level))
+
+    own = annotate_image(telling_network(torch.float32), mosaic.image, levels=True).level_labels
+    height, width = mosaic.image.shape
+    assert height % 4
+    assert width % 4
+    for level, factor in enumerate((4, 2, 1)):
+        found = result.level_map(level)
+        assert found.shape == shape
+        for row, col in np.random.default_rng(level).integers(0, shape, (300, 2)):
+            y, x = int((row + 0.5) * height / shape[0]), int((col + 0.5) * width / shape[1])
+            assert found[row, col] == own[level][y // factor, x // factor]
+    assert np.array_equal(result.level_map(2), result.labels)
+    assert not np.array_equal(result.level_map(1), result.labels)
+    assert set(seen) == {0, 1, 2}
+    with pytest.raises(IndexError):
+        annotator.annotate_mosaic(mosaic).level_map(0)
+
+
 def test_a_mosaic_on_another_grid_is_refused(tmp_path: Path, cache: MosaicCache) -> None:
     save(tmp_path / "m.png")
     mosaic = make(cache).open(tmp_path / "m.png", pixel_size_um=2.0)
@@ -142,7 +170,7 @@ def test_options_reach_the_engine(cache: MosaicCache) -> None:
         progress=lambda amount: done.append(amount),
     )
 
-    assert result.annotation.tile == ((32, 20), (32, 32), (32, 32))
+    assert result.annotation.tile == ((24, 20), (32, 40), (32, 70))
     assert result.annotation.precision == "fp32"
     assert sum(done) == pytest.approx(0.0049)
 

@@ -19,7 +19,7 @@ from rcm_cascade.annotate.tiling import Band, LevelPlan, Reading, Span, plan_lev
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.cascade import upsample
-from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_network, whole
+from tests.annotate.telling import MIN_SHARE, class_shares, network_input, noise, telling_network, whole
 
 EXACT = 1e-10
 BROKEN = 1e-6
@@ -167,7 +167,7 @@ def cut_at(level: int, width: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_halo_without_its_last_alignment_block_is_noticed(level: int) -> None:
-    image, geometry = noise(48, 144, seed=8), list(telling_network().geometry)
+    image, geometry = noise(48, 400, seed=8), list(telling_network().geometry)
     good = plan_levels(geometry, 16, image.shape, cut_at(level, 32))
     geometry[level] = replace(geometry[level], reach=geometry[level].reach - geometry[level].alignment)
     bad = plan_levels(geometry, 16, image.shape, cut_at(level, 32))
@@ -197,7 +197,7 @@ def test_a_start_that_moves_by_one_pixel_is_noticed(level: int, width: int) -> N
 def test_a_prior_upsampled_part_by_part_without_margin_is_noticed(
     level: int, cut: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, image = telling_network(), noise(100, 120, seed=10)
+    model, image = telling_network(), noise(100, 400, seed=10)
     plans = plan_levels(model.geometry, 16, image.shape, [(16, 16) if i == level - 1 else (48, 64) for i in range(3)])
     expected = whole(model, image)
     assert max(differences(streamed(model, image, plans), expected)) < EXACT
@@ -228,7 +228,7 @@ def without_margin(reading: Span) -> Span:
 def test_a_prior_of_a_band_without_margin_is_noticed_where_the_halo_has_no_slack(level: int) -> None:
     # At the paper's depths the reach is 22, 46, 94 px and the halo 24, 48, 96: the two px of slack hide the missing
     # margin, whose error is one px wide. With one pooling the reach is 8 px, all of the halo.
-    network = {"base_depth": 1, "depth_increment": 0}
+    network: dict[str, Any] = {"base_depth": 1, "depth_increment": 0}
     model, image = telling_network(**network), noise(60, 72, seed=11)
     assert all(g.reach == g.halo for g in model.geometry)
     good = plan(torch_backend(model), image.shape, 16)
@@ -324,3 +324,52 @@ def test_nothing_is_left_in_inference_mode_between_strips() -> None:
     backend = torch_backend(model)
     for _ in level_pieces(backend, image, measure(image), plan(backend, image.shape, 16)):
         assert not torch.is_inference_mode_enabled()
+
+
+ENSEMBLES: list[dict[str, Any]] = [
+    {"prior": "none"},
+    {"prior": "none", "levels": 2},
+    {"prior": "none", "depth_increment": 0},
+]
+
+
+@pytest.mark.parametrize("arguments", ENSEMBLES, ids=str)
+@pytest.mark.parametrize(("shape", "tile"), [((70, 93), 32), ((1, 37), 32), ((193, 50), 48), ((64, 64), None)])
+def test_the_merged_map_of_independent_levels_is_that_of_one_pass(
+    arguments: dict[str, Any], shape: tuple[int, int], tile: int | None
+) -> None:
+    model, image = telling_network(**arguments), noise(*shape, seed=8)
+    with torch.inference_mode():
+        expected = model.predict(network_input(image, torch.float64))[0]
+    backend = torch_backend(model)
+    merged = torch.full_like(expected, torch.nan)
+    plans = plan(backend, shape, tile)
+
+    for piece in level_pieces(backend, image, measure(image), plans):
+        assert (piece.merged is None) == (piece.level < len(plans) - 1)
+        if piece.merged is not None:
+            merged[:, piece.rows, piece.cols] = piece.merged
+
+    assert float((merged - expected).abs().max()) < EXACT
+    assert max(differences(streamed(model, image, plans), whole(model, image))) < EXACT
+    if image.size > 4000:
+        assert not torch.equal(merged.argmax(0), whole(model, image)[-1].argmax(0))
+
+
+def test_what_a_cascade_merges_is_its_finest_level() -> None:
+    image = noise(40, 50, seed=9)
+    backend = torch_backend(telling_network())
+
+    for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape)):
+        assert piece.merged is (piece.logits if piece.level == 2 else None)
+
+
+def test_labels_of_independent_levels_are_those_of_the_merged_map() -> None:
+    model, image = telling_network(torch.float32, prior="none"), noise(90, 81, seed=10)
+    with torch.inference_mode():
+        expected = model.predict(network_input(image, torch.float32))[0].argmax(0).numpy()
+
+    for backend in ("torch", "auto"):
+        annotation = annotate_image(model, image, precision="fp32", backend=backend, levels=True)
+        assert (annotation.labels == expected).mean() > 0.9999
+        assert (annotation.level_labels[-1] != annotation.labels).any()

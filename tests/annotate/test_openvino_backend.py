@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.backends import Backend, StripBackend, open_backend
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.annotate.levels import level_pieces, plan
 from rcm_cascade.data.intensity import measure
@@ -26,8 +26,10 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def backend() -> Backend:
-    return open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
+def backend() -> StripBackend:
+    made = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
+    assert isinstance(made, StripBackend)
+    return made
 
 
 def differences(backend: Backend, image: NDArray[np.uint8], tile: int | None) -> list[float]:
@@ -45,7 +47,7 @@ def test_streamed_equals_whole(backend: Backend, shape: tuple[int, int], tile: i
     assert max(differences(backend, noise(*shape, seed=1), tile)) < EXACT
 
 
-def test_several_bands_equal_whole(backend: Backend) -> None:
+def test_several_bands_equal_whole(backend: StripBackend) -> None:
     image = noise(50, 150, seed=2)
     assert [len(p.bands) for p in plan(backend, image.shape, 64)] == [1, 2, 3]
 
@@ -70,7 +72,7 @@ def test_labels_are_those_of_torch_but_for_ties() -> None:
     assert changed.sum() <= 1
 
 
-def test_two_streams_of_one_level_do_not_mix(backend: Backend) -> None:
+def test_two_streams_of_one_level_do_not_mix(backend: StripBackend) -> None:
     generator = torch.Generator().manual_seed(4)
     pictures = [torch.randn((1, 1, 32, 16), generator=generator) for _ in range(2)]
     streams = [backend.stream(0, width=16, height=32, rows=32) for _ in pictures]
@@ -87,7 +89,7 @@ def test_two_streams_of_one_level_do_not_mix(backend: Backend) -> None:
         assert (torch.cat(output, dim=2)[:, :, 22 : 22 + 32] - right).abs().max() < EXACT
 
 
-def test_what_is_kept_may_lie_in_memory_in_any_order(backend: Backend) -> None:
+def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> None:
     # What is not contiguous is copied for the network, and the copies must last until it has run.
     level, width, generator = backend._encoders[1], 512, torch.Generator().manual_seed(5)
     shapes = [(1, s.channels, s.kept, width >> s.pooling) for s in level.stages]
@@ -108,7 +110,7 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: Backend) -> None:
         assert torch.equal(a, b)
 
 
-def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: Backend) -> None:
+def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: StripBackend) -> None:
     first = backend._runner(0, 8)
 
     assert backend._runner(0, 8) is first

@@ -203,17 +203,6 @@ def test_a_wandb_run_works_offline_and_says_how_it_ended(phantoms: Path, tmp_pat
         assert expected in content
 
 
-@pytest.mark.slow
-def test_a_sweep_makes_one_folder_with_one_folder_a_job(phantoms: Path, tmp_path: Path) -> None:
-    overrides = ["--multirun", *tiny(phantoms), "seed=0,1"]
-    done = subprocess.run(command(*overrides), cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (sweep,) = (tmp_path / "runs").iterdir()
-    assert len(list(sweep.glob("*/result.json"))) == 2
-    again = subprocess.run(command(*overrides), cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert again.stderr.count("is finished") == 2
-
-
 def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")

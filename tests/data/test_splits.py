@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
-from rcm_cascade.data.splits import make_split, patients_straddling, read_split, write_split
+from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, read_split, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
 
@@ -142,3 +142,22 @@ def test_the_official_split_of_the_real_data(real_data: Path) -> None:
     assert patients_straddling(data, split) == ()
     aerial = read_dataset(real_data / "aerial")
     assert patients_straddling(aerial, make_split(aerial, seed=0)) == ()
+
+
+def test_a_fraction_of_the_training_patients_is_kept_and_smaller_ones_lie_in_larger_ones(classes: ClassTable) -> None:
+    data = dataset(classes, 30)
+    split = make_split(data, seed=0)
+    patient = {entry.mosaic: entry.patient for entry in data.entries}
+    before: set[str] = set()
+    for fraction, expected in ((0.01, 1), (0.1, 2), (0.5, 9), (1.0, 18)):
+        kept = keep_training_patients(data, split, fraction, seed=0)
+        patients = {patient[mosaic] for mosaic, part in kept.items() if part == "train"}
+        assert len(patients) == expected
+        assert patients >= before
+        before = patients
+        assert sum(part == "train" for part in kept.values()) == 2 * expected
+        for part in ("val", "test"):
+            assert [m for m in kept if kept[m] == part] == [m for m in split if split[m] == part]
+    assert kept == split
+    other = keep_training_patients(data, split, 0.5, seed=1)
+    assert other != keep_training_patients(data, split, 0.5, seed=0)

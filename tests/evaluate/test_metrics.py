@@ -1,13 +1,15 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rcm_cascade.evaluate.bootstrap import bootstrap
-from rcm_cascade.evaluate.confusion import confusion_matrix, dice, macro_mean, sensitivity, specificity
-from rcm_cascade.evaluate.metrics import MosaicResult, score_mosaic, summarise, write_metrics
+from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
+from rcm_cascade.evaluate.metrics import MosaicResult, per_patient_rows, summarise, write_metrics
+from rcm_cascade.evaluate.results import LevelResult, read_results
 from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
@@ -68,7 +70,15 @@ def test_files_hold_the_summary_and_one_row_a_mosaic(results: list[MosaicResult]
     summary = summarise(results, RCM_CLASSES, synthetic=True)
     out = tmp_path / "new" / "folder"
     write_metrics(out, summary, results, RCM_CLASSES)
-    assert sorted(p.name for p in out.iterdir()) == ["metrics.json", "per_mosaic.csv"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "confusions.json",
+        "metrics.json",
+        "per_mosaic.csv",
+        "per_patient.csv",
+    ]
+    assert summarise(read_results(out / "confusions.json")[1], RCM_CLASSES, synthetic=True) == summary
+    with (out / "per_patient.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == per_patient_rows(results, RCM_CLASSES)
     assert json.loads((out / "metrics.json").read_text()) == summary
     with (out / "per_mosaic.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -84,20 +94,66 @@ def test_files_hold_the_summary_and_one_row_a_mosaic(results: list[MosaicResult]
     assert {row["sensitivity_meshwork"] == "" for row in rows} == {True, False}
 
 
-def test_score_counts_and_can_leave_regions_out() -> None:
-    truth = np.array([[0, 1, 255], [1, 1, 255]], np.uint8)
-    prediction = np.array([[0, 0, 1], [1, 1, 0]], np.uint8)
-    result, bare = (
-        score_mosaic(
-            prediction, truth, mosaic="m", patient="p", site="", pixel_size_um=None, classes=TWO, coherence=wanted
-        )
-        for wanted in (True, False)
+def test_averages_are_named_and_differ(results: list[MosaicResult]) -> None:
+    summary = summarise(results, RCM_CLASSES)
+    averages = summary["averages"]
+    assert averages["pooled"] == {key: summary["mean"][key] for key in ("sensitivity", "specificity", "dice")}
+    own = [macro_mean(dice(r.confusion), r.confusion) for r in results]
+    # the last two mosaics are of one patient, whose number is that of the two matrices together
+    last = results[5].confusion + results[6].confusion
+    by_patient = [*own[:5], macro_mean(dice(last), last)]
+    for key, values in (("per_mosaic", own), ("per_patient", by_patient)):
+        assert averages[key]["dice"] == {
+            "mean": pytest.approx(np.mean(values)),
+            "sd": pytest.approx(np.std(values, ddof=1)),
+            "n": len(values),
+        }
+    assert averages["per_mosaic"]["dice"]["mean"] != pytest.approx(averages["per_patient"]["dice"]["mean"], abs=1e-6)
+
+
+def test_an_average_is_over_those_that_have_a_number() -> None:
+    only_a = MosaicResult("m", "p", "", None, np.array([[3, 1], [0, 0]]))  # no specificity: there is no other class
+    both = MosaicResult("n", "q", "", None, np.array([[2, 2], [1, 3]]))
+    averages = summarise([only_a, both], TWO)["averages"]
+    assert averages["per_mosaic"]["specificity"] == {"mean": pytest.approx(0.625), "sd": None, "n": 1}
+    assert averages["per_mosaic"]["sensitivity"]["n"] == 2
+    empty = summarise([MosaicResult("m", "p", "", None, np.zeros((2, 2), np.int64))], TWO)["averages"]
+    assert empty["per_patient"]["dice"] == {"mean": None, "sd": None, "n": 0}
+    assert empty["pooled"]["dice"] is None
+
+
+def test_levels_are_pooled_coarse_to_fine(results: list[MosaicResult]) -> None:
+    def with_levels(r: MosaicResult) -> MosaicResult:
+        return replace(r, levels=(LevelResult(2, r.confusion.T, r.truth_coherence), LevelResult(1, r.confusion)))
+
+    levels = summarise([with_levels(r) for r in results], RCM_CLASSES)["levels"]
+    matrix = np.sum([r.confusion for r in results], axis=0)
+    assert [(row["level"], row["factor"]) for row in levels] == [(1, 2), (2, 1)]
+    for row, pooled in zip(levels, (matrix.T, matrix), strict=True):
+        assert row["mean"]["sensitivity"] == pytest.approx(macro_mean(sensitivity(pooled), pooled))
+        assert [c["name"] for c in row["classes"]] == list(RCM_CLASSES.names)
+        assert [c["dice"] for c in row["classes"]] == pytest.approx(dice(pooled).tolist())
+    assert levels[0]["coherence"] == summarise(results, RCM_CLASSES)["coherence"]["truth"]
+    assert levels[1]["coherence"] is None
+    assert summarise(results, RCM_CLASSES)["levels"] == []
+    assert summarise([with_levels(results[0]), *results[1:]], RCM_CLASSES)["levels"] == []
+
+
+def test_calibration_is_handed_on_or_null(results: list[MosaicResult]) -> None:
+    assert summarise(results, RCM_CLASSES)["calibration"] is None
+    assert summarise(results, RCM_CLASSES, calibration={"ece": 0.1})["calibration"] == {"ece": 0.1}
+
+
+def test_one_row_a_patient_from_all_their_mosaics(results: list[MosaicResult]) -> None:
+    rows = per_patient_rows(results[::-1], RCM_CLASSES)
+    assert [(r["patient"], r["mosaics"]) for r in rows] == [*((f"p{i}", "1") for i in range(5)), ("p5", "2")]
+    last = results[5].confusion + results[6].confusion
+    assert int(rows[5]["labelled_pixels"]) == last.sum()
+    assert float(rows[5]["specificity_ring"]) == pytest.approx(specificity(last)[3], abs=1e-6)
+    assert float(rows[0]["mean_dice"]) == pytest.approx(
+        macro_mean(dice(results[0].confusion), results[0].confusion), abs=1e-6
     )
-    np.testing.assert_array_equal(result.confusion, confusion_matrix(prediction, truth, 2))
-    np.testing.assert_array_equal(result.confusion, bare.confusion)
-    assert result.prediction_coherence is not None
-    assert result.prediction_coherence.area_px.tolist() == [2, 2]
-    assert bare.prediction_coherence is bare.truth_coherence is None
+    assert {row["sensitivity_meshwork"] == "" for row in rows} == {True, False}
 
 
 def test_nothing_to_summarise_is_refused() -> None:

@@ -3,6 +3,8 @@ import io
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rcm_cascade.evaluate.calibration import Sample, measure_calibration
 from rcm_cascade.evaluate.metrics import MosaicResult, summarise
 from rcm_cascade.evaluate.report import Section, comparison, write_evaluation, write_run_report
+from rcm_cascade.evaluate.results import LevelResult
 from rcm_cascade.evaluate.table import SYNTHETIC_NOTE
 from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+SECTIONS = ["Averages", "What each class is taken for", "Coherence", "Each level’s own map", "Calibration"]
 LONG = "a_path/" + "without_any_space_" * 12
 
 
@@ -31,6 +36,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.alts: list[str | None] = []
         self.tags: list[str] = []
+        self.headings: list[str] = []
         self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
         self.text = " ".join(self.text.split())
@@ -49,6 +55,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.get_starttag_text() == "<h3>" and data.strip():
+            self.headings.append(data)
 
 
 def check_self_contained(page: Page) -> None:
@@ -75,14 +83,18 @@ def picture(seed: int = 0) -> Image.Image:
 
 def write_both(folder: Path, results: list[MosaicResult]) -> tuple[Path, Path]:
     facts = {"checkpoint": f"{LONG}/best.ckpt", "split": "test", "working pixel size": "4 µm"}
+    rng = np.random.default_rng(0)
+    sample = Sample(rng.normal(0, 2, (5000, 6)).astype(np.float32), rng.integers(0, 6, 5000).astype(np.uint8))
+    coarse, fine = (4, results[0].truth_coherence), (1, results[0].prediction_coherence)
     summary = write_evaluation(
         folder / "evaluation",
-        results=results,
+        results=[replace(r, levels=tuple(LevelResult(f, r.confusion, c) for f, c in (coarse, fine))) for r in results],
         classes=RCM_CLASSES,
         comparisons=[("mosaics/1.tif, patient p1", picture())],
         title=f"Evaluation of {LONG}",
         facts=facts,
         synthetic=True,
+        calibration=measure_calibration(sample, 3.0),
     )
     history: list[dict[str, float | str | None]] = [
         {"step": i, "train/loss": 9.0 / (i + 1), "train/loss_level1": 8.0 / (i + 1), "train/grad_norm_level1": 1.0 + i}
@@ -111,12 +123,14 @@ def pages(results: list[MosaicResult], tmp_path_factory: pytest.TempPathFactory)
     return write_both(tmp_path_factory.mktemp("pages"), results)
 
 
-def test_evaluation_writes_its_four_files_and_a_page_that_needs_no_other(pages: tuple[Path, Path]) -> None:
+def test_evaluation_writes_its_files_and_a_page_that_needs_no_other(pages: tuple[Path, Path]) -> None:
     path, _ = pages
     assert sorted(p.name for p in path.parent.iterdir()) == [
         "confusion.png",
+        "confusions.json",
         "metrics.json",
         "per_mosaic.csv",
+        "per_patient.csv",
         "report.html",
     ]
     page = Page(path)
@@ -124,8 +138,15 @@ def test_evaluation_writes_its_four_files_and_a_page_that_needs_no_other(pages: 
     assert "Phantom (synthetic) mosaics: no statement about patients" in page.text
     for words in ("nested", "7 mosaics of 6 patients; 95 % intervals", "Kose et al. 2018", "mosaics/6.tif", "per mm²"):
         assert words in page.text
+    assert page.headings == SECTIONS
+    for words in ("n = 7", "level 1", "final map", "at temperature 3.00", "Guo et al. 2017"):
+        assert words in page.text
+    vector = [source for source in page.sources if source.startswith("data:image/svg")]
+    assert len(vector) == 1
+    ET.fromstring(base64.b64decode(vector[0].split(",")[1]))
     for source in page.sources:
-        Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).load()
+        if source not in vector:
+            Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).load()
 
 
 def test_run_report_tells_the_whole_run(pages: tuple[Path, Path]) -> None:
@@ -141,9 +162,29 @@ def test_run_report_tells_the_whole_run(pages: tuple[Path, Path]) -> None:
         "before and after",
     ):
         assert words in page.text
-    assert sum(source.startswith("data:image/svg") for source in page.sources) == 3
+    assert page.headings == [*SECTIONS[:3], *SECTIONS]  # validation was measured less fully
+    assert sum(source.startswith("data:image/svg") for source in page.sources) == 4  # three curves, reliability
     assert sum(source.startswith("data:image/png") for source in page.sources) == 4  # batch, two confusions, a mosaic
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_an_evaluation_of_an_older_version_is_still_shown(results: list[MosaicResult], tmp_path: Path) -> None:
+    summary = summarise(results, RCM_CLASSES)
+    for key in ("averages", "levels", "calibration"):
+        del summary[key]
+    path = write_run_report(
+        tmp_path,
+        title="old",
+        facts={},
+        architecture=[],
+        history=[],
+        batch_picture=None,
+        sections=[Section("Test", summary, RCM_CLASSES)],
+        synthetic=False,
+    )
+    page = Page(path)
+    check_self_contained(page)
+    assert page.headings == ["What each class is taken for", "Coherence"]
 
 
 def test_real_mosaics_are_not_called_phantoms(results: list[MosaicResult], tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet
+from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet, build_network
+from rcm_cascade.models.cascade import upsample
 
 
 def small(**arguments: object) -> CascadedUNet:
@@ -111,4 +112,43 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object], words: str) -
 def test_arguments_round_trip_as_plain_types() -> None:
     arguments = CascadeArguments(num_classes=3, prior="logits")
     assert CascadeArguments(**arguments.to_plain()) == arguments
-    assert CascadedUNet(**arguments.to_plain()).arguments == arguments
+    assert build_network(arguments).arguments == arguments
+
+
+def test_independent_levels_see_the_image_alone_and_are_averaged() -> None:
+    network = small(prior="none")
+    image = torch.rand(1, 1, 32, 48)
+    with torch.no_grad():
+        coarse, middle, fine = network(image)
+        alone = network.levels[2](image)
+        expected = upsample(upsample(coarse.softmax(1)) + middle.softmax(1)) + fine.softmax(1)
+
+        assert torch.equal(fine, alone)
+        torch.testing.assert_close(network.predict(image).exp(), expected / 3)
+        assert not torch.equal(network.predict(image).argmax(1), fine.argmax(1)) or len(fine.argmax(1).unique()) == 1
+
+
+def test_the_prediction_of_a_cascade_is_its_finest_level_s() -> None:
+    network, image = small(), torch.rand(2, 1, 19, 30)
+    with torch.no_grad():
+        assert torch.equal(network.predict(image), network(image)[-1])
+
+
+def test_the_final_map_of_independent_levels_is_made_before_the_padding_is_cut() -> None:
+    network, image = small(prior="none"), torch.rand(1, 1, 19, 30)
+    padded = F.pad(image, (0, 2, 0, 13), mode="replicate")
+    with torch.no_grad():
+        assert torch.equal(network.predict(image), network.predict(padded)[..., :19, :30])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"network": "resnet"}, "network is 'resnet'; expected one of unet, dynunet"),
+        ({"network": "dynunet"}, "3 levels"),
+        ({"network": "dynunet", "levels": 1, "base_depth": 1}, "base_depth 1"),
+    ],
+)
+def test_designs_that_do_not_exist_are_refused(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CascadeArguments(**arguments)  # type: ignore[arg-type]

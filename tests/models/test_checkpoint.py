@@ -5,14 +5,14 @@ import torch
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import RCM_CLASSES
-from rcm_cascade.models import CascadeArguments, CascadedUNet
-from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, load_checkpoint
+from rcm_cascade.models import CascadeArguments, Network, build_network
+from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, load_checkpoint, store_temperature
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 
 
-def write(path: Path, **changes: object) -> CascadedUNet:
-    network = CascadedUNet(**ARGUMENTS.to_plain())
+def write(path: Path, **changes: object) -> Network:
+    network = build_network(ARGUMENTS)
     header = CheckpointHeader(ARGUMENTS, RCM_CLASSES, 1.0, split={"a.tif": "train"}, synthetic=True)
     content = {
         "state_dict": {NETWORK_PREFIX + k: v for k, v in network.state_dict().items()},
@@ -74,3 +74,64 @@ def test_a_truncated_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "a.ckpt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_temperature_is_stored_and_all_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    content = torch.load(path, weights_only=True) | {"optimizer_states": [{"step": 3}], "global_step": 7}
+    torch.save(content, path)
+    assert load_checkpoint(path).header.temperature == 1.0
+
+    store_temperature(path, 1.75)
+
+    assert load_checkpoint(path).header.temperature == 1.75
+    after = torch.load(path, weights_only=True)
+    assert after[HEADER].pop("temperature") == 1.75
+    content[HEADER].pop("temperature")
+    assert after[HEADER] == content[HEADER]
+    weights, old = after.pop("state_dict"), content.pop("state_dict")
+    assert list(weights) == list(old)
+    assert all(torch.equal(weights[key], old[key]) for key in old)
+    assert {k: v for k, v in after.items() if k != HEADER} == {"optimizer_states": [{"step": 3}], "global_step": 7}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_a_checkpoint_of_an_older_version_has_temperature_1(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    content = torch.load(path, weights_only=True)
+    del content[HEADER]["temperature"]
+    torch.save(content, path)
+    assert load_checkpoint(path).header.temperature == 1.0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        store_temperature(path, temperature)
+    assert path.read_bytes() == before
+    write(path, temperature=temperature)
+    with pytest.raises(InputError, match="contradicts itself"):
+        load_checkpoint(path)
+
+
+def test_a_temperature_that_cannot_be_written_leaves_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    before = path.read_bytes()
+
+    def full(content: object, to: Path) -> None:
+        to.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"a\.ckpt cannot be written .*file write failed"):
+        store_temperature(path, 2.0)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]

@@ -88,3 +88,8 @@ def test_inverse_frequency() -> None:
     weights = inverse_frequency([300, 100, 0])
     assert weights.tolist() == pytest.approx([400 / 600, 2.0, 0.0])
     assert 300 * weights[0] + 100 * weights[1] == pytest.approx(400)
+
+
+def test_the_last_level_alone_is_no_injection() -> None:
+    assert LossArguments(level_weights="last").of_levels(3) == (0, 0, 1)
+    assert LossArguments(level_weights="last").of_levels(1) == (1,)

@@ -1,0 +1,103 @@
+"""The Trainer of a run: its limits, what it saves, and where it computes."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.loggers import Logger
+
+from rcm_cascade.config import TrainConfig
+from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.errors import InputError
+from rcm_cascade.runs import RunFolder
+from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
+from rcm_cascade.training.module import MONITORED
+
+
+def make_trainer(
+    config: TrainConfig,
+    folder: RunFolder,
+    datamodule: MosaicDataModule,
+    loggers: list[Logger],
+    callbacks: Sequence[Callback] = (),
+) -> Trainer:
+    """A Trainer that saves the best and the last epoch and keeps to the limits of steps and time.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        datamodule: that it trains on.
+        loggers: that take what is measured.
+        callbacks: called beside the run's own.
+    """
+    validating = len(datamodule.regions) > 0
+    checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
+    called: list[Callback] = [*callbacks, Coverage(), EpochLine()]
+    if config.optim.ema:
+        called.append(MovingAverage(config.optim.ema))
+    if config.trainer.max_time:
+        called.append(Timer(config.trainer.max_time, verbose=False))
+    called.append(ValidateAtEnd())
+    bar = sys.stderr.isatty()
+    if bar:
+        called.append(RichProgressBar())
+    if validating:
+        called.append(checkpoint("best", monitor=MONITORED, mode="max"))
+    called.append(checkpoint("last", save_on_train_epoch_end=True))
+    return Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        precision=_precision(config),
+        max_epochs=config.max_epochs(datamodule.steps_per_epoch),
+        limit_train_batches=datamodule.steps_per_epoch,
+        limit_val_batches=None if validating else 0,
+        check_val_every_n_epoch=datamodule.validate_every,
+        num_sanity_val_steps=0,
+        gradient_clip_val=config.optim.clip_norm or None,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=bar,
+        log_every_n_steps=1,
+        logger=loggers,
+        callbacks=called,
+        default_root_dir=folder.path,
+    )
+
+
+def check_device(config: TrainConfig) -> None:
+    """Refuses devices that are not there, before Lightning does in its own words."""
+    gpus = torch.cuda.device_count()
+    if config.trainer.accelerator == "gpu" and not gpus:
+        raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
+    on_gpu = gpus > 0 and config.trainer.accelerator != "cpu"
+    if on_gpu and config.trainer.devices != "auto" and config.trainer.devices > gpus:
+        raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+
+
+def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
+    if config.trainer.precision == "auto":
+        gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        fast = torch.cuda.is_bf16_supported() if gpu else torch.cpu._is_avx512_bf16_supported()
+        return "bf16-mixed" if fast else "32-true"
+    return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what Lightning says about choices that we have made on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in (
+            r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
+            r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
+            r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 asks torch the old way
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield

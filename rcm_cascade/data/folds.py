@@ -1,0 +1,204 @@
+"""Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
+from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_validation
+from rcm_cascade.errors import InputError
+
+Rule = Literal["patients", "sites", "paper"]
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+"""Folds of patients, one fold a site, or the paper's: about 30 % of mosaics at random, whosever they are."""
+
+ClassPixels = Mapping[str, NDArray[np.int64]]
+"""Labelled pixels of each class, ``(C,)``, by the manifest's ``mosaic`` column."""
+
+STRIP_PIXELS: Final = 2**24
+"""Pixels counted at a time: bincount copies its input to 8 bytes a pixel."""
+
+
+@dataclass(frozen=True)
+class FoldRule:
+    """How folds are made.
+
+    Args:
+        rule: see `RULES`.
+        count: how many folds, for the paper's rule how often it is repeated; None by site, where the sites say it.
+        seed: of all draws, and of nothing else.
+
+    Raises:
+        InputError: if the count is too small.
+    """
+
+    rule: Rule
+    count: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        least = {"patients": 2, "sites": 0, "paper": 1}[self.rule]
+        if self.rule != "sites" and (self.count is None or self.count < least):
+            name = "--folds" if self.rule == "patients" else "--repeats"
+            raise InputError(f"{name} is {self.count}; expected {least} or more")
+
+
+def make_folds(dataset: Dataset, rule: FoldRule, pixels: ClassPixels) -> list[dict[str, SplitName]]:
+    """One split of the labelled mosaics for each fold; the manifest's ``split`` column is not looked at.
+
+    Of the patients that a fold does not test, 15 % but at least one validate, drawn for each fold anew; a single one
+    trains.
+
+    Args:
+        dataset: the data set.
+        rule: how.
+        pixels: of every labelled mosaic; only folds of patients depend on them.
+
+    Returns:
+        Of each fold ``{mosaic: "train" | "val" | "test"}``, in the manifest's order. Mosaics without label map are in
+        none; by site, a tested patient's mosaics from other sites are not in that site's fold either.
+
+    Raises:
+        InputError: if there are fewer patients than folds, fewer than two sites or mosaics, a mosaic without site, or
+            a fold with nothing to train on.
+    """
+    labelled = [entry for entry in dataset.entries if entry.label is not None]
+    if rule.rule == "patients":
+        return _by_patient(dataset, labelled, rule, pixels)
+    return _by_site(dataset, labelled, rule) if rule.rule == "sites" else _by_mosaic(dataset, labelled, rule)
+
+
+def assign_patients(held: ClassPixels, folds: int, seed: int) -> dict[str, int]:
+    """Deals patients out to folds such that each fold gets its share of every class.
+
+    In descending labelled area, each goes to the fold that then leaves the smallest sum, over folds, of squared
+    deviations from 1 / folds of the fold's share of each class's pixels and of its share of the patients. Computed in
+    whole numbers, so that no rounding decides; among equal areas a hash of seed and patient does, among equal folds the
+    first is taken.
+
+    Args:
+        held: labelled pixels of each class, ``(C,)``, by patient.
+        folds: at most as many as patients; each gets at least one.
+        seed: of the hash.
+
+    Returns:
+        ``{patient: fold}``, folds from 0.
+    """
+    totals = [int(total) for total in np.sum(list(held.values()), axis=0)]
+    weights = [Fraction(1, total**2) if total else Fraction(0) for total in (*totals, len(held))]
+    loads = [[0] * len(weights) for _ in range(folds)]
+    assigned = {}
+    for patient in sorted(draw_order(held, seed), key=lambda patient: -int(held[patient].sum())):
+        own = [*map(int, held[patient]), 1]
+        # With shares s of a fold and v of the patient the sum grows by 2 s·v, plus what is the same in every fold.
+        growth = [sum(w * a * b for w, a, b in zip(weights, load, own, strict=True)) for load in loads]
+        fold = growth.index(min(growth))
+        loads[fold] = [a + b for a, b in zip(loads[fold], own, strict=True)]
+        assigned[patient] = fold
+    return assigned
+
+
+def untrained_classes(split: Mapping[str, SplitName], pixels: ClassPixels) -> list[int]:
+    """Classes with labelled pixels in a fold's test part and none in its training part; no network can learn those."""
+    seen = {part: np.zeros_like(next(iter(pixels.values()))) for part in ("train", "val", "test")}
+    for mosaic, part in split.items():
+        seen[part] += pixels[mosaic]
+    return [int(c) for c in np.flatnonzero((seen["test"] > 0) & (seen["train"] == 0))]
+
+
+def count_pixels(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """Labelled pixels of each class, ``(C,)``, of a label map ``(H, W)`` uint8 that need not fit into memory."""
+    counts = np.zeros(256, np.int64)
+    for rows in np.array_split(labels, max(1, labels.size // STRIP_PIXELS)):
+        counts += np.bincount(rows.reshape(-1), minlength=256)
+    return counts[:num_classes]
+
+
+def write_folds(path: Path, dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) -> None:
+    """Writes CSV ``mosaic,patient,site,fold``, whole or not at all: a line for each fold that tests a mosaic.
+
+    A mosaic that no fold tests, as happens under the paper's rule, has one line with an empty fold.
+    """
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("mosaic", "patient", "site", "fold"))
+        for entry in dataset.entries:
+            if entry.label is not None:
+                tested = [str(fold) for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
+                patient = entry.patient if entry.patient_given else ""
+                writer.writerows((entry.mosaic, patient, entry.site, fold) for fold in tested or [""])
+
+
+def _by_patient(
+    dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule, pixels: ClassPixels
+) -> list[dict[str, SplitName]]:
+    assert rule.count is not None
+    held: dict[str, NDArray[np.int64]] = {}
+    for entry in labelled:
+        held[entry.patient] = pixels[entry.mosaic] + held.get(entry.patient, 0)
+    if len(held) < rule.count:
+        raise InputError(
+            f"{dataset.root / MANIFEST_FILE} names {len(held)} patients with labelled mosaics, too few for "
+            f"{rule.count} folds; ask for at most as many with --folds"
+        )
+    fold_of = assign_patients(held, rule.count, rule.seed)
+    return [
+        _split(labelled, {e.mosaic for e in labelled if fold_of[e.patient] == fold}, set(), rule.seed, fold)
+        for fold in range(rule.count)
+    ]
+
+
+def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
+    manifest = dataset.root / MANIFEST_FILE
+    without = [entry.mosaic for entry in labelled if not entry.site]
+    sites = sorted({entry.site for entry in labelled})
+    if without:
+        raise InputError(
+            f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use --rule "
+            "patients"
+        )
+    if len(sites) < 2:
+        raise InputError(f"{manifest} names one site only, and one must be left to train on; use --rule patients")
+    splits = []
+    for fold, site in enumerate(sites):
+        patients = {e.patient for e in labelled if e.site == site}
+        tested = {e.mosaic for e in labelled if e.site == site}
+        elsewhere = {e.mosaic for e in labelled if e.patient in patients} - tested
+        if len(tested) + len(elsewhere) == len(labelled):
+            raise InputError(
+                f"{manifest} has no labelled mosaic of patients who were not at site {site}; leave-one-site-out has "
+                "nothing to train on: use --rule patients"
+            )
+        splits.append(_split(labelled, tested, elsewhere, rule.seed, fold))
+    return splits
+
+
+def _by_mosaic(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
+    assert rule.count is not None
+    if len(labelled) < 2:
+        raise InputError(
+            f"{dataset.root / MANIFEST_FILE} names {len(labelled)} labelled mosaics; expected two or more, one to test "
+            "and one to train on"
+        )
+    count = max(1, round(TEST_SHARE * len(labelled)))
+    tested = [set(draw_order((e.mosaic for e in labelled), rule.seed, r)[:count]) for r in range(rule.count)]
+    return [_split(labelled, mosaics, set(), rule.seed, r) for r, mosaics in enumerate(tested)]
+
+
+def _split(
+    labelled: Sequence[MosaicEntry], tested: set[str], left_out: set[str], seed: int, fold: int
+) -> dict[str, SplitName]:
+    rest = {entry.patient for entry in labelled if entry.mosaic not in tested | left_out}
+    validated = draw_validation(rest, seed, fold)
+    return {
+        e.mosaic: "test" if e.mosaic in tested else "val" if e.patient in validated else "train"
+        for e in labelled
+        if e.mosaic not in left_out
+    }

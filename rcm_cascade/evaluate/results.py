@@ -1,0 +1,192 @@
+"""What was counted on each mosaic: the matrices and regions from which every number derives, and their file."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.coherence import Coherence, measure_coherence
+from rcm_cascade.evaluate.confusion import confusion_matrix
+from rcm_cascade.labels import UNLABELLED, ClassTable
+
+COUNTS: Final = ("regions", "small_regions", "area_px", "small_area_px")
+"""The arrays of a `Coherence`, by class."""
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """How one level's own map of a mosaic was predicted, on the mosaic's own grid.
+
+    Args:
+        factor: down-sampling of the level.
+        confusion: ``(C, C)`` int64, rows = truth.
+        coherence: of the map inside the labelled pixels, or ``None`` if not measured.
+    """
+
+    factor: int
+    confusion: NDArray[np.int64]
+    coherence: Coherence | None = None
+
+
+@dataclass(frozen=True)
+class MosaicResult:
+    """How one mosaic was predicted, on its own grid.
+
+    Args:
+        mosaic: as in the manifest.
+        patient: whose it is; the mosaic itself where no patient is given.
+        site: where it comes from, or empty.
+        pixel_size_um: of the mosaic's own grid, or ``None``.
+        confusion: ``(C, C)`` int64, rows = truth.
+        prediction_coherence: of the predicted map inside the labelled pixels, or ``None`` if not measured.
+        truth_coherence: of the truth, the same pixels.
+        levels: of each level's own map, coarse to fine; empty if not measured.
+    """
+
+    mosaic: str
+    patient: str
+    site: str
+    pixel_size_um: float | None
+    confusion: NDArray[np.int64]
+    prediction_coherence: Coherence | None = None
+    truth_coherence: Coherence | None = None
+    levels: tuple[LevelResult, ...] = ()
+
+
+def score_mosaic(
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    *,
+    mosaic: str,
+    patient: str,
+    site: str,
+    pixel_size_um: float | None,
+    classes: ClassTable,
+    coherence: bool = True,
+    levels: Iterable[tuple[int, NDArray[np.uint8]]] = (),
+) -> MosaicResult:
+    """Compares label maps of a mosaic with its truth.
+
+    Args:
+        prediction: class ids on the mosaic's own grid, ``(H, W)`` uint8.
+        truth: the same, 255 = unlabelled.
+        mosaic: as in `MosaicResult`, and so are the next three.
+        patient: see there.
+        site: see there.
+        pixel_size_um: see there.
+        classes: the class table.
+        coherence: whether to count regions too (about 0.1 s per megapixel and map).
+        levels: down-sampling and own map of each level, coarse to fine, on the mosaic's own grid; taken one by one.
+
+    Raises:
+        ValueError: if the shapes differ or a labelled pixel has no class id.
+    """
+    labelled = truth != UNLABELLED
+
+    def measured(labels: NDArray[np.uint8]) -> Coherence | None:
+        return measure_coherence(labels, labelled, len(classes), pixel_size_um) if coherence else None
+
+    matrix, regions = confusion_matrix(prediction, truth, len(classes)), measured(prediction)
+    scored = []
+    for factor, own in levels:
+        if np.array_equal(own, prediction):  # the finest level of a cascade
+            scored.append(LevelResult(factor, matrix, regions))
+        else:
+            scored.append(LevelResult(factor, confusion_matrix(own, truth, len(classes)), measured(own)))
+    return MosaicResult(
+        mosaic=mosaic,
+        patient=patient,
+        site=site,
+        pixel_size_um=pixel_size_um,
+        confusion=matrix,
+        prediction_coherence=regions,
+        truth_coherence=measured(truth),
+        levels=tuple(scored),
+    )
+
+
+def format_results(results: Sequence[MosaicResult], classes: ClassTable) -> str:
+    """The content of `confusions.json`: all that is needed to pool these mosaics with others later."""
+    mosaics = [
+        {
+            "mosaic": r.mosaic,
+            "patient": r.patient,
+            "site": r.site,
+            "pixel_size_um": r.pixel_size_um,
+            "confusion": r.confusion.tolist(),
+            "coherence": {"prediction": _counts(r.prediction_coherence), "truth": _counts(r.truth_coherence)},
+            "levels": [
+                {"factor": v.factor, "confusion": v.confusion.tolist(), "coherence": _counts(v.coherence)}
+                for v in r.levels
+            ],
+        }
+        for r in results
+    ]
+    return json.dumps({"classes": classes.names, "mosaics": mosaics}, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_results(path: Path) -> tuple[tuple[str, ...], list[MosaicResult]]:
+    """Reads a `confusions.json`.
+
+    Returns:
+        The class names in id order, and one result a mosaic.
+
+    Raises:
+        InputError: if the file is missing, damaged, or contradicts itself.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        names = tuple(str(name) for name in content["classes"])
+        results = [_mosaic_result(plain, len(names)) for plain in content["mosaics"]]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist; the folder was written by an older version: run `rcm-cascade evaluate` again"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); delete it and run `rcm-cascade evaluate` again"
+        ) from error
+    return names, results
+
+
+def _mosaic_result(plain: dict[str, Any], classes: int) -> MosaicResult:
+    size = plain["pixel_size_um"]
+    return MosaicResult(
+        mosaic=plain["mosaic"],
+        patient=plain["patient"],
+        site=plain["site"],
+        pixel_size_um=size,
+        confusion=_array(plain["confusion"], (classes, classes)),
+        prediction_coherence=_coherence(plain["coherence"]["prediction"], classes, size),
+        truth_coherence=_coherence(plain["coherence"]["truth"], classes, size),
+        levels=tuple(
+            LevelResult(
+                level["factor"],
+                _array(level["confusion"], (classes, classes)),
+                _coherence(level["coherence"], classes, size),
+            )
+            for level in plain.get("levels", ())
+        ),
+    )
+
+
+def _counts(coherence: Coherence | None) -> dict[str, list[int]] | None:
+    return None if coherence is None else {name: getattr(coherence, name).tolist() for name in COUNTS}
+
+
+def _coherence(plain: dict[str, Any] | None, classes: int, pixel_size_um: float | None) -> Coherence | None:
+    if plain is None:
+        return None
+    return Coherence(**{name: _array(plain[name], (classes,)) for name in COUNTS}, pixel_size_um=pixel_size_um)
+
+
+def _array(values: list[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    array = np.asarray(values, np.int64)
+    if array.shape != shape:
+        raise ValueError(f"an array has shape {array.shape}, expected {shape}")
+    return array

@@ -1,0 +1,38 @@
+"""Networks as large, or as dear, as the cascade that they are compared with."""
+
+from dataclasses import replace
+from math import fsum
+from typing import Final, Literal
+
+from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.summary import summarise_network
+
+Matched = Literal["parameters", "flops"]
+"""In what a network is made equal to the cascade."""
+
+WIDEST: Final = 3
+"""Times the cascade's filters that are tried."""
+
+
+def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
+    """The same design with as many filters as bring it nearest to the paper's form.
+
+    Args:
+        arguments: of the design; its ``base_filters`` are those of the cascade compared with.
+        quantity: parameters, or operations a megapixel of the mosaic.
+
+    Returns:
+        The arguments with other ``base_filters``.
+    """
+    cascade = CascadeArguments(
+        num_classes=arguments.num_classes, in_channels=arguments.in_channels, base_filters=arguments.base_filters
+    )
+    wanted = _amount(cascade, quantity)
+    fewest = max(1, arguments.base_filters // WIDEST)
+    candidates = [replace(arguments, base_filters=n) for n in range(fewest, WIDEST * arguments.base_filters + 1)]
+    return min(candidates, key=lambda candidate: abs(_amount(candidate, quantity) - wanted))
+
+
+def _amount(arguments: CascadeArguments, quantity: Matched) -> float:
+    levels = summarise_network(arguments)
+    return fsum(level.parameters if quantity == "parameters" else level.gflop_per_mp for level in levels)

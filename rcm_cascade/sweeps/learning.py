@@ -1,0 +1,102 @@
+"""How a run learned: its curves against training time, when it reached a score, how large its gradients were."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rcm_cascade.training.history import Row
+
+MONITORED: Final = "val/mean_sensitivity"
+"""The score of the validation regions, by which the best checkpoint is chosen."""
+
+WHOLE_LEVEL: Final = "level"
+"""Stands for the stage where a gradient norm is that of a level's weights together."""
+
+_GRADIENT: Final = re.compile(r"train/grad_norm_level(\d+)(?:_(\w+))?")
+
+GradientNorms = dict[tuple[int, str], tuple[float, float]]
+"""By level and stage: the geometric means over the first third of the epochs, and over all."""
+
+
+def training_seconds(history: Sequence[Row]) -> float | None:
+    """Seconds of training, without validation; None where no epoch was timed."""
+    times = [_epoch_seconds(row) for row in history if "time/epoch_s" in row]
+    return math.fsum(times) if times else None
+
+
+def curve(history: Sequence[Row], key: str) -> NDArray[np.float64]:
+    """A metric by training time.
+
+    Args:
+        history: rows of `metrics.csv`.
+        key: the metric's column.
+
+    Returns:
+        ``(N, 3)``: seconds of training (without validation) until then, epochs done until then, and the value; one row
+        for each finite value, in the order of the steps.
+    """
+    points: list[tuple[float, float, float]] = []
+    seconds = 0.0
+    for row in sorted(history, key=lambda row: row.get("step", 0.0)):
+        seconds += _epoch_seconds(row)
+        if math.isfinite(row.get(key, math.nan)):
+            points.append((seconds, row.get("epoch", float(len(points))) + 1, row[key]))
+    return np.array(points, np.float64).reshape(-1, 3)
+
+
+def reached(history: Sequence[Row], score: float) -> tuple[float, int] | None:
+    """Seconds of training and epochs until `MONITORED` was first ``score`` or more; None where it never was."""
+    points = curve(history, MONITORED)
+    above = points[points[:, 2] >= score]
+    return (float(above[0, 0]), int(above[0, 1])) if len(above) else None
+
+
+def best_score(history: Sequence[Row]) -> float | None:
+    """The highest `MONITORED`; None where nothing was validated."""
+    points = curve(history, MONITORED)
+    return float(points[:, 2].max()) if len(points) else None
+
+
+def gradient_norms(history: Sequence[Row]) -> GradientNorms:
+    """Each level's and stage's gradient norm; empty where none was recorded."""
+    columns = {key: match for row in history for key in row if (match := _GRADIENT.fullmatch(key))}
+    norms: GradientNorms = {}
+    for key, match in sorted(columns.items()):
+        values = curve(history, key)[:, 2]
+        if len(values):
+            early = values[: math.ceil(len(values) / 3)]
+            norms[int(match[1]), match[2] or WHOLE_LEVEL] = (geometric_mean(early), geometric_mean(values))
+    return norms
+
+
+def geometric_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
+    """Of at least one number, none of them negative; 0 where one is."""
+    array = np.asarray(values, np.float64)
+    return float(np.exp(np.log(array).mean())) if (array > 0).all() else 0.0
+
+
+def mean_band(curves: Sequence[NDArray[np.float64]], points: int = 200) -> NDArray[np.float64]:
+    """Several curves as one, over the time that all of them cover.
+
+    Args:
+        curves: as `curve` gives them, each with a point at least.
+        points: of the result.
+
+    Returns:
+        ``(points, 4)``: seconds, then mean, lowest and highest of the linearly interpolated values. ``(0, 4)`` where no
+        time is covered by all, or a curve is a single point.
+    """
+    start, end = max(c[0, 0] for c in curves), min(c[-1, 0] for c in curves)
+    if end <= start:
+        return np.zeros((0, 4))
+    seconds = np.linspace(start, end, points)
+    values = np.stack([np.interp(seconds, c[:, 0], c[:, 2]) for c in curves])
+    return np.stack([seconds, values.mean(axis=0), values.min(axis=0), values.max(axis=0)], axis=1)
+
+
+def _epoch_seconds(row: Row) -> float:
+    return max(0.0, row.get("time/epoch_s", 0.0) - row.get("time/validation_s", 0.0))

@@ -1,0 +1,79 @@
+"""Strips with a halo equal one pass over the whole, for networks that are not run convolution by convolution."""
+
+import pytest
+import torch
+
+from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.engine import annotate_image
+from rcm_cascade.annotate.halo_backend import HaloBackend, HaloStream
+from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.data.intensity import measure
+from rcm_cascade.errors import InputError
+from rcm_cascade.models import Network
+from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_design, whole
+
+PEER = {"network": "dynunet", "levels": 1, "base_depth": 3}
+
+
+def peer(dtype: torch.dtype = torch.float64) -> Network:
+    return telling_design(dtype, **PEER)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile"), [((1, 1), 8), ((37, 1), 8), ((70, 93), 16), ((203, 61), 32), ((48, 160), 8), ((90, 90), None)]
+)
+def test_streamed_equals_whole(shape: tuple[int, int], tile: int | None) -> None:
+    image = noise(*shape, seed=1)
+    backend = open_backend(peer(), precision="fp32")
+    assert isinstance(backend, HaloBackend)
+    expected = whole(peer(), image)[0]
+    found = torch.full_like(expected, torch.nan)
+
+    for piece in level_pieces(backend, image, measure(image), plan(backend, shape, tile)):
+        found[:, piece.rows, piece.cols] = piece.logits
+
+    assert image.size < 4 or expected.std() > 0.1
+    assert float((found - expected).abs().max()) < 1e-10
+
+
+def test_the_network_can_tell() -> None:
+    assert class_shares(whole(peer(), noise(120, 140, seed=2))[0]).min() >= MIN_SHARE
+
+
+def test_a_halo_too_small_is_told_from_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(203, 61, seed=1)
+    backend = open_backend(peer(), precision="fp32")
+    expected = whole(peer(), image)[0]
+    monkeypatch.setattr(HaloBackend, "delay", lambda self, level: 24)
+    found = torch.full_like(expected, torch.nan)
+
+    for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape, 32)):
+        found[:, piece.rows, piece.cols] = piece.logits
+
+    assert float((found - expected).abs().max()) > 1e-6
+
+
+def test_labels_come_out_and_the_model_stays_as_it_is() -> None:
+    model, image = peer(torch.float32), noise(70, 93, seed=3)
+
+    annotation = annotate_image(model, image, precision="fp32")
+
+    assert annotation.backend == "torch"
+    agree = (torch.from_numpy(annotation.labels) == whole(model, image)[0].argmax(0)).double().mean()
+    assert agree > 0.9999
+
+
+def test_openvino_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="--backend torch"):
+        open_backend(peer(torch.float32), "openvino")
+
+
+def test_a_stream_keeps_no_more_rows_than_it_needs() -> None:
+    stream = HaloStream(torch.nn.Identity(), classes=1, halo=8, height=64, dtype=torch.float32)
+    x = torch.arange(64.0).reshape(1, 1, 64, 1).expand(1, 1, 64, 2)
+
+    out = torch.cat([stream.feed(strip) for strip in [*x.tensor_split(4, dim=2), torch.zeros(1, 1, 8, 2)]], dim=2)
+
+    assert torch.equal(out[:, :, 8:72], x)
+    assert stream._kept is not None
+    assert stream._kept.shape[2] == 16

@@ -1,0 +1,136 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rcm_cascade.cli import main
+from rcm_cascade.commands.sweep_report import LEVELS, PAGE, RESULTS, report
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.runs import write_json
+from tests.evaluate.test_report import Page, check_self_contained
+from tests.sweeps.making import make_sweep, write_job, write_sweep, write_test_result
+
+
+def test_page_and_tables_are_written_and_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_sweep(tmp_path / "levels", pictures=True)
+    assert main(["report", str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(folder / PAGE)
+    assert captured.err == ""
+    check_self_contained(Page(folder / PAGE))
+    with (folder / RESULTS).open() as file:
+        assert len(list(csv.DictReader(file))) == 22
+    with (folder / LEVELS).open() as file:
+        assert len(list(csv.DictReader(file))) == 6
+    written = {name: (folder / name).read_bytes() for name in (PAGE, RESULTS, LEVELS)}
+    assert main(["report", str(folder)]) == 0
+    assert written == {name: (folder / name).read_bytes() for name in written}
+
+
+def test_options_are_heeded(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "levels")
+    assert main(["report", str(folder), "--reference", "levels=2", "--score", "0.5", "--metric", "dice"]) == 0
+    text = Page(folder / PAGE).text
+    assert "the reference, model.levels=2, by the mean Dice" in text
+    assert "first 0.500 or more" in text
+
+
+def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
+    finished_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere, sweep = tmp_path / "elsewhere", tmp_path / "sweep"
+    shutil.copytree(finished_run, elsewhere)
+    shutil.copytree(finished_run, sweep / "gone")
+    config = yaml.safe_load((sweep / "gone" / "config.yaml").read_text())
+    config["data"]["root"] = str(tmp_path / "nowhere")
+    (sweep / "gone" / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(finished_run, sweep / "old")
+    (sweep / "old" / "config.yaml").write_text("data: {}\n")
+    (sweep / "linked").symlink_to(elsewhere, target_is_directory=True)
+    write_json(sweep / "failed" / "failure.json", {"error": "patch does not fit"})
+    jobs = {
+        name: ["model.base_filters=2", f"x={name}", "seed=0"] for name in ("gone", "linked", "failed", "old", "new")
+    }
+    write_sweep(sweep, jobs)
+
+    assert main(["report", str(sweep)]) == 1
+
+    lines = capsys.readouterr().err
+    assert "scoring the test split of linked (2 of 3)" in lines
+    assert f"left out: gone (not scored): cannot be scored: data set {tmp_path / 'nowhere'}" in lines
+    assert f"left out: old (not scored): cannot be scored: {sweep / 'old' / 'config.yaml'}: data.source" in lines
+    assert "left out: failed (failed): patch does not fit" in lines
+    assert "left out: new (unfinished): nothing trained yet" in lines
+    assert (elsewhere / "evaluation" / "confusions.json").is_file()
+    text = Page(sweep / PAGE).text
+    for words in ("1 of 5 jobs with a result", "x=linked", "patch does not fit", "x=failed: no finished job"):
+        assert words in text, words
+    with (sweep / RESULTS).open() as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((elsewhere / "evaluation" / "metrics.json").read_text())
+    mean = next(row for row in rows if row["class"] == "mean")
+    assert float(mean["dice_mean"]) == pytest.approx(summary["mean"]["dice"], rel=1e-5)
+    before = (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns
+    assert report(sweep).left_out != ()
+    assert (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns == before
+    assert "(1 of 2)" in capsys.readouterr().err
+
+
+def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -> None:
+    for levels in (3, 2):
+        write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
+    comparison = report(tmp_path, reference="model.levels=3")
+    assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
+    assert comparison.configurations[0].differences["sensitivity"][-1].told is True
+
+
+def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
+    others = ClassTable(tuple(LabelClass(i, f"c{i}", "#000000") for i in range(6)))
+    for name in ("a", "b"):
+        write_job(tmp_path / name)
+    write_test_result(tmp_path / "b" / "evaluation", 0.3, 0, classes=others)
+    comparison = report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]}))
+    (left,) = comparison.left_out
+    assert left.job.name == "b"
+    assert "has the classes c0, c1, c2" in left.sentence
+    write_test_result(tmp_path / "a" / "evaluation", 0.3, 0, classes=others)
+    assert report(tmp_path).classes.names == others.names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "nowhere is no folder"),
+        (["empty"], "holds neither sweep.json nor run folders"),
+        (["unfinished"], "has no job with a result to report; its first, a: nothing trained yet"),
+        (["good", "--score", "1.5"], "--score 1.5 is no mean sensitivity"),
+        (["good", "--reference", "x=9"], "--reference x=9 names none"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_sentence_and_writes_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    write_sweep(tmp_path / "unfinished", {"a": ["x=1"]})
+    write_job(tmp_path / "good" / "a")
+    write_sweep(tmp_path / "good", {"a": ["x=1"]})
+    assert main(["report", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert not list(tmp_path.glob("*/report.html"))
+
+
+def test_the_error_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        report(tmp_path)

@@ -1,0 +1,58 @@
+import csv
+import io
+
+import pytest
+
+from rcm_cascade.sweeps.comparison import Comparison
+from rcm_cascade.sweeps.table import level_rows, result_rows, to_csv
+
+
+def test_a_row_a_configuration_and_class_and_the_truths(compared: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(result_rows(compared)))))
+    assert len(rows) == 3 * 7 + 1
+    assert [r["class"] for r in rows[:7]] == [*compared.classes.names, "mean"]
+    by_key = {(r["configuration"], r["class"]): r for r in rows}
+    worse, result = by_key["model.levels=1", "ring"], compared.configurations[2]
+    assert float(worse["dice_mean"]) == pytest.approx(result.numbers["dice"][3].mean, rel=1e-5)
+    assert float(worse["dice_sd"]) == pytest.approx(result.numbers["dice"][3].sd, rel=1e-5)
+    assert worse["dice_n"] == worse["seeds"] == worse["jobs"] == "3"
+    interval = result.differences["dice"][3].interval
+    assert interval is not None
+    assert float(worse["dice_difference_low"]) == pytest.approx(interval[0], rel=1e-5)
+    assert float(worse["dice_difference_high"]) == pytest.approx(interval[1], rel=1e-5)
+    assert worse["dice_told_from_zero"] == "true"
+    assert by_key["model.levels=2", "mean"]["sensitivity_told_from_zero"] == "false"
+    reference = by_key["model.levels=3", "mean"]
+    assert reference["sensitivity_told_from_zero"] == reference["sensitivity_difference"] == ""
+    assert reference["reference"] == worse["reference"] == "model.levels=3"
+    assert (reference["time_to_score_s"], reference["seeds_that_reached_score"]) == ("300", "3")
+    assert (worse["time_to_score_s"], worse["seeds_that_reached_score"]) == ("", "0")
+    assert (worse["parameters"], worse["gflop_per_mp"], worse["train_seconds"]) == ("1500", "12.5", "180")
+    assert worse["regions_per_mm2_told_from_zero"] == "true"
+    assert worse["ece"] == ""
+
+
+def test_the_truths_row_has_regions_alone(compared: Comparison) -> None:
+    truth = result_rows(compared)[-1]
+    filled = {key for key, value in truth.items() if value}
+    assert filled == {"configuration", "class", "regions_per_mm2", "small_regions_share", "small_area_share"}
+    assert truth["configuration"] == "truth"
+    expected = compared.reference.outcomes[0].metrics["coherence"]["truth"]["regions_per_area"]
+    assert float(truth["regions_per_mm2"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_row_a_level(compared: Comparison) -> None:
+    rows = level_rows(compared)
+    assert [(r["configuration"], r["level"], r["factor"]) for r in rows[:2]] == [
+        ("model.levels=3", "1", "2"),
+        ("model.levels=3", "2", "1"),
+    ]
+    assert len(rows) == 6
+    assert rows[0]["dice_difference"] == rows[0]["dice_told_from_zero"] == ""
+    assert float(rows[1]["dice_difference"]) > 0.02
+    assert rows[1]["dice_told_from_zero"] == "true"
+    assert float(rows[1]["regions_per_mm2"]) > 0
+
+
+def test_no_row_is_no_text() -> None:
+    assert to_csv([]) == ""

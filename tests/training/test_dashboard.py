@@ -1,0 +1,251 @@
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from lightning.pytorch.utilities import rank_zero_only
+
+import rcm_cascade
+from rcm_cascade.errors import InputError
+from rcm_cascade.training.dashboard import NAME_LENGTH, TAG_LENGTH, Dashboard, open_dashboard, shortened, tags
+from rcm_cascade.training.module import MONITORED
+from tests.training.conftest import wandb_environment
+from tests.training.wandb_file import read_wandb, read_wandb_file
+
+CONFIG = {"model": {"base_filters": 2, "prior": "softmax"}, "seed": 0, "run": None}
+FACTS = {"hash": "h1", "dataset_id": "d1", "split_id": "s1", "synthetic": True}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep's folder with its record of two jobs."""
+    folder = tmp_path / "levels"
+    folder.mkdir()
+    jobs = [
+        {"folder": f"{i}-model.levels={i + 1}", "overrides": [f"model.levels={i + 1}", "+debug=fast", "logger=wandb"]}
+        for i in range(2)
+    ]
+    (folder / "sweep.json").write_text(json.dumps({"name": "levels", "overrides": [], "jobs": jobs}))
+    return folder
+
+
+def begin(folder: Path, **more: Any) -> Dashboard:
+    return open_dashboard(folder, project="p", config=CONFIG, facts=FACTS, **more)
+
+
+def test_a_job_of_a_sweep_says_what_it_was_made_of(wandb_offline: Path, sweep: Path) -> None:
+    begin(sweep / "1-model.levels=2").close(0)
+    content = read_wandb(sweep)
+    run = content.run
+    assert (run.project, run.run_group, run.job_type, run.display_name) == (
+        "p", "levels", "train", "1-model.levels=2",
+    )  # fmt: skip
+    assert sorted(run.tags) == ["debug=fast", "model.levels=2"]
+    assert content.config["model"] == {"base_filters": 2, "prior": "softmax"}
+    assert {key: content.config[key] for key in FACTS} == FACTS
+    assert content.config["version"] == rcm_cascade.__version__
+    assert content.exit_code == 0
+
+
+def test_group_and_tags_may_be_told(wandb_offline: Path, sweep: Path) -> None:
+    begin(sweep / "0-model.levels=1", group="mine", overrides=["seed=3"]).close(0)
+    run = read_wandb(sweep).run
+    assert run.run_group == "mine"
+    assert list(run.tags) == ["seed=3"]
+
+
+def test_a_run_by_itself_has_no_group(wandb_offline: Path, tmp_path: Path) -> None:
+    begin(tmp_path / "alone").close(0)
+    run = read_wandb(tmp_path / "alone").run
+    assert run.run_group == ""
+    assert list(run.tags) == []
+
+
+def test_rows_are_numbered_by_step_and_validation_shares_the_row(wandb_offline: Path, tmp_path: Path) -> None:
+    dashboard = begin(tmp_path / "a")
+    for step, sensitivity in ((3, 0.7), (7, 0.5)):
+        dashboard.show({"val/note": wandb.Table(columns=["step"], data=[[step]])})
+        dashboard.log_metrics({MONITORED: sensitivity, "epoch": step // 4}, step=step)
+        dashboard.log_metrics({"train/loss": 1 / step, "epoch": step // 4}, step=step)
+    dashboard.log_metrics({"train/loss": float("nan")}, step=11)
+    dashboard.close(0)
+    content = read_wandb(tmp_path / "a")
+    assert [row["_step"] for row in content.history] == [3, 7, 11]
+    assert content.column(MONITORED) == [(3, 0.7), (7, 0.5)]
+    assert content.column("train/loss")[:2] == [(3, 1 / 3), (7, 1 / 7)]
+    assert [step for step, _ in content.column("val/note")] == [3, 7]
+    assert content.best == {MONITORED}
+
+
+def test_a_failed_job_is_shown_as_failed(wandb_offline: Path, tmp_path: Path) -> None:
+    dashboard = begin(tmp_path / "a")
+    dashboard.log_metrics({"train/loss": 1.0}, step=0)
+    dashboard.close(1)
+    content = read_wandb(tmp_path / "a")
+    assert content.exit_code == 1
+    assert content.column("train/loss") == [(0, 1.0)]
+
+
+def test_a_resumed_job_goes_on_with_its_run(wandb_offline: Path, tmp_path: Path) -> None:
+    for step in (3, 7):
+        dashboard = begin(tmp_path / "a")
+        dashboard.log_metrics({"train/loss": 1.0}, step=step)
+        dashboard.close(1 if step == 3 else 0)
+    first, second = (
+        read_wandb_file(p) for p in sorted((tmp_path / "a").rglob("*.wandb"), key=lambda p: p.stat().st_mtime)
+    )
+    assert first.run.run_id == second.run.run_id
+    assert [c.column("train/loss") for c in (first, second)] == [[(3, 1.0)], [(7, 1.0)]]
+    shutil.rmtree(tmp_path / "a")
+    begin(tmp_path / "a").close(0)
+    assert read_wandb(tmp_path / "a").run.run_id != first.run.run_id
+
+
+def test_no_job_touches_another_run_of_its_process(wandb_offline: Path, tmp_path: Path) -> None:
+    own: Any = wandb.init(dir=tmp_path, project="own", mode="offline")
+    try:
+        first, second = begin(tmp_path / "a"), begin(tmp_path / "b")
+        second.log_metrics({"train/loss": 2.0}, step=0)
+        first.log_metrics({"train/loss": 1.0}, step=0)
+        first.close(1)
+        second.close(0)
+        current: Any = wandb.run
+        assert current is own
+        own.log({"mine": 3})
+    finally:
+        own.finish()
+    a, b = (read_wandb(tmp_path / name) for name in "ab")
+    assert (a.column("train/loss"), a.exit_code) == ([(0, 1.0)], 1)
+    assert (b.column("train/loss"), b.exit_code) == ([(0, 2.0)], 0)
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    assert read_wandb_file(path).column("mine") == [(0, 3)]
+
+
+def test_a_checkpoint_is_an_artifact_and_is_not_copied(wandb_offline: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a" / "checkpoints" / "best.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(os.urandom(300_000))
+    dashboard = begin(tmp_path / "a")
+    dashboard.keep_checkpoint(checkpoint, FACTS | {"mean_sensitivity": 0.5, "temperature": None})
+    dashboard.close(0)
+    content = read_wandb(tmp_path / "a")
+    (artifact,) = content.artifacts
+    assert artifact.type == "model"
+    assert artifact.name == f"model-{content.run.run_id}"
+    assert "best" in artifact.aliases
+    assert json.loads(artifact.metadata) == FACTS | {"mean_sensitivity": 0.5, "temperature": None}
+    (file,) = artifact.manifest.contents
+    assert Path(file.local_path) == checkpoint
+    copies = [p for p in tmp_path.rglob("*") if p.is_file() and p.stat().st_size >= 300_000]
+    assert copies == [checkpoint]
+
+
+def test_disabled_does_nothing(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    dashboard = begin(tmp_path / "a")
+    assert not dashboard.active
+    dashboard.show({"val/note": 1})
+    dashboard.log_metrics({"train/loss": 1.0}, step=0)
+    dashboard.summarise({"result/steps": 1})
+    dashboard.keep_checkpoint(tmp_path / "missing", {})
+    dashboard.close(0)
+    assert wandb.run is None
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_other_ranks_have_no_run(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    dashboard = begin(tmp_path / "a")
+    dashboard.show({"val/note": 1})
+    dashboard.log_metrics({"train/loss": 1.0}, step=0)
+    dashboard.summarise({"result/steps": 1})
+    dashboard.keep_checkpoint(tmp_path / "missing", {})
+    dashboard.close(0)
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_wandb_refuses_is_one_sentence(
+    wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"Invalid project name 'a/b'.*logger=csv"):
+        open_dashboard(tmp_path / "a", project="a/b", config={}, facts={})
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(InputError, match=r"mode: Input should be 'online', .*logger=csv"):
+        begin(tmp_path / "a")
+
+
+def test_tags_tell_jobs_apart_within_wandbs_limit() -> None:
+    long = [f"data.split_file=/a/very/long/path/to/the/place/where/all/folds/are/kept/fold{i}.csv" for i in range(2)]
+    made = tags(["+experiment=paper", "seed=0", "run=x", "logger.regions=0", "logger=wandb", *long, "seed=0"])
+    assert made[:2] == ("experiment=paper", "seed=0")
+    assert len(made) == len(set(made)) == 4
+    assert all(len(tag) <= TAG_LENGTH for tag in made)
+    assert made[2].startswith("data.split_file=/a/very/long")
+
+
+def test_names_fit(wandb_offline: Path, tmp_path: Path) -> None:
+    assert shortened("a" * NAME_LENGTH, NAME_LENGTH) == "a" * NAME_LENGTH
+    folder = tmp_path / ("a=" + "b" * (NAME_LENGTH - 1))
+    begin(folder).close(0)
+    assert len(read_wandb(tmp_path).run.display_name) == NAME_LENGTH
+
+
+SCRIPT = """
+from pathlib import Path
+from rcm_cascade.training.dashboard import open_dashboard
+dashboard = open_dashboard(Path("a"), project="p", config={}, facts={})
+dashboard.log_metrics({"train/loss": 1.0}, step=4)
+dashboard.close(0)
+"""
+
+
+@pytest.mark.slow
+def test_nobody_is_asked_to_log_in(tmp_path: Path) -> None:
+    said = run_in_terminal(tmp_path, {})
+    assert "nobody is logged in to W&B" in said
+    assert len(said.splitlines()) == 2, said
+    assert read_wandb(tmp_path / "a").column("train/loss") == [(4, 1.0)]
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    server = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "3"}
+    said = run_in_terminal(tmp_path, server)
+    assert "W&B cannot be reached" in said
+    assert [read_wandb_file(p).column("train/loss") for p in (tmp_path / "a").glob("wandb/offline*/*.wandb")] == [
+        [(4, 1.0)]
+    ]
+
+
+def run_in_terminal(folder: Path, more: dict[str, str]) -> str:
+    """What the script says on a terminal, where W&B would ask for a key."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    environment = inherited | wandb_environment(folder / "home") | {"HOME": str(folder / "home")} | more
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while piece := _read(ours):
+            said += piece
+        assert process.wait(timeout=120) == 0, said.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return said.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Linux's way of saying that the other end is closed
+        return b""

@@ -1,0 +1,144 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from numpy.typing import NDArray
+
+from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule, prepare
+from rcm_cascade.data.windows import PatchGeometry
+from rcm_cascade.labels import ClassTable
+from rcm_cascade.models import CascadeArguments
+from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.pictures.shrink import shrink_image, shrink_labels
+from rcm_cascade.training import dashboard_callback
+from rcm_cascade.training.dashboard import open_dashboard
+from rcm_cascade.training.dashboard_callback import ShowValidation
+from rcm_cascade.training.history import MetricsCsv
+from rcm_cascade.training.loss import LossArguments
+from rcm_cascade.training.module import CascadeModule, OptimArguments
+from tests.data.making import memory_mosaic, textured
+from tests.training.wandb_file import WandbFile, read_wandb
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*isinstance\\(treespec, LeafSpec\\)"),  # Lightning 2.6 asks torch the old way
+]
+
+SIDE = 64
+
+
+@dataclass
+class Trained:
+    """A job of seconds."""
+
+    module: CascadeModule
+    datamodule: MosaicDataModule
+    history: MetricsCsv
+    forwards: int
+
+    def prediction(self, index: int) -> NDArray[np.uint8]:
+        """What the network says of a validation region, as it was left."""
+        sample = torch.utils.data.default_collate([self.datamodule.regions[index]])
+        with torch.no_grad():
+            logits = self.module.eval().network(prepare(sample, SIDE)["image"])[-1]
+        predicted: NDArray[np.uint8] = logits.argmax(dim=1)[0].to(torch.uint8).numpy()
+        return predicted
+
+
+def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 3, every: int = 1) -> Trained:
+    """Trains on mosaics whose classes differ in brightness, with five validation regions in batches of two."""
+    training = [memory_mosaic(*textured(160, 160, seed=i)) for i in range(7)]
+    validation = [memory_mosaic(*textured(160, 160, seed=8 + i), name=f"v{i}") for i in range(2)]
+    arguments = LoadingArguments(PatchGeometry(64, 32, 32), None, batch_size=8, region_side=SIDE, max_regions=5)
+    datamodule = MosaicDataModule(training, validation, 3, arguments)
+    assert len(datamodule.regions) == 5
+    assert len({region.mosaic for region in datamodule.regions.regions}) == 2
+    torch.manual_seed(0)
+    header = CheckpointHeader(CascadeArguments(num_classes=3, levels=1, base_depth=1, base_filters=4), classes, 1.0)
+    module = CascadeModule(header, LossArguments(), OptimArguments(lr=0.05))
+    validating: list[int] = []
+    module.network.register_forward_hook(lambda network, *_: None if network.training else validating.append(1))
+    history = MetricsCsv(folder / "metrics.csv")
+    dashboard = open_dashboard(folder, project="p", config={}, facts={})
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=epochs, limit_train_batches=datamodule.steps_per_epoch, log_every_n_steps=1,
+        num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, logger=[history, dashboard], default_root_dir=folder,
+        callbacks=[ShowValidation(dashboard, datamodule.regions, count, every)],
+    )  # fmt: skip
+    trainer.fit(module, datamodule)
+    dashboard.close(0)
+    return Trained(module, datamodule, history, len(validating))
+
+
+def table(content: WandbFile, value: dict[str, str]) -> dict[str, list[float | None]]:
+    rows = json.loads(content.media(value["path"]).read_text())["data"]
+    return {name: numbers for name, *numbers in rows}
+
+
+@pytest.fixture
+def trained(wandb_offline: Path, tmp_path: Path, classes: ClassTable, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    monkeypatch.setattr(dashboard_callback, "REGION_PX", SIDE // 2)
+    return train(tmp_path / "a", classes)
+
+
+def test_a_validation_is_shown_in_the_row_of_its_numbers(trained: Trained, tmp_path: Path) -> None:
+    content = read_wandb(tmp_path / "a")
+    assert [row["_step"] for row in content.history] == list(trained.history.rows)
+    for row, numbers in zip(content.history, trained.history.rows.values(), strict=True):
+        for key, value in numbers.items():
+            assert key == "step" or row[key] == pytest.approx(value), key
+        assert {"val/scores", "val/confusion", "val/regions", "train/loss_level1", "train/grad_norm_level1"} <= set(row)
+    last = content.history[-1]
+    scores = table(content, last["val/scores"])
+    assert scores["mean"][1] == pytest.approx(last["val/mean_sensitivity"])
+    assert scores["a"][1] == pytest.approx(last["val/sensitivity_a"])
+    assert scores["mean"][0] == sum(int((trained.datamodule.regions[i]["labels"] != 255).sum()) for i in range(5))
+    assert min(content.pixels(last["val/confusion"]["path"]).shape[:2]) > 200
+
+
+def test_masks_lie_on_their_own_regions(trained: Trained, tmp_path: Path) -> None:
+    content = read_wandb(tmp_path / "a")
+    shown = content.history[-1]["val/regions"]
+    regions = trained.datamodule.regions
+    assert shown["count"] == 3
+    different = set()
+    for place, index in enumerate((0, 2, 4)):
+        region, sample = regions.regions[index], regions[index]
+        assert shown["captions"][place] == f"v{region.mosaic}, from row {region.top}, column {region.left}"
+        picture = content.pixels(shown["filenames"][place])
+        assert np.abs(picture - shrink_image(sample["image"].numpy(), 2).astype(float)).mean() < 6
+        predicted = shrink_labels(trained.prediction(index), 2)
+        different.add(predicted.tobytes())
+        for name, mask in (("prediction", predicted), ("truth", shrink_labels(sample["labels"].numpy(), 2))):
+            assert len(np.unique(mask)) > 1
+            assert np.array_equal(content.pixels(shown["all_masks"][place][name]["path"]), mask)
+    assert len(different) == 3
+
+
+def test_the_network_is_not_run_again(trained: Trained) -> None:
+    assert trained.forwards == 4 * 3
+
+
+def test_every_second_validation_and_no_region(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
+    trained = train(tmp_path / "a", classes, epochs=3, count=0, every=2)
+    content = read_wandb(tmp_path / "a")
+    first, _, third = trained.history.rows
+    assert [step for step, _ in content.column("val/scores")] == [first, third]
+    assert len(content.column("val/mean_sensitivity")) == 3
+    assert content.column("val/regions") == []
+
+
+def test_disabled_changes_nothing(
+    wandb_offline: Path, tmp_path: Path, classes: ClassTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = train(tmp_path / "a", classes, epochs=1)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    hidden = train(tmp_path / "b", classes, epochs=1)
+    (a,), (b,) = shown.history.rows.values(), hidden.history.rows.values()
+    assert a == b
+    assert not (tmp_path / "b" / "wandb").exists()

@@ -1,0 +1,104 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rcm_cascade.labels import ClassTable
+from rcm_cascade.training.dashboard import open_dashboard
+from rcm_cascade.training.dashboard_media import region_image, result_numbers, score_table, show_result
+from tests.training.wandb_file import WandbFile, read_wandb
+
+MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+"""The third class is nowhere."""
+
+
+def shown(folder: Path, media: dict[str, Any]) -> WandbFile:
+    """What a run's file says of media."""
+    dashboard = open_dashboard(folder, project="p", config={}, facts={})
+    dashboard.show(media)
+    dashboard.log_metrics({"train/loss": 1.0}, step=2)
+    dashboard.close(0)
+    return read_wandb(folder)
+
+
+def test_scores_are_a_row_a_class_and_the_mean(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
+    content = shown(tmp_path, {"val/scores": score_table(MATRIX, classes)})
+    ((step, value),) = content.column("val/scores")
+    assert step == 2
+    table = json.loads(content.media(value["path"]).read_text())
+    assert table["columns"] == ["class", "labelled pixels", "sensitivity", "specificity", "dice"]
+    a, b, c, mean = table["data"]
+    assert a == ["a", 8, 6 / 8, 3 / 4, 12 / 15]
+    assert b == ["b", 4, 3 / 4, 6 / 8, 6 / 9]
+    assert c == ["c", 0, None, 1.0, None]
+    assert mean == ["mean", 12, 0.75, 0.75, pytest.approx((12 / 15 + 6 / 9) / 2)]
+
+
+def test_masks_keep_every_class_and_what_is_unlabelled(
+    wandb_offline: Path,
+    tmp_path: Path,
+    classes: ClassTable,
+    make_texture: Callable[..., NDArray[np.uint8]],
+    make_labels: Callable[..., NDArray[np.uint8]],
+) -> None:
+    grey, truth = make_texture(40, 56), make_labels(40, 56)
+    prediction = np.where(truth == 255, 1, 2 - np.minimum(truth, 2)).astype(np.uint8)
+    content = shown(tmp_path, {"val/regions": [region_image(grey, truth, prediction, classes, "m1, from row 0")]})
+    ((_, value),) = content.column("val/regions")
+    assert value["captions"] == ["m1, from row 0"]
+    picture = content.pixels(value["filenames"][0])
+    assert np.abs(picture.astype(int) - grey).mean() < 3
+    (masks,) = value["all_masks"]
+    for name, mask in (("truth", truth), ("prediction", prediction)):
+        assert np.array_equal(content.pixels(masks[name]["path"]), mask)
+        labels = content.config["_wandb"]["mask/class_labels"][f"val/regions_wandb_delimeter_{name}"]["value"]
+        assert labels == {"0": "a", "1": "b", "2": "c", "255": "unlabelled"}
+
+
+def test_a_result_is_shown_behind_the_last_step(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
+    scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": 0.4}
+    rows = [{"name": name, **scores} for name in classes.names]
+    metrics = {"confusion": MATRIX.tolist(), "pixel_accuracy": 0.7, "mean": scores, "classes": rows}
+    dashboard = open_dashboard(tmp_path, project="p", config={}, facts={})
+    dashboard.log_metrics({"train/loss": 1.0}, step=2)
+    show_result(dashboard, {"parameters": 10, "hash": "h"}, metrics, classes)
+    dashboard.close(0)
+    content = read_wandb(tmp_path)
+    assert content.summary["result/parameters"] == 10
+    assert content.summary["validation/dice_b"] == 0.4
+    ((step, table),) = content.column("validation/scores")
+    assert step == 3
+    assert json.loads(content.media(table["path"]).read_text())["data"][0][:3] == ["a", 8, 0.75]
+    ((_, picture),) = content.column("validation/confusion")
+    colours = content.pixels(picture["path"])
+    assert min(colours.shape[:2]) > 200
+    assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 10
+
+
+def test_numbers_of_a_job_become_columns() -> None:
+    result = {"hash": "h", "synthetic": True, "parameters": 10, "temperature": None, "validation": {"dice": 0.1}}
+    scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": None}
+    metrics = {
+        "pixel_accuracy": 0.7, "mean": scores, "classes": [{"name": "ring", **scores}],
+        "calibration": {"ece": 0.04, "ece_at_temperature": None, "bins": 15},
+    }  # fmt: skip
+    assert result_numbers(result, metrics) == {
+        "result/parameters": 10,
+        "validation/pixel_accuracy": 0.7,
+        "validation/mean_sensitivity": 0.5,
+        "validation/mean_specificity": 0.6,
+        "validation/sensitivity_ring": 0.5,
+        "validation/specificity_ring": 0.6,
+        "validation/ece": 0.04,
+    }
+    assert result_numbers(result, None) == {"result/parameters": 10}
+
+
+def test_numbers_without_calibration() -> None:
+    scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": 0.4}
+    metrics = {"pixel_accuracy": 0.7, "mean": scores, "classes": [], "calibration": None}
+    assert result_numbers({}, metrics)["validation/mean_dice"] == 0.4

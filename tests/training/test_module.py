@@ -1,0 +1,83 @@
+"""What training does to each design, without a Trainer."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.models import CascadeArguments, UNet
+from rcm_cascade.models.cascade import area_average
+from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.training.loss import LossArguments, level_loss
+from rcm_cascade.training.module import CascadeModule, OptimArguments
+from rcm_cascade.training.targets import label_pyramid
+
+CLASSES = ClassTable((LabelClass(0, "a", "#ff0000"), LabelClass(1, "b", "#00ff00")))
+
+
+def module(loss: LossArguments | None = None, **arguments: Any) -> CascadeModule:
+    torch.manual_seed(0)
+    model = CascadeArguments(num_classes=2, base_filters=2, **arguments)
+    return CascadeModule(CheckpointHeader(model, CLASSES, 1.0), loss or LossArguments(), OptimArguments())
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 2, (2, 4, 4), generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    image = labels[:, None] + 0.3 * torch.randn(2, 1, 32, 32, generator=generator)
+    return image, labels.to(torch.uint8)
+
+
+def gradient(level: torch.nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in level.parameters() if p.grad is not None])
+
+
+def test_independent_levels_learn_as_if_each_were_trained_alone() -> None:
+    trained, (image, labels) = module(prior="none"), batch()
+    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
+    trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.05)
+    pyramid = label_pyramid(labels, (4, 2, 1), 2)
+
+    for index, factor in enumerate((4, 2, 1)):
+        alone = module(prior="none").network.levels[index]
+        assert isinstance(alone, UNet)
+        level_loss(alone(area_average(image, factor)), pyramid[index], LossArguments()).backward()  # type: ignore[no-untyped-call]
+        assert gradient(alone).norm() > 0.05
+        torch.nn.utils.clip_grad_norm_(alone.parameters(), 0.05)
+        torch.testing.assert_close(gradient(trained.network.levels[index]), gradient(alone))
+
+
+def test_without_injection_the_coarse_heads_learn_through_the_prior_alone() -> None:
+    trained, (image, labels) = module(LossArguments(level_weights="last")), batch()
+    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
+    assert gradient(trained.network.levels[0]).norm() > 0
+
+    detached = module(LossArguments(level_weights="last"), detach_prior=True)
+    detached.total(detached.losses(detached(image), labels)).backward()  # type: ignore[no-untyped-call]
+    assert not gradient(detached.network.levels[0]).any()
+
+
+def test_a_dynunet_has_a_loss_at_each_supervised_resolution() -> None:
+    pytest.importorskip("monai")
+    trained, (image, labels) = (
+        module(LossArguments(level_weights="fine"), network="dynunet", levels=1, base_depth=3),
+        batch(),
+    )
+    assert trained.level_weights == pytest.approx((1 / 7, 2 / 7, 4 / 7))
+
+    losses = trained.train().losses(trained(image), labels)
+    assert len(losses) == 3
+    trained.total(losses).backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and p.grad.any() for p in trained.network.parameters() if p.ndim > 1)
+
+    (loss,) = trained.eval().losses(trained(image), labels)
+    assert trained.total([loss]).item() == pytest.approx(loss.item())
+
+
+def test_the_whole_gradient_of_a_cascade_is_clipped_as_one() -> None:
+    trained, (image, labels) = module(), batch()
+    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
+    trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.5)
+    assert float(gradient(trained.network).norm()) == pytest.approx(0.5, rel=1e-4)
