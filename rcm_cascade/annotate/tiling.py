@@ -182,8 +182,8 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts
         geometry: of each level, coarse to fine.
         alignment: the mosaic is padded to a multiple of it, in px of the mosaic.
         shape: height and width of the mosaic.
-        cuts: greatest height of a strip and width of a band's core at each level, coarse to fine, multiples of the
-            level's alignment.
+        cuts: height of a strip and width of a band's core at each level, coarse to fine, multiples of the level's
+            alignment; strips are no higher than what there is to read.
 
     Raises:
         ValueError: if a length contradicts this.
@@ -195,9 +195,8 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts
         frame, output = level_shapes(level, alignment, shape)
         covered = output if index == len(geometry) - 1 else frame
         bands = cut_bands(covered[1], frame[1], width, level.alignment, level.halo)
-        height = round_up(covered[0] + level.halo, level.alignment)
-        even = round_up(-(-height // -(-height // rows)), level.alignment)  # as many strips, nothing left over
-        plans.append(LevelPlan(level.factor, level.alignment, frame, output, covered, bands, even))
+        highest = round_up(covered[0] + level.halo, level.alignment)
+        plans.append(LevelPlan(level.factor, level.alignment, frame, output, covered, bands, min(rows, highest)))
     return plans
 
 
@@ -236,5 +235,7 @@ def fitting_cuts(geometry: Sequence[Geometry], alignment: int, shape: Shape, pix
             width = max(read - 2 * level.halo, level.alignment)
         read = min(width + 2 * level.halo, frame[1])
         rows = max(pixels // read // level.alignment, 1) * level.alignment
-        cuts.append((rows, width))
+        height = frame[0] + level.halo
+        even = -(-height // -(-height // rows))  # as many strips, and little left over
+        cuts.append((round_up(even, level.alignment), width))
     return cuts

@@ -52,7 +52,15 @@ def _diagram(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     lows, widths = _bins(filled)
     accuracies = [row["accuracy"] for row in filled]
     axes.bar(lows, accuracies, widths, align="edge", color=PALE, edgecolor="white", linewidth=0.8)
-    axes.plot([row["confidence"] for row in filled], accuracies, color=BLUE, marker="o", markersize=4, linewidth=1.6)
+    axes.plot(
+        [row["confidence"] for row in filled],
+        accuracies,
+        color=BLUE,
+        marker="o",
+        markersize=4,
+        linewidth=1.6,
+        clip_on=False,
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 

@@ -1,5 +1,6 @@
 """Networks as large, or as dear, as the cascade that they are compared with."""
 
+from bisect import bisect_left
 from dataclasses import replace
 from math import fsum
 from typing import Final, Literal
@@ -11,7 +12,7 @@ Matched = Literal["parameters", "flops"]
 """In what a network is made equal to the cascade."""
 
 WIDEST: Final = 3
-"""Times the cascade's filters that are tried."""
+"""Times the cascade's filters, at most."""
 
 
 def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
@@ -28,9 +29,13 @@ def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
         num_classes=arguments.num_classes, in_channels=arguments.in_channels, base_filters=arguments.base_filters
     )
     wanted = _amount(cascade, quantity)
-    fewest = max(1, arguments.base_filters // WIDEST)
-    candidates = [replace(arguments, base_filters=n) for n in range(fewest, WIDEST * arguments.base_filters + 1)]
-    return min(candidates, key=lambda candidate: abs(_amount(candidate, quantity) - wanted))
+
+    def amount(filters: int) -> float:
+        return _amount(replace(arguments, base_filters=filters), quantity)
+
+    enough = bisect_left(range(1, WIDEST * arguments.base_filters), wanted, key=amount) + 1
+    nearest = min((max(1, enough - 1), enough), key=lambda filters: abs(amount(filters) - wanted))
+    return replace(arguments, base_filters=nearest)
 
 
 def _amount(arguments: CascadeArguments, quantity: Matched) -> float:

@@ -15,7 +15,7 @@ from rcm_cascade.training.dashboard_media import confusion_image, region_image, 
 from rcm_cascade.training.module import CascadeModule
 
 REGION_PX: Final = 512
-"""Longest side of a region as shown: four regions with their masks are about 0.3 MB a validation."""
+"""Longest side of a region as shown: a validation is then about 0.3 MB, and half a second of one core."""
 
 
 class ShowValidation(Callback):

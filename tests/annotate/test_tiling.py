@@ -169,11 +169,12 @@ def test_fitting_cuts_read_no_more_than_allowed_and_leave_no_sliver(shape: tuple
         assert read * rows <= pixels
         assert {len(b.read) for b in plan.bands} == {read}
         height = plan.covered[0] + level.halo
-        count = -(-height // rows)
-        assert -(-height // plan.rows) <= count
-        assert count * plan.rows < round_up(height, level.alignment) + count * level.alignment
-        assert plan.rows <= rows
-        assert rows >= LEAST_ROWS
+        assert plan.rows == min(rows, round_up(height, level.alignment))
+        highest = pixels // read // level.alignment * level.alignment
+        count = -(-(plan.frame[0] + level.halo) // highest)
+        assert -(-height // rows) <= count
+        assert count * rows < plan.frame[0] + level.halo + count * level.alignment
+        assert highest >= LEAST_ROWS
         if plan.frame[1] * LEAST_ROWS <= pixels:
             assert len(plan.bands) == 1
         else:

@@ -91,7 +91,7 @@ def test_labels_are_the_annotator_s(checkpoint: Path, tmp_path: Path) -> None:
     assert (found == expected.labels).mean() > 0.999
     record = told(tmp_path / "out", "a")
     assert (record["precision"], record["backend"]) == ("fp32", "torch")
-    assert max(max(size) for size in record["tile"]) == 64
+    assert [rows for rows, _ in record["tile"]][-1] == 64
     assert record["timing"]["read_s"] > 0
 
 
