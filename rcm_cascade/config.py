@@ -103,6 +103,7 @@ class LoggerSection(Section):
     project: str
     group: str | None
     artifact: bool = True
+    regions: Annotated[int, Field(ge=0)] = 4
 
 
 class TrainConfig(Section):

@@ -99,7 +99,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     loggers: list[Logger] = [history] if dashboard is None else [history, dashboard]
     try:
         with quiet():
-            shown = [] if dashboard is None else [_shown_validation(dashboard, datamodule)]
+            shown = [] if dashboard is None else [_shown_validation(config, dashboard, datamodule)]
             trainer = make_trainer(config, folder, datamodule, loggers, shown)
             _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
@@ -220,10 +220,10 @@ def _dashboard(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any])
     )
 
 
-def _shown_validation(dashboard: "Dashboard", datamodule: MosaicDataModule) -> Callback:
+def _shown_validation(config: TrainConfig, dashboard: "Dashboard", datamodule: MosaicDataModule) -> Callback:
     from rcm_cascade.training.dashboard_callback import ShowValidation
 
-    return ShowValidation(dashboard, datamodule.regions)
+    return ShowValidation(dashboard, datamodule.regions, count=config.logger.regions)
 
 
 def _show_result(

@@ -170,7 +170,7 @@ def test_options_reach_the_engine(cache: MosaicCache) -> None:
         progress=lambda amount: done.append(amount),
     )
 
-    assert result.annotation.tile == ((24, 20), (32, 40), (32, 70))
+    assert result.annotation.tile == ((32, 20), (32, 40), (32, 70))
     assert result.annotation.precision == "fp32"
     assert sum(done) == pytest.approx(0.0049)
 

@@ -40,7 +40,7 @@ def test_labels_of_every_level_on_request() -> None:
         assert labels.dtype == np.uint8
         assert np.array_equal(labels, logits.argmax(0).numpy())
     assert np.array_equal(annotation.labels, annotation.level_labels[-1])
-    assert annotation.tile == ((32, 20), (32, 40), (32, 67))  # no higher than what there is, wider at the borders
+    assert annotation.tile == ((32, 20), (32, 40), (32, 67))  # at the borders bands are wider
     assert annotation.precision == "fp64"
     assert (annotation.backend, annotation.device) == ("torch", "cpu")
     assert annotation.seconds > 0

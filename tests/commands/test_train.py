@@ -189,20 +189,6 @@ def test_two_ddp_processes_from_the_console_script(phantoms: Path, tmp_path: Pat
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["ddp"]
 
 
-@pytest.mark.slow
-def test_a_wandb_run_works_offline_and_says_how_it_ended(phantoms: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"WANDB_MODE": "offline"}
-    done = subprocess.run(
-        command(*tiny(phantoms, "run=w", "logger=wandb")),
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (record,) = (tmp_path / "runs" / "w").rglob("*.wandb")
-    content = record.read_bytes()
-    for expected in (b"train/loss_level3", b"val/mean_sensitivity", b"base_filters", b"dataset_id"):
-        assert expected in content
-
-
 def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")
