@@ -152,7 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report",
         help="compare the configurations of a sweep",
-        description="Writes report.html, results.csv and levels.csv into a sweep's folder: each configuration over its "
+        description="Writes report.html and its tables as CSV into a sweep's folder: each configuration over its "
         "seeds, its differences to a reference with intervals over patients, and which of these the data cannot tell "
         "from zero. Finished jobs that have not been evaluated are evaluated first.",
     )

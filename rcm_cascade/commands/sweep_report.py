@@ -21,11 +21,12 @@ from rcm_cascade.sweeps.jobs import Job, read_sweep
 from rcm_cascade.sweeps.outcomes import EVALUATION, Outcome, is_evaluated, read_outcome
 from rcm_cascade.sweeps.page import render_page
 from rcm_cascade.sweeps.pictures import galleries
-from rcm_cascade.sweeps.table import level_rows, result_rows, to_csv
+from rcm_cascade.sweeps.table import gradient_rows, level_rows, result_rows, to_csv
 
 PAGE = "report.html"
 RESULTS = "results.csv"
 LEVELS = "levels.csv"
+GRADIENTS = "gradients.csv"
 
 
 def report(
@@ -35,9 +36,10 @@ def report(
     score: float | None = None,
     metric: Literal["sensitivity", "dice"] = "sensitivity",
 ) -> Comparison:
-    """Writes `report.html`, `results.csv` and `levels.csv` into a sweep's folder, replacing earlier ones.
+    """Writes `report.html`, `results.csv`, `levels.csv` and `gradients.csv` into a sweep's folder.
 
-    Finished jobs whose test split has not been scored are scored first; one that cannot be, fails alone.
+    Earlier ones are replaced. Finished jobs whose test split has not been scored are scored first; one that cannot be,
+    fails alone.
 
     Args:
         path: the sweep's folder.
@@ -72,6 +74,7 @@ def report(
     page = render_page(comparison, galleries(comparison, _read_picture), metric)
     write_whole(path / RESULTS, to_csv(result_rows(comparison)))
     write_whole(path / LEVELS, to_csv(level_rows(comparison)))
+    write_whole(path / GRADIENTS, to_csv(gradient_rows(comparison)))
     write_whole(path / PAGE, page)
     for entry in comparison.left_out:
         print(f"left out: {entry.job.name} ({entry.state}): {entry.sentence}", file=sys.stderr)

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.figures import DASHES, STYLE, svg_data_uri
-from rcm_cascade.sweeps.learning import WHOLE_LEVEL, GradientNorms, mean_band
+from rcm_cascade.sweeps.learning import GradientNorms, mean_band, sort_stages
 from rcm_cascade.sweeps.paired import Difference
 from rcm_cascade.sweeps.results import Spread
 
@@ -167,17 +167,6 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
             axes.set_xticks(range(len(stages)), stages, rotation=55, ha="right", rotation_mode="anchor", fontsize=9)
             axes.set_xlabel(title)
         return svg_data_uri(figure)
-
-
-def sort_stages(stages: set[str]) -> list[str]:
-    """As a level executes them: its whole, the encoder, the bottom, the decoder, the head; then what else there is."""
-    order = {WHOLE_LEVEL: 0, "encoder": 1, "bottom": 2, "decoder": 3, "head": 4}
-
-    def key(stage: str) -> tuple[int, int, str]:
-        stem = stage.rstrip("0123456789")
-        return order.get(stem, len(order)), int(stage[len(stem) :] or 0), stage
-
-    return sorted(stages, key=key)
 
 
 def _draw_difference(axes: Axes, row: int, difference: Difference, look: Look) -> None:

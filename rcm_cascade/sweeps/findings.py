@@ -78,8 +78,10 @@ def method(comparison: Comparison) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """With its sign, a true minus; a dash where undefined."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """With its sign, a true minus, none for 0 itself; a dash where undefined."""
+    if value is None:
+        return "–"
+    return f"{value:+.{digits}f}".replace("-", "−") if value else f"{0:.{digits}f}"
 
 
 def interval_text(difference: Difference, digits: int = 3) -> str:

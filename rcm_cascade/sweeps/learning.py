@@ -73,6 +73,17 @@ def gradient_norms(history: Sequence[Row]) -> GradientNorms:
     return norms
 
 
+def sort_stages(stages: set[str]) -> list[str]:
+    """As a level executes them: its whole, the encoder, the bottom, the decoder, the head; then what else there is."""
+    order = {WHOLE_LEVEL: 0, "encoder": 1, "bottom": 2, "decoder": 3, "head": 4}
+
+    def key(stage: str) -> tuple[int, int, str]:
+        stem = stage.rstrip("0123456789")
+        return order.get(stem, len(order)), int(stage[len(stem) :] or 0), stage
+
+    return sorted(stages, key=key)
+
+
 def geometric_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
     """Of at least one number, none of them negative; 0 where one is."""
     array = np.asarray(values, np.float64)

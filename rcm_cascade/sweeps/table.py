@@ -1,4 +1,4 @@
-"""`results.csv` and `levels.csv`: every number of a sweep, for other programs."""
+"""`results.csv`, `levels.csv` and `gradients.csv`: the numbers of a sweep, for other programs."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rcm_cascade.sweeps.comparison import Comparison
+from rcm_cascade.sweeps.learning import sort_stages
 from rcm_cascade.sweeps.outcomes import METRICS
 from rcm_cascade.sweeps.paired import Difference
 from rcm_cascade.sweeps.results import ConfigurationResult, Spread
@@ -62,6 +63,24 @@ def level_rows(comparison: Comparison) -> list[dict[str, str]]:
     return rows
 
 
+def gradient_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """One row a configuration, level and stage: geometric means over epochs and seeds; none where not recorded."""
+    stages = sort_stages({stage for result in comparison.configurations for _, stage in result.gradients})
+    return [
+        {
+            "configuration": result.label,
+            "level": str(level),
+            "stage": stage,
+            "first_third": _text(early),
+            "all_epochs": _text(whole),
+        }
+        for result in comparison.configurations
+        for (level, stage), (early, whole) in sorted(
+            result.gradients.items(), key=lambda entry: (entry[0][0], stages.index(entry[0][1]))
+        )
+    ]
+
+
 def to_csv(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of the same keys as CSV with a header; empty without a row."""
     if not rows:
@@ -88,7 +107,9 @@ def _whole(comparison: Comparison, result: ConfigurationResult) -> dict[str, str
         "train_seconds_sd": _text(result.train_seconds.sd),
         "score": _text(comparison.score),
         "time_to_score_s": _text(result.seconds_to_score.mean),
+        "time_to_score_s_sd": _text(result.seconds_to_score.sd),
         "epochs_to_score": _text(result.epochs_to_score.mean),
+        "epochs_to_score_sd": _text(result.epochs_to_score.sd),
         "seeds_that_reached_score": str(result.seconds_to_score.n),
     }
     for key, column in region_columns(comparison).items():
@@ -98,6 +119,7 @@ def _whole(comparison: Comparison, result: ConfigurationResult) -> dict[str, str
         "ece": _text(result.calibration_error.mean),
         "ece_sd": _text(result.calibration_error.sd),
         "ece_at_temperature": _text(result.calibrated_error.mean),
+        "ece_at_temperature_sd": _text(result.calibrated_error.sd),
         "remark": result.remark,
     }
 

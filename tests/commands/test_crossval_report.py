@@ -54,7 +54,13 @@ def test_several_seeds_have_a_report_each_and_their_spread(classes: ClassTable, 
     for seed, total in zip((0, 1, 5), totals, strict=True):
         own = json.loads((tmp_path / f"seed{seed}" / "metrics.json").read_text())
         assert own["confusion"] == total.tolist()
-        assert f"seed {seed}" in (tmp_path / f"seed{seed}" / "report.html").read_text()
+        page = (tmp_path / f"seed{seed}" / "report.html").read_text()
+        assert f"seed {seed}" in page
+        for fold in range(3):
+            path = tmp_path / f"fold{fold}-seed{seed}" / "evaluation" / "metrics.json"
+            mean = json.loads(path.read_text())["mean"]
+            told = [f"{key} {mean[key.lower()]:.2f}" for key in ("sensitivity", "specificity", "Dice")]
+            assert f"{', '.join(told)} ({len(folds.tested(fold))} mosaics)" in page
     page = (tmp_path / "report.html").read_text()
     assert f"Dice {statistics.mean(means):.2f} ± {statistics.stdev(means):.2f}" in page
     assert "counts 3 times" in page

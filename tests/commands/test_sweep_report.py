@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rcm_cascade.cli import main
-from rcm_cascade.commands.sweep_report import LEVELS, PAGE, RESULTS, report
+from rcm_cascade.commands.sweep_report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable, LabelClass
 from rcm_cascade.runs import write_json
@@ -26,7 +26,9 @@ def test_page_and_tables_are_written_and_the_same_again(tmp_path: Path, capsys: 
         assert len(list(csv.DictReader(file))) == 22
     with (folder / LEVELS).open() as file:
         assert len(list(csv.DictReader(file))) == 6
-    written = {name: (folder / name).read_bytes() for name in (PAGE, RESULTS, LEVELS)}
+    with (folder / GRADIENTS).open() as file:
+        assert len(list(csv.DictReader(file))) == 42
+    written = {name: (folder / name).read_bytes() for name in (PAGE, RESULTS, LEVELS, GRADIENTS)}
     assert main(["report", str(folder)]) == 0
     assert written == {name: (folder / name).read_bytes() for name in written}
 

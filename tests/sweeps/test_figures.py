@@ -14,9 +14,7 @@ from rcm_cascade.sweeps.figures import (
     looks,
     loss_figure,
     region_figure,
-    sort_stages,
 )
-from rcm_cascade.sweeps.learning import WHOLE_LEVEL
 from rcm_cascade.sweeps.paired import Difference
 from rcm_cascade.sweeps.results import Spread
 
@@ -86,13 +84,6 @@ def test_gradients_of_levels_of_different_depth_fit_one_grid() -> None:
     assert "<image" in text
     assert gradient_figure({"none": {}}) is None
     svg(gradient_figure({A.label: {(1, "head"): (0.0, 0.0)}}))
-
-
-def test_stages_come_as_they_are_executed() -> None:
-    stages = {"head", "decoder2", "decoder10", "bottom", WHOLE_LEVEL, "encoder2", "encoder1", "other", "decoder1"}
-    assert sort_stages(stages) == [
-        WHOLE_LEVEL, "encoder1", "encoder2", "bottom", "decoder1", "decoder2", "decoder10", "head", "other",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", ["a" * 90, "model.levels=2, " * 6])

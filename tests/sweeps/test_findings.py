@@ -83,6 +83,7 @@ def test_numbers_are_written_with_a_true_minus() -> None:
     assert signed(-0.0514) == "−0.051"
     assert signed(0.2, 1) == "+0.2"
     assert signed(None) == "–"
+    assert (signed(0.0), signed(-0.0001)) == ("0.000", "−0.000")
     assert interval_text(Difference(0.1, (-0.1, 0.25))) == "−0.100 to +0.250"
     assert interval_text(Difference(0.1, None)) == ""
     assert (counted(1, "seed"), counted(0, "seed"), counted(2, "seed")) == ("1 seed", "0 seeds", "2 seeds")

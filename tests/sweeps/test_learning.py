@@ -12,6 +12,7 @@ from rcm_cascade.sweeps.learning import (
     gradient_norms,
     mean_band,
     reached,
+    sort_stages,
     training_seconds,
 )
 from rcm_cascade.training.history import Row, read_history
@@ -69,6 +70,13 @@ def test_gradient_norms_are_geometric_means_over_the_first_third_and_all(history
     assert whole == pytest.approx(np.prod(values) ** (1 / 6), rel=1e-4)
     assert norms[1, "bottom"] == pytest.approx((0.4 / 16, 0.4 / 16), rel=1e-4)
     assert gradient_norms([{"step": 1.0, "train/loss": 2.0}]) == {}
+
+
+def test_stages_come_as_they_are_executed() -> None:
+    stages = {"head", "decoder2", "decoder10", "bottom", WHOLE_LEVEL, "encoder2", "encoder1", "other", "decoder1"}
+    assert sort_stages(stages) == [
+        WHOLE_LEVEL, "encoder1", "encoder2", "bottom", "decoder1", "decoder2", "decoder10", "head", "other",
+    ]  # fmt: skip
 
 
 def test_a_geometric_mean_with_a_zero_is_zero() -> None:

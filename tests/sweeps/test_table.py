@@ -4,7 +4,9 @@ import io
 import pytest
 
 from rcm_cascade.sweeps.comparison import Comparison
-from rcm_cascade.sweeps.table import level_rows, result_rows, to_csv
+from rcm_cascade.sweeps.learning import WHOLE_LEVEL
+from rcm_cascade.sweeps.table import gradient_rows, level_rows, result_rows, to_csv
+from tests.sweeps.making import STAGES
 
 
 def test_a_row_a_configuration_and_class_and_the_truths(compared: Comparison) -> None:
@@ -52,6 +54,16 @@ def test_a_row_a_level(compared: Comparison) -> None:
     assert float(rows[1]["dice_difference"]) > 0.02
     assert rows[1]["dice_told_from_zero"] == "true"
     assert float(rows[1]["regions_per_mm2"]) > 0
+
+
+def test_a_row_a_level_and_stage_as_executed(compared: Comparison) -> None:
+    rows = gradient_rows(compared)
+    assert [(r["level"], r["stage"]) for r in rows[:7]] == [("1", s) for s in (WHOLE_LEVEL, *STAGES)]
+    assert len(rows) == 3 * 2 * 7
+    early, whole = compared.configurations[2].gradients[2, "bottom"]
+    row = next(r for r in rows if (r["configuration"], r["level"], r["stage"]) == ("model.levels=1", "2", "bottom"))
+    assert float(row["first_third"]) == pytest.approx(early, rel=1e-5)
+    assert float(row["all_epochs"]) == pytest.approx(whole, rel=1e-5)
 
 
 def test_no_row_is_no_text() -> None:
