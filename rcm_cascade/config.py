@@ -197,13 +197,18 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache."""
+    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache.
+
+    All labelled patients are none left out, written either way.
+    """
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
     for *parents, last in _WITHOUT_EFFECT:
         section = result
         for name in parents:
             section = section.get(name, {})
         section.pop(last, None)
+    if result.get("data", {}).get("labelled_fraction") == 1:
+        result["data"]["labelled_fraction"] = None
     return result
 
 

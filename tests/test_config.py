@@ -49,7 +49,14 @@ def test_a_wrong_value_says_what_is_allowed(keys: str, value: object, words: str
 
 def test_the_hash_knows_what_changes_the_result() -> None:
     base = config_hash(compose_config([]))
-    for same in ("run=other", "logger=wandb", "data.num_workers=3", "data.cache_dir=x", "data.cache_gb=1"):
+    for same in (
+        "run=other",
+        "data.labelled_fraction=1",
+        "logger=wandb",
+        "data.num_workers=3",
+        "data.cache_dir=x",
+        "data.cache_gb=1",
+    ):
         assert config_hash(compose_config([same])) == base
     for other in ("seed=1", "model.levels=2", "data.split_seed=1", "optim.lr=0.1", "trainer.max_epochs=3"):
         assert config_hash(compose_config([other])) != base

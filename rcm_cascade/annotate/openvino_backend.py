@@ -18,6 +18,12 @@ from rcm_cascade.models import CascadedUNet
 HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's name of the arithmetic; int8 is in the graph itself, and float32 what is left of it."""
 
+NARROW: Final = 1024
+"""Px; the graphs of bands up to this wide are kept from one mosaic to the next."""
+
+KEPT_RUNNERS: Final = 8
+"""A cascade of four levels, for mosaics of two widths."""
+
 Build = Callable[[int, int, bool], ov.Model]
 """A graph for strips of a width and height, with or without masks."""
 
@@ -40,14 +46,17 @@ class OpenVinoBackend(StripBackend):
     def __init__(self, model: CascadedUNet, precision: str) -> None:
         super().__init__(model, precision)
         self._core = core()
-        self._ready: tuple[tuple[int, int], OpenVinoRunner] | None = None
+        self._ready: dict[tuple[int, int], OpenVinoRunner] = {}
 
     def _runner(self, level: int, width: int) -> StripRunner:
-        # One level's graphs at a time: each holds its activations.
-        if self._ready is None or self._ready[0] != (level, width):
-            self._ready = None
-            self._ready = (level, width), OpenVinoRunner(self._compile, *self._builds(level), width)
-        return self._ready[1]
+        # Graphs hold their activations: of wide bands, one level's at a time. Narrow mosaics, of which a data set may
+        # have hundreds of one size, keep every level's, for compiling takes longer than running.
+        key = level, width
+        if key not in self._ready:
+            if len(self._ready) >= KEPT_RUNNERS or max(w for _, w in [key, *self._ready]) > NARROW:
+                self._ready.clear()
+            self._ready[key] = OpenVinoRunner(self._compile, *self._builds(level), width)
+        return self._ready[key]
 
     def _builds(self, level: int) -> tuple[Build, Build]:
         """How graphs of a level's encoder and decoder are made."""

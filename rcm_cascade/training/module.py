@@ -13,7 +13,7 @@ from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
-from rcm_cascade.training.gradients import stage_norms
+from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
@@ -78,6 +78,7 @@ class CascadeModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
+        self.gradient_norms = MeanNorms()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of every level, coarse to fine, for a normalised image ``(B, 1, H, W)``."""
@@ -125,13 +126,13 @@ class CascadeModule(LightningModule):
             group["lr"] = self.optim.lr * factor
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Logs each level's gradient norm and its stages', before clipping: what error injection should keep alive."""
+        """Notes each level's gradient norm and its stages', before clipping: what error injection should keep alive."""
+        norms: dict[str, Tensor] = {}
         for i, level in enumerate(self.network.levels, start=1):
-            norms = stage_norms(level)
-            whole = torch.linalg.vector_norm(torch.stack(list(norms.values())))
-            self.log(f"train/grad_norm_level{i}", whole, on_step=False, on_epoch=True)
-            for stage, norm in norms.items():
-                self.log(f"train/grad_norm_level{i}_{stage}", norm, on_step=False, on_epoch=True)
+            stages = stage_norms(level)
+            norms[f"level{i}"] = torch.linalg.vector_norm(torch.stack(list(stages.values())))
+            norms |= {f"level{i}_{stage}": norm for stage, norm in stages.items()}
+        self.gradient_norms.add(norms)
 
     def configure_gradient_clipping(
         self,
@@ -147,7 +148,9 @@ class CascadeModule(LightningModule):
             torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val, foreach=True)
 
     def on_train_epoch_end(self) -> None:
-        """Logs the rate that the epoch ended with."""
+        """Logs the rate that the epoch ended with, and the epoch's mean gradient norms."""
+        for name, norm in self.gradient_norms.take().items():
+            self.log(f"train/grad_norm_{name}", norm)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from rcm_cascade.data.intensity import measure
 from tests.annotate.telling import noise, telling_network, whole
 
 pytest.importorskip("openvino")
+from rcm_cascade.annotate.openvino_backend import OpenVinoBackend
 
 EXACT = 1e-5
 
@@ -130,3 +132,29 @@ def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     sure = ((best - second) > 0.2).numpy()
     assert sure.sum() > 100
     assert (annotation.labels == expected.argmax(0).numpy())[sure].mean() > 0.97
+
+
+def test_graphs_are_kept_for_the_next_narrow_mosaic_and_not_for_a_wide_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+    compile_graph = OpenVinoBackend._compile
+
+    def counted(self: OpenVinoBackend, graph: Any) -> Any:
+        compiled.append(graph)
+        return compile_graph(self, graph)
+
+    monkeypatch.setattr(OpenVinoBackend, "_compile", counted)
+    backend = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
+    assert isinstance(backend, OpenVinoBackend)
+
+    def graphs(image: NDArray[np.uint8]) -> int:
+        compiled.clear()
+        assert max(differences(backend, image, None)) < EXACT
+        return len(compiled)
+
+    first = graphs(noise(37, 50, seed=5))
+    assert first > 0
+    assert graphs(noise(37, 50, seed=6)) == 0
+    assert graphs(noise(37, 90, seed=7)) == first  # another width
+    assert graphs(noise(37, 50, seed=8)) == 0
+    assert graphs(noise(4, 1040, seed=9)) > 0
+    assert set(backend._ready) == {(2, 1040)}
