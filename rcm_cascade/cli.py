@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcm_cascade import __version__
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, JobsFailedError
 
 TRAIN_HELP = """\
 usage: rcm-cascade train [KEY=VALUE ...] [--multirun]
@@ -40,7 +40,7 @@ Flags: --multirun (-m) runs every combination of values given as a,b,c, one fold
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns the exit status: 0 done, 1 some mosaics failed, 2 the user's input was wrong."""
+    """Runs a command. Returns the exit status: 0 done, 1 some mosaics or jobs failed, 2 the user's input was wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = _one_line
     try:
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except JobsFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
         return 130
@@ -63,10 +66,10 @@ def _run(arguments: list[str]) -> int:
         if set(arguments[1:]) & {"--help", "-h"}:
             print(TRAIN_HELP, end="")
             return 0
-        from rcm_cascade.commands.train import train
+        from rcm_cascade.commands.train import identify, train
         from rcm_cascade.launch import main as launch
 
-        launch(arguments[1:], train)
+        launch(arguments[1:], train, identify)
         return 0
     if arguments[:1] == ["crossval"]:  # argparse takes overrides in one row only
         arguments = sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
@@ -294,16 +297,16 @@ def _crossval(options: argparse.Namespace) -> int:
         folds=options.folds,
         repeats=options.repeats,
         out=options.out,
-        designs=options.designs.split(",") if options.designs else (),
+        designs=[name.strip() for name in options.designs.split(",")] if options.designs else (),
     )
     return 1 if crossval(request) else 0
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rcm_cascade.commands.sweep_report import PAGE, report
+    from rcm_cascade.commands.sweep_report import page_path, report
 
     comparison = report(options.sweep, reference=options.reference, score=options.score, metric=options.metric)
-    print(options.sweep / PAGE)
+    print(page_path(options.sweep))
     return 1 if any(entry.state == "not scored" for entry in comparison.left_out) else 0
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -123,7 +124,12 @@ class TrainConfig(Section):
     def _levels_fit(self) -> Self:
         """What no key alone can say: depths of every level, and a weight for each."""
         arguments = self.model.arguments(num_classes=6)
-        self.loss.of_levels(len(arguments.output_factors))
+        weights = self.loss.of_levels(len(arguments.output_factors))
+        if arguments.independent and len(set(weights)) > 1:
+            raise ValueError(
+                f"loss.level_weights is {self.loss.level_weights!r}, and the levels of an ensemble are trained apart, "
+                "each with its whole loss; leave it at equal"
+            )
         if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
             raise ValueError("trainer.max_epochs and trainer.max_steps are both given; give one")
         return self
@@ -133,11 +139,14 @@ class TrainConfig(Section):
         return self.model_dump(mode="json")
 
     def max_epochs(self, steps_per_epoch: int) -> int:
-        """Epochs of the run; -1: as many as ``max_time`` allows; without any limit, `DEFAULT_EPOCHS`."""
+        """Epochs of the run; -1: as many as ``max_time`` allows; without any limit, `DEFAULT_EPOCHS`.
+
+        ``max_steps`` may cut the last one short.
+        """
         if self.trainer.max_epochs is not None:
             return self.trainer.max_epochs
         if self.trainer.max_steps is not None:
-            return max(1, round(self.trainer.max_steps / steps_per_epoch))
+            return ceil(self.trainer.max_steps / steps_per_epoch)
         return -1 if self.trainer.max_time else DEFAULT_EPOCHS
 
 
@@ -152,17 +161,23 @@ _WITHOUT_EFFECT: Final = (
 )
 
 
+NAMED: Final = 8
+"""So many wrong keys are named: the configuration of an old release may lack dozens."""
+
+
 def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
     """Checks a resolved configuration.
 
     Raises:
-        InputError: naming every wrong key, what was got and what is allowed.
+        InputError: naming the wrong keys, the first eight, what was got and what is allowed.
     """
     _refuse_unknown_keys(plain)
     try:
         return TypeAdapter(TrainConfig).validate_python(plain)
     except ValidationError as error:
-        raise InputError("; ".join(dict.fromkeys(_sentence(e) for e in error.errors()))) from None
+        sentences = list(dict.fromkeys(_sentence(e) for e in error.errors()))
+        more = len(sentences) - NAMED
+        raise InputError("; ".join(sentences[:NAMED]) + (f"; and {more} more" if more > 0 else "")) from None
 
 
 def _refuse_unknown_keys(plain: Mapping[str, Any]) -> None:

@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from rcm_cascade.config import TrainConfig, config_hash
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, JobsFailedError
 from rcm_cascade.hydra_entry import (
     CONFIG_NAME,
     UNNAMED_KEYS,
@@ -27,7 +28,7 @@ from rcm_cascade.hydra_entry import (
     job_folder,
     run_dir,
 )
-from rcm_cascade.runs import RunFolder, write_json
+from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.sweeps.sharing import link_twin
@@ -36,50 +37,69 @@ SWEEP_FLAGS: Final = ("--multirun", "-m")
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
-def main(overrides: Sequence[str], task: Callable[[TrainConfig, Path], Any]) -> None:
+Task = Callable[[TrainConfig, Path], Any]
+Identify = Callable[[TrainConfig], Mapping[str, str] | None]
+
+
+def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}) -> None:
     """Runs a task for the configuration, or for each one of a sweep (``--multirun``, or a ``+sweep=NAME``).
 
     Args:
         overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
         task: called with each checked configuration and its run folder; can be pickled, for launchers that start
             processes.
+        identify: in what, beside the configuration, a finished run's result.json must agree for a job to be the same:
+            which data, which split. None: there is no data yet.
 
     A job of a sweep that is finished anywhere in ``runs/`` is not run again. One that fails, fails alone: the others
     run, and it is named at the end.
 
     Raises:
-        InputError: before anything is run, if any configuration is wrong; or because of what a task said.
+        InputError: before anything is run, if any configuration is wrong or a job's folder holds another run; or
+            because of what the task of a single run said.
+        JobsFailedError: after a sweep, naming the jobs that have no result and why.
     """
     overrides = [o.replace("=~/", f"={Path.home()}/", 1) for o in overrides]  # no shell expands it there
     if any(a in HELP_FLAGS for a in overrides):
-        _hydra([sys.argv[0], *overrides], _Job(task, sweep=False))
+        _hydra([sys.argv[0], *overrides], _Job(task))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
     if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
+        for value in values:
+            if value.startswith("launcher=") and value != "launcher=here":
+                raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         _check([values])
-        job = _Job(task, sweep=False)
+        job = _Job(task)
         _hydra([sys.argv[0], *values], job)
         if job.error is not None:
             raise job.error
         return
     plan, folder = _plan(values)
+    for planned in plan.jobs:
+        gone = folder / planned.folder
+        if gone.is_symlink() and not gone.exists():
+            gone.unlink()  # the sweep that it pointed into was deleted
     plan.write(folder)
     unnamed = ",".join(key for key in plan.fixed if not key.startswith("hydra"))
     named = f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"
-    _hydra(
-        [sys.argv[0], *values, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]],  # Hydra wants the flag last
-        _Job(task, sweep=True),
-    )
+    argv = [sys.argv[0], *values, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # Hydra wants the flag last
+    ended: SystemExit | None = None
+    try:
+        _hydra(argv, _Job(task, identify))
+    except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
+        ended = exit_
     failures = {job.folder: error for job in plan.jobs if (error := _failure(folder / job.folder)) is not None}
     if failures:
-        raise InputError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
+        raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
+    if ended is not None and ended.code:
+        raise ended
 
 
 class _Job:
     """What Hydra calls with each configuration, here or in a process that a launcher starts."""
 
-    def __init__(self, task: Callable[[TrainConfig, Path], Any], sweep: bool) -> None:
-        self.task, self.sweep = task, sweep
+    def __init__(self, task: Task, identify: Identify | None = None) -> None:
+        self.task, self.identify = task, identify  # identify: of a sweep's jobs
         self.arguments, self.process = list(sys.argv), os.getpid()
         self.error: Exception | None = None
 
@@ -91,16 +111,19 @@ class _Job:
             folder = folder.relative_to(Path.cwd())
         try:
             config = checked(composed)
-            if self.sweep:
-                link_twin(folder, config_hash(config), Path("runs"))
+            if self.identify is not None:
+                link_twin(folder, config_hash(config), partial(self.identify, config), Path("runs"))
             self.task(config, folder)
         except Exception as error:  # Hydra would end the sweep, or print its own report and exit
-            self.error = error
-            if self.sweep:
+            if self.identify is None:
+                self.error = error
+                return
+            if not isinstance(error, FolderInUseError):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
-                print(f"error: {folder} failed: {error}", file=sys.stderr)
-                if not isinstance(error, InputError):
-                    traceback.print_exception(error)
+            print(f"error: {folder} failed: {error}", file=sys.stderr)
+            if not isinstance(error, InputError):
+                traceback.print_exception(error)
+            traceback.clear_frames(error.__traceback__)  # they hold the failed job's tensors
         else:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
 
@@ -126,23 +149,25 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explain(error)) from None
     configs = _check(jobs)
-    slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
     for config in configs:
-        if config.trainer.devices != 1 and not slurm:
+        if config.trainer.devices != 1:
             raise InputError(
                 f"--multirun with trainer.devices={config.trainer.devices} would start the whole sweep again in every "
-                "process; sweep with trainer.devices=1 or launcher=slurm, or train one configuration on several devices"
+                "process; sweep with trainer.devices=1, or train one configuration on several devices"
             )
     folder = Path(_sweep_dir(values))
-    return plan_sweep(folder.name, values, jobs, job_folder), folder
+    plan = plan_sweep(folder.name, values, jobs, job_folder)
+    for planned, config in zip(plan.jobs, configs, strict=True):
+        state_of(RunFolder(folder / planned.folder), config)
+    return plan, folder
 
 
 def _failure(folder: Path) -> str | None:
     """Why a job is not finished; None if it is."""
-    if RunFolder(folder).result.is_file():
-        return None
     if (folder / FAILURE_FILE).is_file():
         return str(json.loads((folder / FAILURE_FILE).read_text())["error"])
+    if RunFolder(folder).result.is_file():
+        return None
     return "ended without a result; the same command goes on with it"
 
 

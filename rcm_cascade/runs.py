@@ -66,6 +66,10 @@ class RunFolder:
 State = Literal["new", "interrupted", "finished"]
 
 
+class FolderInUseError(InputError):
+    """Another process is at work in the folder; what lies there is its business."""
+
+
 @contextmanager
 def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
     """Takes a run folder for this process and says in which state it is.
@@ -73,7 +77,8 @@ def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
     A DDP child (``LOCAL_RANK`` above 0) works in its parent's folder and takes nothing.
 
     Raises:
-        InputError: if another process is at work in it, or it holds a run of another configuration.
+        FolderInUseError: if another process is at work in it.
+        InputError: if it holds a run of another configuration.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
@@ -83,11 +88,11 @@ def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(
+        raise FolderInUseError(
             f"run folder {folder.path} is in use by another process; wait for it, or choose another with run=NAME"
         ) from None
     try:
-        state = _state(folder, config)
+        state = state_of(folder, config)
         if state == "new":
             write_config(folder, config)
         yield state
@@ -95,7 +100,12 @@ def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
         lock.release()
 
 
-def _state(folder: RunFolder, config: TrainConfig) -> State:
+def state_of(folder: RunFolder, config: TrainConfig) -> State:
+    """Whether a folder's run is to begin, to go on, or done; a folder that is not there is to begin.
+
+    Raises:
+        InputError: if it holds a run of another configuration.
+    """
     if not folder.config.is_file():
         if folder.last.exists() or folder.result.exists():
             raise InputError(

@@ -71,5 +71,13 @@ def test_a_time_limit_alone_lifts_the_limit_on_epochs() -> None:
     assert compose_config([]).max_epochs(100) == 30
     assert compose_config(["trainer.max_time=00:00:10:00"]).max_epochs(100) == -1
     assert compose_config(["trainer.max_time=00:00:10:00", "trainer.max_epochs=7"]).max_epochs(100) == 7
-    assert compose_config(["trainer.max_steps=260"]).max_epochs(100) == 3
+    assert compose_config(["trainer.max_steps=201"]).max_epochs(100) == 3
     assert compose_config(["trainer.max_steps=2"]).max_epochs(100) == 1
+
+
+def test_of_many_missing_keys_the_first_are_named() -> None:
+    config = plain()
+    config["data"], config["trainer"] = {}, {}
+    with pytest.raises(InputError, match=r"data\.source: is missing; .*; and \d+ more$") as caught:
+        parse_config(config)
+    assert str(caught.value).count("is missing") == 8

@@ -88,3 +88,17 @@ def test_designs_are_what_their_names_say() -> None:
     assert composed("unet_flops").model.equal == "flops"
     assert composed("dynunet").loss.level_weights == "fine"
     assert compose_config(["model=dynunet", "loss.level_weights=last"]).loss.level_weights == "last"
+
+
+@pytest.mark.parametrize("experiment", [choice for choice in GROUPS if choice.startswith("experiment=")])
+def test_an_experiment_leaves_the_design_as_chosen(experiment: str) -> None:
+    designs = [choice for choice in GROUPS if choice.startswith("model=")]
+    base = {"prior", "detach_prior", "network", "equal", "levels"}
+    for design in designs:
+        alone, within = compose_config([design]), compose_config([experiment, design])
+        assert within.model.model_dump(include=base) == alone.model.model_dump(include=base)
+        assert within.loss == alone.loss
+
+
+def test_debug_goes_with_a_number_of_steps() -> None:
+    assert compose_config(["+debug=fast", "experiment=ablation"]).trainer.max_steps is None

@@ -1,14 +1,19 @@
 import json
 import os
+import shutil
+import weakref
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from rcm_cascade.config import TrainConfig, config_hash
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, JobsFailedError
 from rcm_cascade.hydra_entry import compose_config
 from rcm_cascade.launch import _plan, main
-from rcm_cascade.runs import write_json
+from rcm_cascade.runs import FolderInUseError, RunFolder, write_config, write_json
 from tests.test_hydra_entry import GROUPS
 
 SEEDS = {"seed=0", "seed=1", "seed=2"}
@@ -53,7 +58,7 @@ def test_the_sweep_over_levels_keeps_the_finest_network() -> None:
     ("values", "words"),
     [
         (["+sweep=nothing"], "nothing.*levels"),
-        (["+sweep=levels", "trainer.devices=2"], "launcher=slurm"),
+        (["+sweep=levels", "trainer.devices=2"], "trainer.devices=1"),
         (["seed=0,1", "model.levls=2"], r"model\.levls: no such key"),
     ],
 )
@@ -73,9 +78,71 @@ def record(config: TrainConfig, folder: Path) -> None:
         return
     if config.seed == 1 and not Path("mended").exists():
         raise InputError("the disk is full")
+    write_config(RunFolder(folder), config)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "best.ckpt").write_text(str(os.getpid()))
     write_json(folder / "result.json", {"hash": config_hash(config)})
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two finished jobs."""
+    monkeypatch.chdir(tmp_path)
+    main(["--multirun", "seed=0,2", "run=s"], record)
+    return tmp_path / "runs" / "s"
+
+
+def test_a_sweep_into_the_folder_of_another_is_refused_and_changes_nothing(sweep: Path) -> None:
+    before = {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"holds another configuration \(optim\.lr: 0\.002 → 0\.1\)"):
+        main(["--multirun", "seed=0,2", "run=s", "optim.lr=0.1"], record)
+    assert {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()} == before
+
+
+def test_a_job_of_other_data_is_no_twin(sweep: Path) -> None:
+    known: list[tuple[dict[str, str] | None, bool]] = [({"split_id": "x"}, False), (None, False), ({}, True)]
+    for number, (facts, linked) in enumerate(known):
+        main(["--multirun", "seed=0,2", f"run=t{number}"], record, Mock(return_value=facts))
+        assert (sweep.parent / f"t{number}" / "seed=0").is_symlink() == linked
+
+
+def test_a_link_into_a_sweep_that_was_deleted_is_made_anew(sweep: Path) -> None:
+    main(["--multirun", "seed=0,2", "run=t"], record)
+    shutil.rmtree(sweep)
+    assert not (sweep.parent / "t" / "seed=0").exists()
+    main(["--multirun", "seed=0,2", "run=t"], record)
+    assert (sweep.parent / "t" / "seed=0" / "result.json").is_file()
+    assert not (sweep.parent / "t" / "seed=0").is_symlink()
+
+
+def test_a_folder_in_use_is_left_to_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def occupied(config: TrainConfig, folder: Path) -> None:
+        raise FolderInUseError(f"{folder} is in use")
+
+    with pytest.raises(JobsFailedError, match="ended without a result; the same command goes on"):
+        main(["--multirun", "seed=0", "run=s"], occupied)
+    assert not (tmp_path / "runs" / "s" / "seed=0" / "failure.json").exists()
+
+
+def test_a_failed_job_leaves_no_memory_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    held: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    def failing(config: TrainConfig, folder: Path) -> None:
+        assert all(ref() is None for ref in held)
+        tensor = np.zeros(1)
+        held.append(weakref.ref(tensor))
+        raise InputError("out of memory")
+
+    with pytest.raises(JobsFailedError, match=r"seed=0 failed: out of memory; .*seed=1 failed: out of memory"):
+        main(["--multirun", "seed=0,1", "run=s"], failing)
+
+
+def test_slurm_is_for_sweeps() -> None:
+    with pytest.raises(InputError, match="add --multirun"):
+        main(["launcher=slurm"], record)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +155,7 @@ def test_a_failed_job_fails_alone_and_the_same_command_goes_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["--multirun", "seed=0,1,2", "run=s", *launcher]
-    with pytest.raises(InputError, match=r"^runs/s/seed=1 failed: the disk is full$"):
+    with pytest.raises(JobsFailedError, match=r"^runs/s/seed=1 failed: the disk is full$"):
         main(command, record)
     sweep = tmp_path / "runs" / "s"
     assert sorted(p.parent.name for p in sweep.glob("*/result.json")) == ["seed=0", "seed=2"]

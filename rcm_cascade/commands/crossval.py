@@ -25,7 +25,8 @@ from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.table import format_table
 from rcm_cascade.hydra_entry import UNNAMED_KEYS, compose_config, run_dir
-from rcm_cascade.runs import write_json
+from rcm_cascade.models.dynunet import require_monai
+from rcm_cascade.runs import FolderInUseError, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import Job, SweepPlan
 
@@ -79,7 +80,8 @@ def crossval(request: Request) -> int:
         InputError: if the request, the data or the folder is wrong, before anything is trained.
     """
     told, seeds = _take_seeds(_take_overrides(request))
-    configs = [_compose(_of_design(told, design)) for design in request.designs or ("",)]
+    pairs = [(design, seed) for design in request.designs or ("",) for seed in seeds or (None,)]
+    configs = [_compose(_of_design(told, design), seed) for design, seed in pairs]
     rule = FoldRule(request.rule, request.count, configs[0].data.split_seed)
     folder = _folder(request, told)
     dataset = read_dataset(find_dataset(configs[0].data))
@@ -91,6 +93,8 @@ def crossval(request: Request) -> int:
             for seed in seeds or (configs[0].seed,)
             for fold in range(len(folds.splits))
         ]
+        for run in runs:
+            state_of(run.run, compose_config(_overrides(run, folds, told)))
         _plan(folder, request.overrides, told, runs).write(folder)
         failures = {}
         for run in runs:
@@ -120,10 +124,8 @@ def _report(folds: Folds, runs: Sequence[FoldRun], failures: Mapping[FoldRun, st
 
 
 def _run(run: FoldRun, folds: Folds, told: Sequence[str]) -> None:
-    quoted = str(folds.file(run.fold)).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*_of_design(told, run.design), f"data.split_file='{quoted}'", f"seed={run.seed}"]
     print(f"{run.run.path}: fold {run.fold}, seed {run.seed}", file=sys.stderr)
-    train(compose_config(overrides), run.run.path)
+    train(compose_config(_overrides(run, folds, told)), run.run.path)
     split = folds.splits[run.fold]
     used = read_split(run.run.split)  # fewer mosaics than the fold's, with data.labelled_fraction
     if any(split.get(mosaic) != part for mosaic, part in used.items()) or not set(folds.tested(run.fold)) <= set(used):
@@ -136,12 +138,19 @@ def _run(run: FoldRun, folds: Folds, told: Sequence[str]) -> None:
     (run.run.path / FAILURE_FILE).unlink(missing_ok=True)
 
 
+def _overrides(run: FoldRun, folds: Folds, told: Sequence[str]) -> list[str]:
+    quoted = str(folds.file(run.fold)).replace("\\", "\\\\").replace("'", "\\'")
+    return [*_of_design(told, run.design), f"data.split_file='{quoted}'", f"seed={run.seed}"]
+
+
 def _tell_failure(run: FoldRun, error: Exception) -> str:
     print(f"error: {run.run.path} failed: {error}", file=sys.stderr)
     if not isinstance(error, InputError):
         traceback.print_exception(error)
+    traceback.clear_frames(error.__traceback__)  # they hold the failed run's tensors
     sentence = str(error) or type(error).__name__
-    write_json(run.run.path / FAILURE_FILE, {"error": sentence})
+    if not isinstance(error, FolderInUseError):
+        write_json(run.run.path / FAILURE_FILE, {"error": sentence})
     return sentence
 
 
@@ -151,6 +160,7 @@ def _take_overrides(request: Request) -> list[str]:
     remedies = {
         "data.split_file": "crossval makes the splits; leave it out, or train one split with `rcm-cascade train`",
         "run": "the folder of a cross-validation is named with --out NAME",
+        "launcher": "crossval trains here, fold after fold; leave it out",
         "sweep": "crossval trains one configuration; leave it out, or compare models with --designs",
     }
     if request.designs:
@@ -159,6 +169,10 @@ def _take_overrides(request: Request) -> list[str]:
         key = override.lstrip("+~").split("=")[0]
         if key in remedies:
             raise InputError(f"{override}: {remedies[key]}")
+    if "" in request.designs:
+        raise InputError(
+            f"--designs {','.join(request.designs)} has an empty name; separate names by one comma"
+        )
     if len(set(request.designs)) != len(request.designs):
         raise InputError(f"--designs {','.join(request.designs)} names a model twice; name each once")
     return overrides
@@ -180,8 +194,10 @@ def _of_design(told: Sequence[str], design: str) -> list[str]:
     return [*told, f"model={design}"] if design else list(told)
 
 
-def _compose(overrides: Sequence[str]) -> TrainConfig:
-    config = compose_config(overrides)
+def _compose(overrides: Sequence[str], seed: int | None) -> TrainConfig:
+    config = compose_config([*overrides, *([] if seed is None else [f"seed={seed}"])])
+    if config.model.network == "dynunet":
+        require_monai()  # before every other design has been trained
     if config.trainer.devices != 1:
         raise InputError(
             f"crossval with trainer.devices={config.trainer.devices} would start all folds again in every process; "

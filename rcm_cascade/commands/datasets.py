@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from filelock import FileLock
 
 from rcm_cascade.config import DataSection, PhantomSection
 from rcm_cascade.data.cache import MosaicCache, default_folder
@@ -62,27 +63,40 @@ def find_dataset(data: DataSection) -> Path:
     Raises:
         InputError: if ``data=folder`` comes without ``data.root``.
     """
+    folder = dataset_folder(data)
     if data.source == "folder":
-        if data.root is None:
-            raise InputError("data=folder needs data.root=FOLDER, the folder that holds dataset.yaml and manifest.csv")
-        return Path(data.root)
-    folder = Path(data.root) if data.root else Path("phantoms") / phantom_name(data.phantom)
+        return folder
     p = data.phantom
-    if (folder / "dataset.yaml").is_file():
-        _refuse_others(folder, p)
-    else:
-        print(f"generating {p.mosaics} phantom mosaics in {folder} (synthetic; once)", file=sys.stderr)
-        write_phantoms(
-            folder,
-            mosaics=p.mosaics,
-            size_mm=p.size_mm,
-            pixel_size_um=p.pixel_size_um,
-            seed=p.seed,
-            patients=p.patients,
-            sites=p.sites,
-            deformed_meshwork=p.deformed_meshwork,
-        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # of several jobs that begin at once, one generates
+        if (folder / "dataset.yaml").is_file():
+            _refuse_others(folder, p)
+        else:
+            print(f"generating {p.mosaics} phantom mosaics in {folder} (synthetic; once)", file=sys.stderr)
+            write_phantoms(
+                folder,
+                mosaics=p.mosaics,
+                size_mm=p.size_mm,
+                pixel_size_um=p.pixel_size_um,
+                seed=p.seed,
+                patients=p.patients,
+                sites=p.sites,
+                deformed_meshwork=p.deformed_meshwork,
+            )
     return folder
+
+
+def dataset_folder(data: DataSection) -> Path:
+    """Where the data set of a configuration lies, or will.
+
+    Raises:
+        InputError: if ``data=folder`` comes without ``data.root``.
+    """
+    if data.root:
+        return Path(data.root)
+    if data.source == "folder":
+        raise InputError("data=folder needs data.root=FOLDER, the folder that holds dataset.yaml and manifest.csv")
+    return Path("phantoms") / phantom_name(data.phantom)
 
 
 def _refuse_others(folder: Path, wanted: PhantomSection) -> None:
@@ -124,18 +138,28 @@ def load_training_data(data: DataSection) -> TrainingData:
     Raises:
         InputError: if anything of it is wrong, naming the file.
     """
-    dataset = read_dataset(find_dataset(data))
-    split = make_split(
-        dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file is not None else None
-    )
+    dataset, split = read_split_dataset(find_dataset(data), data)
     straddling = patients_straddling(dataset, split)
     if straddling:
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
-    if data.labelled_fraction is not None:
-        split = keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
     working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
     cache = make_cache(data.cache_dir, data.cache_gb)
     return TrainingData(dataset, split, working, data.normalisation, cache)
+
+
+def read_split_dataset(folder: Path, data: DataSection) -> tuple[Dataset, dict[str, SplitName]]:
+    """A data set, and which mosaic of it a configuration uses for what.
+
+    Raises:
+        InputError: if anything of it is wrong, naming the file.
+    """
+    dataset = read_dataset(folder)
+    split = make_split(
+        dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file is not None else None
+    )
+    if data.labelled_fraction is not None:
+        split = keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
+    return dataset, split
 
 
 def make_cache(folder: str | None, gigabytes: float) -> MosaicCache:

@@ -1,6 +1,5 @@
 """`rcm-cascade train`: one run, from data to a validated checkpoint; resumed where it was interrupted."""
 
-import hashlib
 import math
 import pickle
 import shutil
@@ -10,13 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
 from rcm_cascade.commands.batch_picture import batch_picture
-from rcm_cascade.commands.datasets import TrainingData, load_training_data, need, patch_geometry
+from rcm_cascade.commands.datasets import (
+    TrainingData,
+    dataset_folder,
+    load_training_data,
+    need,
+    patch_geometry,
+    read_split_dataset,
+)
 from rcm_cascade.commands.overview import print_start
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
@@ -24,7 +31,8 @@ from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
 from rcm_cascade.config import TrainConfig, config_hash
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
-from rcm_cascade.data.splits import read_split, write_split
+from rcm_cascade.data.manifest import DATASET_FILE
+from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.matching import matched
@@ -51,9 +59,34 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
     folder = RunFolder(path)
     with claim(folder, config) as state:
         if state == "finished":
+            _refuse_other_data(config, folder)
             print(f"{path} is finished; nothing to do (delete the folder to train again)", file=sys.stderr)
             return folder.read_result()
         return _run(config, folder, resume=state == "interrupted")
+
+
+def identify(config: TrainConfig) -> dict[str, str] | None:
+    """What a run's result.json says of its data: which data set, which split. None if the data set is not there.
+
+    Raises:
+        InputError: if the data set is there and wrong.
+    """
+    if not (dataset_folder(config.data) / DATASET_FILE).is_file():
+        return None
+    dataset, split = read_split_dataset(dataset_folder(config.data), config.data)
+    return {"dataset_id": dataset.id, "split_id": split_id(split)}
+
+
+def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
+    """A finished run is its data's as it was; one whose data has been moved away stays as it is."""
+    facts, result = identify(config), folder.read_result()
+    if facts is None or all(result.get(key, value) == value for key, value in facts.items()):
+        return
+    what = "the data set" if result.get("dataset_id") != facts["dataset_id"] else "the split"
+    raise InputError(
+        f"{what} of {dataset_folder(config.data)} is no longer the one that {folder.path} was trained on; choose "
+        "another folder with run=NAME, or delete this one"
+    )
 
 
 def draw_batch(config: TrainConfig, out: Path) -> None:
@@ -92,7 +125,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     identity = {
         "hash": config_hash(config),
         "dataset_id": header.dataset_id,
-        "split_id": hashlib.sha256(folder.split.read_bytes()).hexdigest()[:16],
+        "split_id": split_id(loaded.split),
         "synthetic": header.synthetic,
     }
     dashboard = _dashboard(config, folder, {"dataset": header.dataset, **identity})
@@ -122,9 +155,9 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         result["temperature"] = None if metrics is None else metrics["calibration"]["temperature"]
         result["validation"] = None if metrics is None else metrics["mean"]
         write_run_page(folder, result, datamodule)
+        write_json(folder.result, result)
         if dashboard is not None:
             _show_result(config, dashboard, folder, result, metrics, header)
-        write_json(folder.result, result)
         outcome = "finished"
         return result
     finally:
@@ -217,6 +250,7 @@ def _dashboard(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any])
         group=config.logger.group,
         config=config.to_plain(),
         facts=facts,
+        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
     )
 
 

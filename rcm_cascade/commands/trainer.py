@@ -18,6 +18,7 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
+from rcm_cascade.training.limits import StopAtStep
 from rcm_cascade.training.module import MONITORED
 
 
@@ -44,6 +45,8 @@ def make_trainer(
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
         called.append(Timer(config.trainer.max_time, verbose=False))
+    if config.trainer.max_steps:
+        called.append(StopAtStep(config.trainer.max_steps))
     called.append(ValidateAtEnd())
     bar = sys.stderr.isatty()
     if bar:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ __all__ = [
     "make_split",
     "patients_straddling",
     "read_split",
+    "split_id",
     "write_split",
 ]
 
@@ -100,10 +102,21 @@ def keep_training_patients(
 
 def write_split(path: Path, split: Split) -> None:
     """Writes CSV ``mosaic,split``, whole or not at all."""
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("mosaic", "split"))
-        writer.writerows(split.items())
+    with written_whole(path) as temporary:
+        temporary.write_bytes(_to_csv(split))
+
+
+def split_id(split: Split) -> str:
+    """Identity of a split, 16 hexadecimal digits."""
+    return hashlib.sha256(_to_csv(split)).hexdigest()[:16]
+
+
+def _to_csv(split: Split) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("mosaic", "split"))
+    writer.writerows(split.items())
+    return text.getvalue().encode()
 
 
 def read_split(path: Path) -> dict[str, SplitName]:

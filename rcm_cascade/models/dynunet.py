@@ -28,10 +28,7 @@ class DynUNetPeer(nn.Module):
 
     def __init__(self, arguments: CascadeArguments) -> None:
         super().__init__()
-        if importlib.util.find_spec("monai") is None:
-            raise InputError(
-                "model.network=dynunet is MONAI's, which is not installed: pip install 'rcm-cascade[bench]'"
-            )
+        require_monai()
         from monai.networks.nets.dynunet import DynUNet  # seconds to import
 
         self.arguments = arguments
@@ -91,3 +88,13 @@ class DynUNetPeer(nn.Module):
     def as_prior(self, logits: Tensor) -> Tensor:
         """Nothing takes it; see `CascadedUNet.as_prior`."""
         return logits.softmax(dim=1)
+
+
+def require_monai() -> None:
+    """Refuses a DynUNet where MONAI is missing.
+
+    Raises:
+        InputError: if it is not installed.
+    """
+    if importlib.util.find_spec("monai") is None:
+        raise InputError("model.network=dynunet is MONAI's, which is not installed: pip install 'rcm-cascade[bench]'")

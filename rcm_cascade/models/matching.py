@@ -3,17 +3,13 @@
 from bisect import bisect_left
 from dataclasses import replace
 from math import fsum
-from typing import Final, Literal
+from typing import Literal
 
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.summary import summarise_network
 
 Matched = Literal["parameters", "flops"]
 """In what a network is made equal to the cascade."""
-
-WIDEST: Final = 3
-"""Times the cascade's filters, at most."""
-
 
 def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
     """The same design with as many filters as bring it nearest to the paper's form.
@@ -33,7 +29,10 @@ def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
     def amount(filters: int) -> float:
         return _amount(replace(arguments, base_filters=filters), quantity)
 
-    enough = bisect_left(range(1, WIDEST * arguments.base_filters), wanted, key=amount) + 1
+    widest = arguments.base_filters
+    while amount(widest) < wanted:
+        widest *= 2
+    enough = bisect_left(range(1, widest + 1), wanted, key=amount) + 1
     nearest = min((max(1, enough - 1), enough), key=lambda filters: abs(amount(filters) - wanted))
     return replace(arguments, base_filters=nearest)
 

@@ -52,7 +52,7 @@ def _datamodule(trainer: Trainer) -> MosaicDataModule:
 class ValidateAtEnd(Callback):
     """Validates after the last epoch too, however the run ends and however rarely it is validated otherwise.
 
-    Stands behind the `Timer` among the callbacks, whose verdict it reads.
+    Stands behind `Timer` and `StopAtStep` among the callbacks, whose verdict it reads.
     """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,7 +63,7 @@ class ValidateAtEnd(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """The last epoch because the time is over."""
+        """The last epoch because time or steps are over."""
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
 

@@ -129,7 +129,7 @@ def open_dashboard(
     config: Mapping[str, Any],
     facts: Mapping[str, Any],
     group: str | None = None,
-    overrides: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
 ) -> Dashboard:
     """Begins the W&B run of a job, or goes on with it.
 
@@ -142,7 +142,7 @@ def open_dashboard(
         config: of the job, resolved, plain types.
         facts: what else the run's config says: hash, split_id, dataset_id, synthetic, …; the code's version is added.
         group: W&B group; None: the sweep folder's name, if the job is one of a sweep.
-        overrides: that the job was composed with, for tags; None: those in the sweep's ``sweep.json``.
+        overrides: that a single run was composed with, for tags; a sweep's jobs are tagged as ``sweep.json`` says.
 
     Raises:
         InputError: if W&B refuses what it is told.
@@ -155,7 +155,7 @@ def open_dashboard(
         "group": group and shortened(group, NAME_LENGTH),
         "name": shortened(folder.name, NAME_LENGTH),
         "job_type": "train",
-        "tags": tags((swept or []) if overrides is None else overrides),
+        "tags": tags(overrides if swept is None else swept),
         "config": {**config, **facts, **code_version()},
     }
     return Dashboard(_begin(folder, arguments))

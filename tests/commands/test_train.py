@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
 from rcm_cascade.hydra_entry import compose_config
 from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.runs import write_json
 from rcm_cascade.training.history import read_history
 from tests.commands.conftest import tiny
 
@@ -119,6 +121,29 @@ def test_a_time_limit_ends_the_run_within_an_epoch(phantoms: Path, tmp_path: Pat
     assert result["steps"] > 0
     assert time.monotonic() - started < 60
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_number_of_steps_ends_the_run_within_an_epoch_and_validates(phantoms: Path, tmp_path: Path) -> None:
+    overrides = [o for o in tiny(phantoms) if o != "+debug=fast"]
+    config = compose_config([*overrides, "trainer.max_steps=5", "trainer.steps_per_epoch=3", "data.batch_size=2"])
+    result = train(config, tmp_path / "run")
+    assert (result["steps"], result["epochs"]) == (5, 2)
+    assert "best_mean_sensitivity" in result
+    assert "val/mean_sensitivity" in read_history(tmp_path / "run" / "metrics.csv")[-1]
+    assert train(config, tmp_path / "run") == result
+
+
+def test_a_finished_run_whose_split_has_changed_is_refused(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    config = compose_config(tiny(phantoms))
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    result = json.loads((run / "result.json").read_text())
+    write_json(run / "result.json", result | {"split_id": "another"})
+    with pytest.raises(InputError, match=r"the split of .* is no longer the one that .*run was trained on"):
+        train(config, run)
+    write_json(run / "result.json", result | {"dataset_id": "another"})
+    with pytest.raises(InputError, match=r"the data set of .* is no longer"):
+        train(config, run)
 
 
 def test_test_mosaics_are_never_opened(phantoms: Path, tmp_path: Path) -> None:

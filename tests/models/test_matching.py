@@ -32,3 +32,11 @@ def test_no_other_number_of_filters_is_nearer(quantity: Matched, network: str) -
 
 def test_the_papers_form_matches_itself() -> None:
     assert matched(CascadeArguments(base_filters=9), "parameters") == CascadeArguments(base_filters=9)
+
+
+def test_a_shallow_network_gets_as_many_filters_as_it_takes() -> None:
+    shallow = CascadeArguments(levels=1, base_depth=2, base_filters=8)
+    found = matched(shallow, "parameters")
+    assert found.base_filters > 3 * 8
+    wanted = fsum(level.parameters for level in summarise_network(CascadeArguments(base_filters=8)))
+    assert fsum(level.parameters for level in summarise_network(found)) == pytest.approx(wanted, rel=0.05)
