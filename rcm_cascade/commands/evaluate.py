@@ -27,7 +27,8 @@ def evaluate(
         checkpoint: a .ckpt file.
         root: dataset folder.
         part: ``train``, ``val`` or ``test``.
-        out: where to write; None: ``evaluation/`` in the checkpoint's run folder, whose report.html is renewed.
+        out: where to write; None: ``evaluation/`` in the checkpoint's run folder, whose report.html is renewed. That
+            folder is for `best.ckpt` of a finished run and its own test split.
         split_file: CSV ``mosaic,split``.
 
     Returns:
@@ -46,18 +47,25 @@ def evaluate(
     loaded = TrainingData(dataset, split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
     run = RunFolder(checkpoint.resolve().parent.parent)
     own = run.path / "evaluation"
-    if out is None:
-        if not run.config.is_file():
-            raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
+    if out is None and not run.config.is_file():
+        raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
+    out = own if out is None else out
+    renewed = run.config.is_file() and out.resolve() == own.resolve()
+    if renewed:
+        if checkpoint.resolve() != run.best.resolve() or not run.result.is_file():
+            raise InputError(
+                f"{own} is for {run.best} of the finished run, and {checkpoint} is "
+                f"{'of an unfinished one' if not run.result.is_file() else 'another'}; say where to write this one "
+                "with --out DIR"
+            )
         if part != "test" or dataset.id != header.dataset_id or split_file is not None:
             raise InputError(
                 f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
             )
-        out = own
     if not loaded.entries(part):
         need([], part, dataset)
     summary = score(checkpoint, loaded.open(part), out, dataset, part=part)
-    if out.resolve() == own.resolve() and run.result.is_file():
+    if renewed:
         write_run_page(run, run.read_result())
     return summary, header.classes, out
 

@@ -10,6 +10,7 @@ import numpy as np
 from rcm_cascade.commands.fold_files import Folds
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.coherence import Coherence
+from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.evaluate.results import COUNTS, LevelResult, MosaicResult, read_results
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.sweeps.outcomes import EVALUATION
@@ -46,8 +47,8 @@ class FoldRun:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether its test mosaics have been scored, one by one."""
-        return all((self.evaluation / name).is_file() for name in (RESULTS_FILE, "metrics.json"))
+        """Whether its test mosaics have been scored, one by one, with the checkpoint that it has now."""
+        return is_evaluation_of(self.evaluation, self.run.best)
 
     def results(self) -> tuple[tuple[str, ...], list[MosaicResult]]:
         """The names of the classes, and one result a test mosaic.
@@ -130,6 +131,7 @@ def _sum(group: Sequence[MosaicResult]) -> MosaicResult:
     return MosaicResult(
         mosaic=first.mosaic,
         patient=first.patient,
+        patient_given=first.patient_given,
         site=first.site,
         pixel_size_um=first.pixel_size_um,
         confusion=np.sum([r.confusion for r in group], axis=0),

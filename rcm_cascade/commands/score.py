@@ -12,6 +12,7 @@ from rcm_cascade.data.manifest import Dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate import calibration
+from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.evaluate.report import comparison, write_evaluation
 from rcm_cascade.evaluate.results import score_mosaic
 from rcm_cascade.models.checkpoint import store_temperature
@@ -54,6 +55,8 @@ def score(
             f"{dataset.root / 'dataset.yaml'} has the classes {', '.join(dataset.classes.names)}, the checkpoint "
             f"{checkpoint} was trained on {', '.join(classes.names)}; evaluate it on data with its own classes"
         )
+    scored = digest(checkpoint)
+    named = {entry.mosaic for entry in dataset.entries if entry.patient_given}
     results, pictures, samples = [], [], []
     limit = calibration.pixels_per_mosaic(len(mosaics))
     with progress_bar(f"evaluating {len(mosaics)} mosaics", sum(m.image.size for m in mosaics) / 1e6, "MP") as advance:
@@ -74,6 +77,7 @@ def score(
                 pixel_size_um=mosaic.native_pixel_size_um,
                 classes=classes,
                 levels=((f, annotated.level_map(i)) for i, f in enumerate(annotated.annotation.factors)),
+                patient_given=mosaic.name in named,
             )
             results.append(result)
             picture = comparison(
@@ -87,6 +91,7 @@ def score(
     if fit_temperature:
         temperature = calibration.fit_temperature(sample)
         store_temperature(checkpoint, temperature)
+        scored = digest(checkpoint)
     working = annotator.header.working_pixel_size_um
     facts = {
         "data": f"{dataset.name}, {part} split: {len(mosaics)} mosaics",
@@ -105,6 +110,7 @@ def score(
         facts=facts,
         synthetic=dataset.synthetic,
         calibration=calibration.measure_calibration(sample, temperature),
+        checkpoint_sha256=scored,
     )
 
 

@@ -1,7 +1,8 @@
 """`rcm-cascade report`: the page and the tables of a sweep, from what its jobs left behind."""
 
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,20 +11,25 @@ from PIL import Image
 
 from rcm_cascade.commands.datasets import find_dataset
 from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.commands.fold_files import RECORD_FILE
 from rcm_cascade.commands.score import comparison_path
+from rcm_cascade.commands.sweep_folds import pool_jobs
 from rcm_cascade.config import parse_config
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import write_whole
 from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.sweeps.comparison import Comparison, compare_configurations
-from rcm_cascade.sweeps.jobs import Job, read_sweep
+from rcm_cascade.sweeps.jobs import Job, Sweep, read_sweep
 from rcm_cascade.sweeps.outcomes import EVALUATION, Outcome, is_evaluated, read_outcome
 from rcm_cascade.sweeps.page import render_page
 from rcm_cascade.sweeps.pictures import galleries
 from rcm_cascade.sweeps.table import gradient_rows, level_rows, result_rows, to_csv
 
 PAGE = "report.html"
+PAGE_BESIDE_CROSSVAL = "designs.html"
+"""In the folder of a cross-validation, whose own page is `report.html`."""
+
 RESULTS = "results.csv"
 LEVELS = "levels.csv"
 GRADIENTS = "gradients.csv"
@@ -38,8 +44,9 @@ def report(
 ) -> Comparison:
     """Writes `report.html`, `results.csv`, `levels.csv` and `gradients.csv` into a sweep's folder.
 
-    Earlier ones are replaced. Finished jobs whose test split has not been scored are scored first; one that cannot be,
-    fails alone.
+    Earlier ones are replaced. Of a cross-validation's folder the page is `designs.html`, and the folds of one design
+    and seed are pooled. Finished jobs whose test split has not been scored are scored first; one that cannot be, fails
+    alone.
 
     Args:
         path: the sweep's folder.
@@ -62,23 +69,29 @@ def report(
         if job.state == "finished" and job.name not in failures:
             try:
                 outcomes[job.name] = read_outcome(job)
-            except InputError as error:
-                failures[job.name] = str(error)
+            except Exception as error:  # a job that fails, fails alone
+                failures[job.name] = _tell_failure(error)
     _leave_out_other_classes(outcomes, failures)
     if not outcomes:
-        first = next(job for job in sweep.jobs)
-        why = failures.get(first.name) or first.sentence
-        raise InputError(f"{path} has no job with a result to report; its first, {first.name}: {why}")
+        raise InputError(f"{path} has no job with a result to report; {_first_reason(sweep, failures)}")
     classes = _class_table(list(outcomes.values()))
+    if (path / RECORD_FILE).is_file():
+        sweep, outcomes, failures = pool_jobs(sweep, outcomes, failures, classes)
+        if not outcomes:
+            raise InputError(f"{path} has no seed of which every fold has a result; {_first_reason(sweep, failures)}")
     comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
-    page = render_page(comparison, galleries(comparison, _read_picture), metric)
     write_whole(path / RESULTS, to_csv(result_rows(comparison)))
     write_whole(path / LEVELS, to_csv(level_rows(comparison)))
     write_whole(path / GRADIENTS, to_csv(gradient_rows(comparison)))
-    write_whole(path / PAGE, page)
+    write_whole(page_path(path), render_page(comparison, galleries(comparison, _read_picture), metric))
     for entry in comparison.left_out:
         print(f"left out: {entry.job.name} ({entry.state}): {entry.sentence}", file=sys.stderr)
     return comparison
+
+
+def page_path(sweep: Path) -> Path:
+    """Where a sweep's page is written."""
+    return sweep / (PAGE_BESIDE_CROSSVAL if (sweep / RECORD_FILE).is_file() else PAGE)
 
 
 def _evaluate_missing(jobs: Sequence[Job]) -> dict[str, str]:
@@ -86,12 +99,26 @@ def _evaluate_missing(jobs: Sequence[Job]) -> dict[str, str]:
     failures: dict[str, str] = {}
     missing = [job for job in jobs if job.state == "finished" and not is_evaluated(job)]
     for i, job in enumerate(missing, start=1):
+        if is_evaluated(job):  # by now: a twin that is linked to the same folder was scored
+            continue
         print(f"scoring the test split of {job.name} ({i} of {len(missing)})", file=sys.stderr)
         try:
             _evaluate(job)
-        except (InputError, OSError) as error:
-            failures[job.name] = f"cannot be scored: {error}"
+        except Exception as error:  # a job that fails, fails alone
+            failures[job.name] = f"cannot be scored: {_tell_failure(error)}"
     return failures
+
+
+def _tell_failure(error: Exception) -> str:
+    """What became of a job, in a sentence; where that may not suffice to mend it, the traceback is printed."""
+    if not isinstance(error, InputError):
+        traceback.print_exception(error)
+    return str(error) or type(error).__name__
+
+
+def _first_reason(sweep: Sweep, failures: Mapping[str, str]) -> str:
+    first = sweep.jobs[0]
+    return f"its first, {first.name}: {failures.get(first.name) or first.sentence}"
 
 
 def _evaluate(job: Job) -> None:
@@ -131,7 +158,8 @@ def _class_table(outcomes: Sequence[Outcome]) -> ClassTable:
 
 def _read_picture(outcome: Outcome, number: int) -> Image.Image | None:
     path = comparison_path(outcome.job.folder.path / EVALUATION, number, outcome.names[number])
-    if not path.is_file():
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except OSError:  # missing or damaged
         return None
-    with Image.open(path) as picture:
-        return picture.convert("RGB")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.atomic import written_whole
-from rcm_cascade.evaluate.bootstrap import Interval, bootstrap, pool_by_patient
+from rcm_cascade.evaluate.bootstrap import METHOD, Interval, bootstrap, pool_by_patient
 from rcm_cascade.evaluate.coherence import pool_coherence
 from rcm_cascade.evaluate.confusion import dice, macro_mean, macro_means, pixel_accuracy, sensitivity, specificity
 from rcm_cascade.evaluate.results import MosaicResult, format_results, score_mosaic
@@ -50,7 +50,8 @@ def summarise(
     Matrices are pooled over mosaics; ``mean`` is the macro mean over the classes present in the truth; intervals are
     those of `bootstrap`. ``averages`` has the same mean three ways: from the pooled matrix, and as mean and standard
     deviation over mosaics and over patients, of each one's own macro mean. ``levels`` has each level's own map, coarse
-    to fine; it is empty where they were not measured, or where the mosaics' levels differ.
+    to fine; it is empty where they were not measured, or where the mosaics' levels differ. ``patients`` of a class are
+    those who have a labelled pixel of it; each of the ``mosaics_without_patient`` counts as a patient.
 
     Args:
         results: one a mosaic, at least one.
@@ -77,6 +78,7 @@ def summarise(
             {
                 "name": name,
                 "labelled_pixels": int(matrix[i].sum()),
+                "patients": intervals.holding[i],
                 **{key: _plain(values[i]) for key, values in numbers.items()},
                 "sensitivity_ci": _listed(intervals.sensitivity[i]),
                 "specificity_ci": _listed(intervals.specificity[i]),
@@ -100,8 +102,9 @@ def summarise(
         "confusion": matrix.tolist(),
         "mosaics": len(results),
         "patients": intervals.patients,
+        "mosaics_without_patient": sum(not r.patient_given for r in results),
         "bootstrap": {
-            "method": "percentile, patients drawn with replacement",
+            "method": METHOD,
             "patients": intervals.patients,
             "draws": intervals.draws,
             "level": intervals.level,

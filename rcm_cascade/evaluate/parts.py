@@ -42,7 +42,9 @@ def result_parts(summary: Mapping[str, Any], classes: ClassTable) -> dict[str, A
         "labelled": cell(summary["labelled_pixels"]),
         "averages": _averages(summary),
         "confusion": png_data_uri(confusion_picture(matrix, classes)),
-        "taken_for": _taken_for(matrix.tolist(), row_shares(matrix).tolist(), classes),
+        "taken_for": _taken_for(
+            matrix.tolist(), row_shares(matrix).tolist(), [c.get("patients") for c in summary["classes"]], classes
+        ),
         "coherence": _coherence(summary["coherence"]),
         "levels": _levels(summary),
         "calibration": _calibration(summary.get("calibration")),
@@ -67,7 +69,9 @@ def _average(value: float | Mapping[str, Any] | None) -> tuple[str, str]:
     return decimal(value["mean"]) + spread, f"n = {value['n']}"
 
 
-def _taken_for(matrix: list[list[int]], shares: list[list[float]], classes: ClassTable) -> list[dict[str, Any]]:
+def _taken_for(
+    matrix: list[list[int]], shares: list[list[float]], patients: list[int | None], classes: ClassTable
+) -> list[dict[str, Any]]:
     """Of each true class the share found and the most frequent wrong classes, most first."""
     rows = []
     for true in classes.classes:
@@ -79,6 +83,7 @@ def _taken_for(matrix: list[list[int]], shares: list[list[float]], classes: Clas
                 "name": true.name,
                 "color": true.color,
                 "labelled": cell(sum(counts)),
+                "patients": UNDEFINED if patients[true.id] is None else str(patients[true.id]),
                 "found": percent(shares[true.id][true.id] if sum(counts) else None),
                 "wrong": [{"name": c.name, "color": c.color, "share": share} for c, share in others],
             }

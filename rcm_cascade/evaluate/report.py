@@ -19,6 +19,7 @@ from rcm_cascade.evaluate.figures import (
     sensitivity_curves,
 )
 from rcm_cascade.evaluate.metrics import MosaicResult, per_mosaic_rows, summarise, write_metrics, write_whole
+from rcm_cascade.evaluate.origin import CHECKPOINT_KEY
 from rcm_cascade.evaluate.parts import cell, result_parts
 from rcm_cascade.evaluate.table import SYNTHETIC_NOTE, decimal, has_paper_row
 from rcm_cascade.labels import ClassTable
@@ -62,6 +63,7 @@ def write_evaluation(
     facts: Mapping[str, str],
     synthetic: bool,
     calibration: Mapping[str, Any] | None = None,
+    checkpoint_sha256: str | None = None,
 ) -> dict[str, Any]:
     """Writes the files of `write_metrics`, `confusion.png` and `report.html`; the folder is made if need be.
 
@@ -74,6 +76,7 @@ def write_evaluation(
         facts: what was evaluated (checkpoint, data, split, working pixel size, …), shown in this order.
         synthetic: whether the mosaics are phantoms; the page then says so first.
         calibration: of `measure_calibration`; ``None``: not measured.
+        checkpoint_sha256: of the checkpoint that was scored, as `origin.digest` gives it; ``None``: of more than one.
 
     Returns:
         The summary that `metrics.json` holds.
@@ -82,6 +85,8 @@ def write_evaluation(
         ValueError: without a result.
     """
     summary = summarise(results, classes, synthetic=synthetic, calibration=calibration)
+    if checkpoint_sha256 is not None:
+        summary[CHECKPOINT_KEY] = checkpoint_sha256
     write_metrics(out, summary, results, classes)
     save_png(confusion_picture(np.array(summary["confusion"], np.int64), classes), out / "confusion.png")
     page = _render(

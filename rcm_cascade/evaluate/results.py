@@ -46,6 +46,7 @@ class MosaicResult:
         prediction_coherence: of the predicted map inside the labelled pixels, or ``None`` if not measured.
         truth_coherence: of the truth, the same pixels.
         levels: of each level's own map, coarse to fine; empty if not measured.
+        patient_given: whether the manifest names the patient.
     """
 
     mosaic: str
@@ -56,6 +57,7 @@ class MosaicResult:
     prediction_coherence: Coherence | None = None
     truth_coherence: Coherence | None = None
     levels: tuple[LevelResult, ...] = ()
+    patient_given: bool = True
 
 
 def score_mosaic(
@@ -69,6 +71,7 @@ def score_mosaic(
     classes: ClassTable,
     coherence: bool = True,
     levels: Iterable[tuple[int, NDArray[np.uint8]]] = (),
+    patient_given: bool = True,
 ) -> MosaicResult:
     """Compares label maps of a mosaic with its truth.
 
@@ -82,6 +85,7 @@ def score_mosaic(
         classes: the class table.
         coherence: whether to count regions too (about 0.1 s per megapixel and map).
         levels: down-sampling and own map of each level, coarse to fine, on the mosaic's own grid; taken one by one.
+        patient_given: as in `MosaicResult`.
 
     Raises:
         ValueError: if the shapes differ or a labelled pixel has no class id.
@@ -107,6 +111,7 @@ def score_mosaic(
         prediction_coherence=regions,
         truth_coherence=measured(truth),
         levels=tuple(scored),
+        patient_given=patient_given,
     )
 
 
@@ -116,6 +121,7 @@ def format_results(results: Sequence[MosaicResult], classes: ClassTable) -> str:
         {
             "mosaic": r.mosaic,
             "patient": r.patient,
+            "patient_given": r.patient_given,
             "site": r.site,
             "pixel_size_um": r.pixel_size_um,
             "confusion": r.confusion.tolist(),
@@ -172,6 +178,7 @@ def _mosaic_result(plain: dict[str, Any], classes: int) -> MosaicResult:
             )
             for level in plain.get("levels", ())
         ),
+        patient_given=bool(plain.get("patient_given", True)),  # older files do not say
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.labels import PAPER_SENSITIVITY, PAPER_SPECIFICITY, RCM_CLASSES, ClassTable
 
 SYNTHETIC_NOTE: Final = "phantom (synthetic) mosaics: no statement about patients"
@@ -62,15 +63,42 @@ def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[ResultR
 
 def interval_note(summary: Mapping[str, Any]) -> str:
     """How the intervals came about, or why there are none."""
-    patients, mosaics = summary["patients"], summary["mosaics"]
-    counts = f"{_count(mosaics, 'mosaic')} of {_count(patients, 'patient')}"
+    patients = summary["patients"]
+    counts = describe_mosaics(summary["mosaics"], patients, summary.get("mosaics_without_patient", 0))
     method = summary["bootstrap"]
     if summary["mean"]["sensitivity_ci"] is None:
-        return f"{counts}; no intervals, because resampling fewer than 5 patients says nothing about the next one"
-    return (
-        f"{counts}; {100 * method['level']:g} % intervals by percentile bootstrap over the {patients} patients, "
-        f"{method['draws']} draws"
+        return (
+            f"{counts}; no intervals, because resampling fewer than {MIN_PATIENTS} patients says nothing about the "
+            "next one"
+        )
+    text = (
+        f"{counts}; {100 * method['level']:g} % intervals by bootstrap over the {patients} patients "
+        f"({method['method'].split(',')[0]}), {method['draws']} draws"
     )
+    few = [f"{c['name']} ({c['patients']})" for c in summary["classes"] if 0 < c.get("patients", 0) < MIN_PATIENTS]
+    if few:
+        text += f"; held by fewer than {MIN_PATIENTS} patients, so without an interval of sensitivity: {', '.join(few)}"
+    return text
+
+
+def describe_mosaics(mosaics: int, patients: int, without: int = 0, noun: str = "mosaic") -> str:
+    """``"9 mosaics of 7 patients"``, or that and which of them count as a patient for want of a name.
+
+    Args:
+        mosaics: how many.
+        patients: whose they are.
+        without: the mosaics of which the manifest names no patient.
+        noun: what a mosaic is called.
+    """
+    if without and without == mosaics:
+        return f"{counted(mosaics, noun)}, no patients given: each counts as one"
+    text = f"{counted(mosaics, noun)} of {counted(patients, 'patient')}"
+    return text + (f", of which {without} are mosaics without a patient given" if without else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """``"1 seed"``, ``"2 seeds"``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "") -> Table:
@@ -134,10 +162,6 @@ def _cell(number: str, interval: str = "") -> str:
     # Without leading zeros, as the paper prints them, the table fits a terminal of 80 columns.
     text = f"{number} ({interval})" if interval else number
     return text.replace("0.", ".")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _mean(values: tuple[float, ...]) -> float:

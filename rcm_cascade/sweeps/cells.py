@@ -7,10 +7,13 @@ from typing import Any, Final
 from rcm_cascade.evaluate.parts import cell, percent
 from rcm_cascade.evaluate.table import UNDEFINED
 from rcm_cascade.sweeps.comparison import Comparison
-from rcm_cascade.sweeps.findings import counted, interval_text, signed
+from rcm_cascade.sweeps.findings import interval_text, signed
 from rcm_cascade.sweeps.outcomes import METRICS
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import ConfigurationResult, Spread
+from rcm_cascade.sweeps.results import ConfigurationResult, Spread, describe_tested
+
+NO_INTERVAL: Final = "×"
+"""In place of an interval, where a difference has none."""
 
 Text = Callable[[float], str]
 
@@ -42,11 +45,6 @@ def describe_spread(of_seeds: Spread, text: Text) -> str:
     return text(of_seeds.mean) + ("" if of_seeds.sd is None else f" ± {text(of_seeds.sd)}")
 
 
-def describe_tested(comparison: Comparison) -> str:
-    """``"9 test mosaics of 7 patients"``."""
-    return f"{counted(comparison.mosaics, 'test mosaic')} of {counted(comparison.patients, 'patient')}"
-
-
 FORMS: Final[Mapping[str, tuple[Text, float, int, str]]] = {
     "regions_per_area": (tenths, 1.0, 1, ""),
     "small_regions_share": (percent, 100.0, 1, " pp"),
@@ -68,11 +66,11 @@ class Rows:
     colors: Mapping[str, str]
 
     def means(self) -> list[Row]:
-        """Macro means of each metric, with the number of seeds."""
+        """Macro means of each metric, with the number of seeds, and of those compared where they are fewer."""
         return [
             self._head(c)
             | {
-                "seeds": len(c.outcomes),
+                "seeds": _seeds(c),
                 "cells": [_cell(c.numbers[m][-1], c.differences[m][-1] if c.differences else None) for m in METRICS],
             }
             for c in self.comparison.configurations
@@ -138,6 +136,8 @@ class Rows:
         if truth is not None:
             small = f"{truth['small_below']:g} mm²" if physical else f"{cell(truth['small_below'])} px"
             truth = [UNDEFINED if truth[key] is None else form[0](truth[key]) for key, form in FORMS.items()]
+        if self.comparison.reference.remark:
+            truth = None
         return {"rows": rows, "truth": truth, "unit": "mm²" if physical else "megapixel", "small": small}
 
     def calibration(self) -> list[Row]:
@@ -153,8 +153,13 @@ class Rows:
             "label": result.label,
             "color": self.colors[result.label],
             "reference": result is self.comparison.reference,
-            "remark": result.remark,
+            "remark": result.remark and f"{result.remark}; {describe_tested(result.outcomes)}",
         }
+
+
+def _seeds(result: ConfigurationResult) -> str:
+    fewer = 0 < result.seeds_compared < len(result.outcomes)
+    return f"{len(result.outcomes)}, {result.seeds_compared} compared" if fewer else str(len(result.outcomes))
 
 
 def _cell(
@@ -166,9 +171,10 @@ def _cell(
     unit: str = "",
 ) -> dict[str, Any]:
     scaled = Difference(None, None) if difference is None else difference.scaled(scale)
+    interval = interval_text(scaled, digits)
     return {
         "text": describe_spread(of_seeds, text),
         "difference": "" if difference is None else signed(scaled.value, digits) + unit,
-        "interval": interval_text(scaled, digits),
+        "interval": interval or ("" if scaled.value is None else NO_INTERVAL),
         "told": scaled.told,
     }

@@ -9,7 +9,7 @@ from rcm_cascade.labels import ClassTable
 from rcm_cascade.sweeps.configurations import Configuration, find_configuration, group_jobs
 from rcm_cascade.sweeps.jobs import Job, Sweep
 from rcm_cascade.sweeps.outcomes import Outcome
-from rcm_cascade.sweeps.results import ConfigurationResult, default_score, summarise_configuration
+from rcm_cascade.sweeps.results import ConfigurationResult, default_score, describe_tested, summarise_configuration
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Comparison:
     def patients(self) -> int:
         """Whose mosaics these are."""
         return self.reference.outcomes[0].patients
+
+    @property
+    def tested(self) -> str:
+        """What the reference was tested on, in words."""
+        return describe_tested(self.reference.outcomes)
 
     @property
     def synthetic(self) -> bool:

@@ -1,4 +1,4 @@
-"""The figures of a sweep, as SVG data URIs: differences, curves, regions, gradients."""
+"""The figures of a sweep, as SVG data URIs: differences, curves, regions."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,20 @@ from typing import Final
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.figures import DASHES, STYLE, svg_data_uri
-from rcm_cascade.sweeps.learning import GradientNorms, mean_band, sort_stages
+from rcm_cascade.sweeps.learning import mean_band
 from rcm_cascade.sweeps.paired import Difference
 from rcm_cascade.sweeps.results import Spread
 
 WIDTH: Final = 10.2
 """Inches; the page shows it at its full width."""
+
+LEGEND_LINE: Final = 0.21
+"""Inches that a line of a legend takes, with the space between entries."""
 
 INK: Final = "#1a1a1a"
 
@@ -57,7 +59,9 @@ def looks(labels: Sequence[str], reference: str) -> list[Look]:
 def difference_figure(
     differences: Mapping[str, Mapping[str, Difference]], shown: Sequence[Look], title: str
 ) -> str | None:
-    """Differences to the reference with their intervals; filled where told from zero. None without a value.
+    """Differences to the reference with their intervals; None without a value.
+
+    Filled where told from zero, hollow where not, a cross where there is no interval.
 
     Args:
         differences: by panel (the mean, each class) and label.
@@ -73,7 +77,7 @@ def difference_figure(
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, (name, panel) in zip(grid.flat, differences.items(), strict=False):
             axes.axvline(0, color=INK, linewidth=1)
-            axes.set_title(_plain(name), fontsize=10, loc="left", fontweight="bold" if name == "mean" else "normal")
+            axes.set_title(plain(name), fontsize=10, loc="left", fontweight="bold" if name == "mean" else "normal")
             for row, look in enumerate(shown):
                 if look.label in panel:
                     _draw_difference(axes, row, panel[look.label], look)
@@ -141,39 +145,13 @@ def region_figure(
         return svg_data_uri(figure)
 
 
-def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
-    """Gradient norms by level (rows) and stage (columns), over the first third of the epochs and over all.
-
-    Args:
-        norms: by label; configurations without any are left out.
-    """
-    recorded = {label: of for label, of in norms.items() if of}
-    if not recorded:
-        return None
-    stages = sort_stages({stage for of in recorded.values() for _, stage in of})
-    drawn = [value for of in recorded.values() for pair in of.values() for value in pair if value > 0]
-    colors = LogNorm(min(drawn), max(max(drawn), 1.001 * min(drawn))) if drawn else LogNorm(0.1, 1)
-    levels = {label: sorted({level for level, _ in of}) for label, of in recorded.items()}
-    ratios = [len(levels[label]) + 1.1 for label in recorded]
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, 0.3 * sum(ratios) + 1.1), layout="constrained")
-        grid = figure.subplots(len(recorded), 2, squeeze=False, sharex=True, height_ratios=ratios)
-        for row, (label, of) in zip(grid, recorded.items(), strict=True):
-            for which, axes in enumerate(row):
-                _draw_gradients(axes, of, levels[label], stages, which, colors)
-            row[0].set_title(_plain(label), fontsize=10, loc="left")
-            row[0].set_yticks(range(len(levels[label])), [f"level {level}" for level in levels[label]])
-        for axes, title in zip(grid[-1], ("over the first third of the epochs", "over all epochs"), strict=True):
-            axes.set_xticks(range(len(stages)), stages, rotation=55, ha="right", rotation_mode="anchor", fontsize=9)
-            axes.set_xlabel(title)
-        return svg_data_uri(figure)
-
-
 def _draw_difference(axes: Axes, row: int, difference: Difference, look: Look) -> None:
     if difference.value is None:
         return
-    if difference.interval is not None:
-        axes.plot(difference.interval, (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
+    if difference.interval is None:
+        axes.plot(difference.value, row, marker="x", markersize=7, color=look.color, markeredgewidth=1.6)
+        return
+    axes.plot(difference.interval, (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
     axes.plot(
         difference.value,
         row,
@@ -193,7 +171,8 @@ def _curves(curves: Mapping[str, Sequence[NDArray[np.float64]]], shown: Sequence
     longest = max(float(c[-1, 0]) for _, of_seeds in drawn for c in of_seeds)
     unit, seconds = ("hours", 3600.0) if longest > 7200 else ("minutes", 60.0) if longest > 120 else ("seconds", 1.0)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+        lines = sum(_wrapped(look.label).count("\n") + 1 for look, _ in drawn)
+        figure = Figure(figsize=(WIDTH, max(4.2, 0.8 + LEGEND_LINE * lines)), layout="constrained")
         axes = figure.subplots()
         for look, of_seeds in drawn:
             band = mean_band(of_seeds)
@@ -211,46 +190,10 @@ def _curves(curves: Mapping[str, Sequence[NDArray[np.float64]]], shown: Sequence
         return svg_data_uri(figure)
 
 
-def _draw_gradients(
-    axes: Axes, norms: GradientNorms, levels: Sequence[int], stages: Sequence[str], which: int, colors: LogNorm
-) -> None:
-    table = np.full((len(levels), len(stages)), np.nan)
-    for (level, stage), pair in norms.items():
-        table[levels.index(level), stages.index(stage)] = pair[which]
-    shown = np.ma.masked_where(~(table > 0), table)
-    axes.imshow(shown, norm=colors, cmap="viridis", aspect="auto")
-    for row, column in np.ndindex(*table.shape):
-        value = float(table[row, column])
-        if not np.isnan(value):
-            bright = value > 0 and colors(value) > 0.6
-            axes.text(
-                column,
-                row,
-                _short(value),
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="white" if value > 0 and not bright else INK,
-            )
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-
-
-def _short(value: float) -> str:
-    """Two digits in few letters: ``".034"``, ``"1.2"``, ``"4e-5"``."""
-    if value == 0:
-        return "0"
-    if value < 0.001 or value >= 1000:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{value:.2g}".removeprefix("0") if value < 1 else f"{value:.2g}"
-
-
 def _wrapped(label: str, width: int = 30) -> str:
-    return _plain("\n".join(textwrap.wrap(label, width) or [label]))
+    return plain("\n".join(textwrap.wrap(label, width) or [label]))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without matplotlib's reading of dollar signs as formulas."""
     return text.replace("$", r"\$")

@@ -1,13 +1,16 @@
 """What a sweep says, in plain sentences: which differences the data tell from zero, and which they do not."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
+from rcm_cascade.evaluate.table import counted
 from rcm_cascade.sweeps.comparison import Comparison
-from rcm_cascade.sweeps.paired import DRAWS, LEVEL, Difference
-from rcm_cascade.sweeps.results import ConfigurationResult, describe_seeds
+from rcm_cascade.sweeps.method import cautions
+from rcm_cascade.sweeps.paired import LEVEL, Difference
+from rcm_cascade.sweeps.results import ConfigurationResult
+
+__all__ = ["METRIC_NAMES", "NOT_TOLD", "Findings", "counted", "find", "interval_text", "signed"]
 
 METRIC_NAMES: Final = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
@@ -22,6 +25,7 @@ class Findings:
         opening: what was compared with what.
         told: the differences that the data tell from zero, largest first.
         untold: those that they do not, largest first.
+        networks: those of one seed, largest first: between two trained networks, not two configurations.
         unmeasured: configurations without an interval, and why.
         classes: the same by class, in a sentence or two; empty where there is nothing to say.
         cautions: what to keep in mind.
@@ -30,6 +34,7 @@ class Findings:
     opening: str
     told: tuple[str, ...]
     untold: tuple[str, ...]
+    networks: tuple[str, ...]
     unmeasured: tuple[str, ...]
     classes: str
     cautions: tuple[str, ...]
@@ -46,34 +51,20 @@ def find(comparison: Comparison, metric: str) -> Findings:
     ranked = sorted(measured, key=lambda pair: (-abs(pair[1].value or 0.0), pair[0].label))
     return Findings(
         opening=_opening(comparison, metric),
-        told=tuple(_sentence(c, d) for c, d in ranked if d.told),
-        untold=tuple(_sentence(c, d) for c, d in ranked if d.told is False),
+        told=tuple(_sentence(c, d) for c, d in ranked if d.told and c.seeds_compared > 1),
+        untold=tuple(_sentence(c, d) for c, d in ranked if d.told is False and c.seeds_compared > 1),
+        networks=tuple(
+            f"{_sentence(c, d)}, {'told from zero' if d.told else NOT_TOLD}"
+            for c, d in ranked
+            if d.told is not None and c.seeds_compared == 1
+        ),
         unmeasured=(
             *(f"{c.label}: {_without_interval(d, comparison.patients)}" for c, d in ranked if d.told is None),
             *(f"{c.label}: not compared, because {c.remark}" for c in comparison.compared if c.remark),
             *(f"{label}: no finished job" for label in comparison.missing),
         ),
         classes=_by_class(comparison, metric),
-        cautions=tuple(_cautions(comparison)),
-    )
-
-
-def method(comparison: Comparison) -> str:
-    """How the differences and their intervals come about."""
-    text = (
-        f"Differences are a configuration’s mean minus the reference’s ({comparison.reference.label}), over the seeds "
-        "that both have (over all, where they share none), each seed’s number from the confusion matrix pooled over "
-        "all test mosaics"
-    )
-    if comparison.patients < MIN_PATIENTS:
-        return (
-            f"{text}. There are no intervals, because resampling fewer than {MIN_PATIENTS} patients says nothing about "
-            f"the next one (here: {comparison.patients})."
-        )
-    return (
-        f"{text}; their {100 * LEVEL:g} % intervals are percentiles of {DRAWS} resamples, in each of which the "
-        f"{comparison.patients} patients are drawn with replacement, the same for both sides, and so are the seeds, in "
-        "pairs of one seed where both sides have it."
+        cautions=tuple(cautions(comparison)),
     )
 
 
@@ -91,19 +82,13 @@ def interval_text(difference: Difference, digits: int = 3) -> str:
     return " to ".join(signed(bound, digits) for bound in difference.interval)
 
 
-def counted(number: int, noun: str) -> str:
-    """``"1 seed"``, ``"2 seeds"``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def _opening(comparison: Comparison, metric: str) -> str:
     total, lost = len(comparison.sweep.jobs), len(comparison.left_out)
     jobs = f"{total - lost} of {counted(total, 'job')}" if lost else counted(total, "job")
     configurations = counted(len(comparison.configurations), "configuration")
-    tested = f"{counted(comparison.mosaics, 'test mosaic')} of {counted(comparison.patients, 'patient')}"
     mean = comparison.reference.numbers[metric][-1]
     has = "" if mean.mean is None else f", which has {mean.mean:.3f}"
-    text = f"{jobs} with a result make {configurations}, tested on {tested}. "
+    text = f"{jobs} with a result make {configurations}, tested on {comparison.tested}. "
     if not comparison.compared:
         return text + f"With one configuration, {comparison.reference.label}, there is nothing to compare."
     return (
@@ -120,6 +105,7 @@ def _sentence(result: ConfigurationResult, difference: Difference) -> str:
 def _without_interval(difference: Difference, patients: int) -> str:
     if difference.value is None:
         return "the difference is not defined"
+    patients = patients if difference.patients is None else difference.patients
     return (
         f"{signed(difference.value)}, without an interval, because {counted(patients, 'patient')} "
         f"{'is' if patients == 1 else 'are'} fewer than {MIN_PATIENTS}"
@@ -136,42 +122,14 @@ def _by_class(comparison: Comparison, metric: str) -> str:
     ]
     if not found:
         return ""
+    alone = [c.label for c in comparison.compared if c.seeds_compared == 1]
+    which = f" Those of {', '.join(alone)} are between two trained networks only." if alone else ""
     told = sorted((entry for entry in found if entry[0].told), key=lambda e: (-abs(e[0].value or 0.0), e[1]))
     name = METRIC_NAMES[metric]
     if not told:
-        return f"Of the {len(found)} differences of a class’s {name}, none is told from zero by these data."
+        return f"Of the {len(found)} differences of a class’s {name}, none is told from zero by these data.{which}"
     return (
         f"Of the {len(found)} differences of a class’s {name}, {len(told)} "
         f"{'is' if len(told) == 1 else 'are'} told from zero, largest first: {'; '.join(text for _, text in told)}. "
-        f"The others are {NOT_TOLD}."
+        f"The others are {NOT_TOLD}.{which}"
     )
-
-
-def _cautions(comparison: Comparison) -> Iterable[str]:
-    intervals = [
-        d
-        for c in comparison.compared
-        for of_metric in c.differences.values()
-        for d in of_metric
-        if d.interval is not None
-    ]
-    if intervals:
-        yield (
-            f"This page holds {len(intervals)} intervals of differences by class and in the mean, not corrected for "
-            "their number: were no difference real, about one in twenty would still leave out zero."
-        )
-    most = max(len(c.configuration.jobs) for c in comparison.configurations)
-    for result in comparison.configurations:
-        seeds = len(result.outcomes)
-        if seeds < most:
-            yield f"{result.label} has {counted(seeds, 'seed')} with a result, of {most}."
-    compared = [c for c in comparison.compared if c.differences]
-    if compared and intervals:
-        ways = sorted({describe_seeds(c.outcomes, comparison.reference.outcomes) for c in compared})
-        fewest = min(len(c.outcomes) for c in (*compared, comparison.reference))
-        text = f"Seeds compared: {'; '.join(ways)}."
-        if fewest == 1:
-            text += " An interval from one seed says nothing of what another seed would change."
-        elif fewest < 10:
-            text += " Drawing from so few seeds understates how much they differ: intervals are somewhat too narrow."
-        yield text

@@ -17,6 +17,9 @@ from rcm_cascade.training.history import read_history
 SWEEP_FILE: Final = "sweep.json"
 FAILURE_FILE: Final = "failure.json"
 
+UNREADABLE: Final = "config.yaml unreadable"
+"""The override of a run of which nothing else is known."""
+
 State = Literal["finished", "failed", "unfinished"]
 
 
@@ -59,7 +62,8 @@ class Sweep:
 def read_sweep(path: Path) -> Sweep:
     """The jobs that a sweep's `sweep.json` names; without that file, the run folders that lie in the folder.
 
-    In the second case the overrides are the keys in which the runs' configurations differ.
+    In the second case the overrides are the keys in which the runs' configurations differ, and a run whose
+    configuration cannot be read has failed.
 
     Raises:
         InputError: if the folder is none, is that of one run, or holds no run; or if `sweep.json` is malformed.
@@ -118,18 +122,29 @@ def _read_record(record: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
 
 
 def _derive_overrides(path: Path) -> dict[str, tuple[str, ...]]:
-    configs = {file.parent.name: flatten(effective(_read_config(file))) for file in sorted(path.glob("*/config.yaml"))}
+    files = sorted(path.glob("*/config.yaml"))
+    configs = {file.parent.name: flat for file in files if (flat := _flat_config(file)) is not None}
     keys = {key: None for config in configs.values() for key in config}  # a dictionary keeps their order
     differing = [key for key in keys if len({config.get(key) for config in configs.values()}) > 1]
-    return {
+    told = {
         name: tuple(f"{key}={config[key]}" for key in differing if key in config) for name, config in configs.items()
     }
+    return {name: told.get(name, (UNREADABLE,)) for name in (file.parent.name for file in files)}
+
+
+def _flat_config(file: Path) -> dict[str, str] | None:
+    """What makes a run's configuration; None where the file holds none."""
+    content = _read_config(file)
+    try:
+        return flatten(effective(content)) if content else None
+    except (AttributeError, TypeError):  # a section that holds no keys
+        return None
 
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         content = None
     return content if isinstance(content, dict) else {}
 
@@ -137,9 +152,12 @@ def _read_config(file: Path) -> dict[str, Any]:
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
     folder = RunFolder(path / name)
     state, sentence = _state(folder)
+    if overrides == (UNREADABLE,):
+        state, sentence = "failed", f"{folder.config} cannot be read"
     told = [int(match[1]) for o in overrides if (match := re.fullmatch(r"\+{0,2}seed=(\d+)", o))]
     if not told and folder.config.is_file():
-        told = [int(_read_config(folder.config).get("seed", 0))]
+        seed = _read_config(folder.config).get("seed")
+        told = [seed] if isinstance(seed, int) else []
     return Job(name, folder, overrides, told[-1] if told else 0, state, sentence)
 
 
@@ -150,9 +168,12 @@ def _state(folder: RunFolder) -> tuple[State, str]:
     if failure.is_file():
         try:
             return "failed", str(json.loads(failure.read_text(encoding="utf-8"))["error"])
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return "failed", f"{failure} cannot be read"
     if not folder.metrics.is_file():
         return "unfinished", "nothing trained yet"
-    epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
+    try:
+        epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
+    except (OSError, ValueError, TypeError):
+        return "unfinished", f"interrupted or at work; {folder.metrics} cannot be read"
     return "unfinished", f"interrupted or at work, with {epochs} epoch{'' if epochs == 1 else 's'} done"

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.confusion import macro_means
 from rcm_cascade.evaluate.metrics import NUMBERS
+from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.evaluate.results import MosaicResult, read_results
 from rcm_cascade.sweeps.jobs import Job
 from rcm_cascade.training.history import Row, read_history
@@ -98,18 +100,24 @@ class Outcome:
         """What it was tested on."""
         return frozenset((m.mosaic, m.patient, tuple(m.confusion.sum(axis=1).tolist())) for m in self.mosaics)
 
+    @property
+    def nameless(self) -> int:
+        """Mosaics of which the manifest names no patient: each counts as one."""
+        return sum(not m.patient_given for m in self.mosaics)
+
+    @property
+    def holding(self) -> tuple[int, ...]:
+        """How many patients have a labelled pixel of each class."""
+        return tuple((self.by_patient(self.confusions).sum(axis=2) > 0).sum(axis=0).tolist())
+
     def by_patient(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sums ``(M, …)`` over the mosaics of each patient: ``(P, …)``, patients in alphabetical order."""
-        names, index = np.unique([m.patient for m in self.mosaics], return_inverse=True)
-        pooled = np.zeros((len(names), *values.shape[1:]), values.dtype)
-        np.add.at(pooled, index, values)
-        return pooled
+        return pool_by_patient(values, [m.patient for m in self.mosaics])
 
 
 def is_evaluated(job: Job) -> bool:
-    """Whether a job's test split has been scored, mosaic by mosaic."""
-    folder = job.folder.path / EVALUATION
-    return (folder / "metrics.json").is_file() and (folder / "confusions.json").is_file()
+    """Whether a job's test split has been scored, mosaic by mosaic, with the checkpoint that it has now."""
+    return is_evaluation_of(job.folder.path / EVALUATION, job.folder.best)
 
 
 def read_outcome(job: Job) -> Outcome:
@@ -126,10 +134,11 @@ def read_outcome(job: Job) -> Outcome:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         result = job.folder.read_result()
         history = read_history(job.folder.metrics) if job.folder.metrics.is_file() else []
-    except ValueError as error:
+        _check_form(metrics, result)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{folder / 'metrics.json'}, {job.folder.result} or {job.folder.metrics} cannot be read ({error}); train "
-            "the job again"
+            f"{folder / 'metrics.json'}, {job.folder.result} or {job.folder.metrics} cannot be read "
+            f"({type(error).__name__}: {error}); delete {folder}, and it is made anew, or train the job again"
         ) from error
     return Outcome(job, classes, tuple(mosaics), metrics, result, history)
 
@@ -150,3 +159,21 @@ def region_numbers(sums: NDArray[Any]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.stack([regions / area, small_regions / regions, small_area / area], axis=-1)
     return np.where(np.isfinite(ratios), ratios, np.nan)
+
+
+def _check_form(metrics: Any, result: Any) -> None:  # noqa: ANN401 (whatever JSON holds)
+    """Reads all of the numbers that a sweep does, and raises what reading them raises."""
+    numbers = [result.get("parameters"), result.get("gflop_per_mp")]
+    for name in ("prediction", "truth"):
+        regions = (metrics.get("coherence") or {}).get(name)
+        if regions:
+            numbers += [regions["small_below"], *(regions[key] for key in REGION_NUMBERS)]
+            regions["unit"].lower()
+    for level in metrics.get("levels") or []:
+        numbers += [int(level["level"]), int(level["factor"]), *(level["mean"][metric] for metric in METRICS)]
+        numbers.append((level.get("coherence") or {}).get("regions_per_area"))
+    calibration = metrics.get("calibration") or {}
+    numbers += [calibration.get(key) for key in ("temperature", "ece", "ece_at_temperature")]
+    for number in numbers:
+        if number is not None and not isinstance(number, int | float):
+            raise TypeError(f"expected a number, got {number!r}")

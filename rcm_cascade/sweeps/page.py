@@ -6,18 +6,23 @@ from typing import Any, Final
 
 import jinja2
 
+from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
+from rcm_cascade.evaluate.calibration import pixels_per_mosaic
 from rcm_cascade.evaluate.figures import confusion_picture
 from rcm_cascade.evaluate.parts import cell
 from rcm_cascade.evaluate.table import SYNTHETIC_NOTE
 from rcm_cascade.pictures.png import png_data_uri
 from rcm_cascade.sweeps import figures
-from rcm_cascade.sweeps.cells import Rows, describe_tested
+from rcm_cascade.sweeps.cells import NO_INTERVAL, Rows
 from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.figures import Look, looks
-from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, counted, find, method
+from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, counted, find
+from rcm_cascade.sweeps.gradients import gradient_figure
 from rcm_cascade.sweeps.learning import MONITORED, curve
+from rcm_cascade.sweeps.method import method
 from rcm_cascade.sweeps.outcomes import METRICS
 from rcm_cascade.sweeps.pictures import Gallery
+from rcm_cascade.sweeps.results import describe_tested
 
 REGION_TITLES: Final = {
     "regions_per_area": "regions per {unit}",
@@ -44,6 +49,7 @@ def render_page(comparison: Comparison, galleries: Sequence[Gallery], metric: st
         lstrip_blocks=True,
     )
     drawn = looks([c.label for c in comparison.configurations], comparison.reference.label)
+    alike = [look for look, c in zip(drawn, comparison.configurations, strict=True) if not c.remark]
     rows = Rows(comparison, {look.label: look.color for look in drawn})
     regions = rows.regions()
     return environment.get_template("sweep.html").render(
@@ -54,27 +60,34 @@ def render_page(comparison: Comparison, galleries: Sequence[Gallery], metric: st
         findings=find(comparison, metric),
         metric=METRIC_NAMES[metric],
         not_told=NOT_TOLD,
+        no_interval=NO_INTERVAL,
+        fewest=MIN_PATIENTS,
+        sampled=cell(pixels_per_mosaic(comparison.mosaics)),
         method=method(comparison),
         facts=_facts(comparison),
         overview=rows.means(),
-        classes=[(c.name, c.color) for c in comparison.classes.classes],
+        classes=[
+            (c.name, c.color, counted(patients, "patient"))
+            for c, patients in zip(comparison.classes.classes, comparison.reference.outcomes[0].holding, strict=True)
+        ],
         tables=[{"name": METRIC_NAMES[m], "rows": rows.classes(m)} for m in METRICS],
         levels=rows.levels(),
         costs=rows.costs(),
         score=None if comparison.score is None else f"{comparison.score:.3f}",
         regions=regions,
         calibration=rows.calibration(),
-        figures=_figures(comparison, drawn, metric, regions["unit"]),
+        figures=_figures(comparison, alike, metric, regions["unit"]),
         confusions=[
             (
-                f"{c.label}, {counted(len(c.outcomes), 'seed')} pooled",
+                f"{c.label}, mean of {counted(len(c.outcomes), 'seed')}"
+                + (f", of {describe_tested(c.outcomes)}" if c.remark else ""),
                 png_data_uri(confusion_picture(c.confusion, comparison.classes)),
             )
             for c in comparison.configurations
         ],
         galleries=[_gallery(g) for g in galleries],
         left_out=comparison.left_out,
-        tested=describe_tested(comparison),
+        tested=comparison.tested,
     )
 
 
@@ -88,7 +101,7 @@ def _facts(comparison: Comparison) -> dict[str, str]:
         "configurations": f"{len(comparison.configurations)}, over the seeds "
         + ", ".join(str(s) for s in sorted({o.job.seed for o in outcomes})),
         "reference": comparison.reference.label,
-        "tested on": f"{describe_tested(comparison)}, {labelled} labelled pixels",
+        "tested on": f"{comparison.tested}, {labelled} labelled pixels",
         "data set": ", ".join(sorted({str(o.result["dataset_id"]) for o in outcomes if "dataset_id" in o.result})),
         "trained by": ", ".join(f"rcm_cascade {v}" for v in versions),
     }
@@ -96,7 +109,8 @@ def _facts(comparison: Comparison) -> dict[str, str]:
 
 
 def _figures(comparison: Comparison, drawn: Sequence[Look], metric: str, unit: str) -> dict[str, str | None]:
-    results = {c.label: c for c in comparison.configurations}
+    """Of those tested on the same mosaics as the reference."""
+    results = {c.label: c for c in comparison.configurations if not c.remark}
     compared = [look for look in drawn if results[look.label].differences]
     panels = {
         name: {look.label: results[look.label].differences[metric][i] for look in compared}
@@ -119,7 +133,7 @@ def _figures(comparison: Comparison, drawn: Sequence[Look], metric: str, unit: s
             {title: truth.get(key) for key, title in titles.items()},
             drawn,
         ),
-        "gradients": figures.gradient_figure({label: c.gradients for label, c in results.items()}),
+        "gradients": gradient_figure({label: c.gradients for label, c in results.items()}),
     }
 
 

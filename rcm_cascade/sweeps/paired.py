@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS, Interval, draw_patients, percentile_interval
+from rcm_cascade.evaluate.bootstrap import Interval, defined_in, draw_patients, percentile_interval
 from rcm_cascade.sweeps.outcomes import Numbers
 
 DRAWS: Final = 2000
@@ -20,11 +20,13 @@ class Difference:
 
     Args:
         value: None where the number is undefined on either side.
-        interval: `LEVEL` percentile bounds, or None where there are none to give.
+        interval: `LEVEL` bounds, or None where there are none to give.
+        patients: in whom the number is defined, on the side and in the run that have the fewest; None: not counted.
     """
 
     value: float | None
     interval: Interval
+    patients: int | None = None
 
     @property
     def told(self) -> bool | None:
@@ -34,12 +36,30 @@ class Difference:
     def scaled(self, by: float) -> "Difference":
         """In another unit; ``by`` is above 0."""
         value = None if self.value is None else by * self.value
-        return Difference(value, None if self.interval is None else (by * self.interval[0], by * self.interval[1]))
+        interval = None if self.interval is None else (by * self.interval[0], by * self.interval[1])
+        return Difference(value, interval, self.patients)
 
 
 def shared_seeds(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[int]:
     """The seeds that both have: they alone are compared, each with itself. Empty: all are, each with any."""
     return sorted(set(ours) & set(theirs))
+
+
+def count_compared(ours: Mapping[int, object], theirs: Mapping[int, object]) -> int:
+    """How many seeds a comparison draws from: the shared ones, else those of the side that has fewer."""
+    return len(shared_seeds(ours, theirs)) or min(len(ours), len(theirs))
+
+
+def lacking_share(present: NDArray[np.bool_], *, draws: int = DRAWS, seed: int = 0) -> float:
+    """The share of resamples in which no drawn patient holds a class that some patient does.
+
+    Args:
+        present: which patient holds which class, ``(P, C)``.
+        draws: resamples; they and the seed are those of `paired_differences`.
+        seed: of the resampling.
+    """
+    held = draw_patients(len(present), draws, seed) @ present[:, present.any(axis=0)].astype(np.int64)
+    return float((held == 0).any(axis=1).mean())
 
 
 def paired_differences(
@@ -54,7 +74,8 @@ def paired_differences(
 
     In each resample the patients are drawn with replacement, the same for both, and so are the seeds: pairs of runs of
     one seed where both have it, else the runs of each by themselves. A resample in which a number is undefined is left
-    out of that number's percentiles. With a single seed, or pair, the interval says nothing about other seeds.
+    out of that number's percentiles. Percentiles are expanded for the patients in whom the number is defined
+    (`rcm_cascade.evaluate.bootstrap.tail`). With a single seed, or pair, the interval says nothing about other seeds.
 
     Args:
         ours: for each seed the sums by patient ``(P, …)``, patients in one order everywhere.
@@ -64,7 +85,7 @@ def paired_differences(
         seed: of the resampling.
 
     Returns:
-        K differences; their intervals are None below `MIN_PATIENTS` patients.
+        K differences; the interval of a number that is defined in too few patients (`percentile_interval`) is None.
 
     Raises:
         ValueError: without a run on either side, or if the numbers of patients differ.
@@ -76,16 +97,16 @@ def paired_differences(
     a, b = (np.stack([runs[s] for s in shared or sorted(runs)]) for runs in (ours, theirs))  # (S, P, …)
     values = numbers(a.sum(axis=1)).mean(axis=0) - numbers(b.sum(axis=1)).mean(axis=0)
     patients = counts.pop()
-    intervals: list[Interval] = [None] * len(values)
-    if patients >= MIN_PATIENTS:
-        drawn = draw_patients(patients, draws, seed)
-        weights = _draw_seeds(len(a), draws, seed + 1)
-        others = weights if shared else _draw_seeds(len(b), draws, seed + 2)
-        resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)
-        intervals = [percentile_interval(column, LEVEL) for column in resampled.T]
+    drawn = draw_patients(patients, draws, seed)
+    weights = _draw_seeds(len(a), draws, seed + 1)
+    others = weights if shared else _draw_seeds(len(b), draws, seed + 2)
+    resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)
+    defined = [min(column) for column in zip(*(defined_in(numbers(run)) for run in [*a, *b]), strict=True)]
     return tuple(
-        Difference(float(value), interval) if np.isfinite(value) else Difference(None, None)
-        for value, interval in zip(values, intervals, strict=True)
+        Difference(float(value), percentile_interval(column, patients=n, level=LEVEL), n)
+        if np.isfinite(value)
+        else Difference(None, None, n)
+        for value, column, n in zip(values, resampled.T, defined, strict=True)
     )
 
 

@@ -1,6 +1,5 @@
 """The numbers of each configuration over its seeds, and their differences to a reference."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.evaluate.table import describe_mosaics
 from rcm_cascade.sweeps.configurations import Configuration
 from rcm_cascade.sweeps.learning import (
     GradientNorms,
@@ -17,55 +17,25 @@ from rcm_cascade.sweeps.learning import (
     reached,
     training_seconds,
 )
+from rcm_cascade.sweeps.levels import LevelNumbers, summarise_levels
 from rcm_cascade.sweeps.outcomes import METRICS, REGION_NUMBERS, Numbers, Outcome, class_numbers, region_numbers
-from rcm_cascade.sweeps.paired import Difference, paired_differences, shared_seeds
+from rcm_cascade.sweeps.paired import Difference, count_compared, paired_differences, shared_seeds
+from rcm_cascade.sweeps.spread import Spread, spread
+
+__all__ = [
+    "SCORE_SHARE",
+    "ConfigurationResult",
+    "LevelNumbers",
+    "Spread",
+    "default_score",
+    "describe_seeds",
+    "describe_tested",
+    "spread",
+    "summarise_configuration",
+]
 
 SCORE_SHARE: Final = 0.9
 """Of the reference's mean best validation score: the score that `time to score` is measured to, if none is given."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A number over seeds.
-
-    Args:
-        mean: None where no seed has it.
-        sd: standard deviation between seeds (n - 1); None below two.
-        n: seeds that have it.
-    """
-
-    mean: float | None
-    sd: float | None
-    n: int
-
-
-def spread(values: Iterable[float | None]) -> Spread:
-    """Mean and standard deviation of those that are given and no NaN."""
-    defined = [v for v in values if v is not None and not math.isnan(v)]
-    if not defined:
-        return Spread(None, None, 0)
-    sd = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
-    return Spread(float(np.mean(defined)), sd, len(defined))
-
-
-@dataclass(frozen=True)
-class LevelNumbers:
-    """What one level's own map gave.
-
-    Args:
-        level: 1 is the coarsest.
-        factor: down-sampling of the mosaic.
-        means: the macro mean of each metric over the classes.
-        differences: of each to the next coarser level's; empty for the coarsest, and where the evaluations do not
-            record each level mosaic by mosaic.
-        regions_per_area: as `pool_coherence` counts them.
-    """
-
-    level: int
-    factor: int
-    means: Mapping[str, Spread]
-    differences: Mapping[str, Difference]
-    regions_per_area: Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +50,7 @@ class ConfigurationResult:
         regions: `REGION_NUMBERS` of the predicted map.
         region_differences: of these; empty as ``differences`` is, and where regions were not counted.
         calibration_error: expected calibration error, uncalibrated.
-        calibrated_error: the same at the temperature fitted on validation mosaics.
+        calibrated_error: the same at the temperature fitted on validation mosaics, of the seeds that have one.
         parameters: of the network; None where not recorded.
         gflop_per_mp: of the network; None where not recorded.
         train_seconds: of training, validation left out.
@@ -88,7 +58,8 @@ class ConfigurationResult:
         epochs_to_score: of the same.
         gradients: geometric means over the seeds.
         levels: coarse to fine; empty where not recorded.
-        remark: why there is no difference to the reference; empty where there is one.
+        remark: why there is no difference to the reference, or why there is none to it; else empty.
+        seeds_compared: that the differences come from, as `count_compared` says; 0 without any.
     """
 
     configuration: Configuration
@@ -107,6 +78,7 @@ class ConfigurationResult:
     gradients: GradientNorms = field(default_factory=dict)
     levels: tuple[LevelNumbers, ...] = ()
     remark: str = ""
+    seeds_compared: int = 0
 
     @property
     def label(self) -> str:
@@ -115,9 +87,10 @@ class ConfigurationResult:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """``(C, C)``, rows = truth, summed over test mosaics and seeds."""
-        total: NDArray[np.int64] = np.sum([o.confusions.sum(axis=0) for o in self.outcomes], axis=0)
-        return total
+        """``(C, C)``, rows = truth, summed over test mosaics; the mean over seeds, in whole pixels."""
+        mean = np.mean([o.confusions.sum(axis=0) for o in self.outcomes], axis=0)
+        pixels: NDArray[np.int64] = np.rint(mean).astype(np.int64)
+        return pixels
 
 
 def default_score(reference: Sequence[Outcome]) -> float | None:
@@ -139,8 +112,11 @@ def summarise_configuration(
     """
     ours = sorted(outcomes, key=lambda o: o.job.seed)
     is_reference = {o.job.name for o in ours} == {o.job.name for o in reference}
-    remark = "" if is_reference else _why_not_comparable(ours, reference)
+    remark = _why_not_comparable(ours, reference)
+    if remark and is_reference:
+        remark = "its jobs were not all tested on the same labelled mosaics, so nothing is compared with it"
     compared = not is_reference and not remark
+    seeds, others = ({o.job.seed: o for o in side} for side in (ours, reference))
     times = [None if score is None else reached(o.history, score) for o in ours]
     coherence: list[Mapping[str, Any]] = [(o.metrics.get("coherence") or {}).get("prediction") or {} for o in ours]
     calibration: list[Mapping[str, Any]] = [o.metrics.get("calibration") or {} for o in ours]
@@ -160,15 +136,18 @@ def summarise_configuration(
             else {}
         ),
         calibration_error=spread(c.get("ece") for c in calibration),
-        calibrated_error=spread(c.get("ece_at_temperature") for c in calibration),
+        calibrated_error=spread(
+            c.get("ece_at_temperature") if c.get("temperature", 1) != 1 else None for c in calibration
+        ),
         parameters=spread(o.result.get("parameters") for o in ours).mean,
         gflop_per_mp=spread(o.result.get("gflop_per_mp") for o in ours).mean,
         train_seconds=spread(training_seconds(o.history) for o in ours),
         seconds_to_score=spread(time[0] if time else None for time in times),
         epochs_to_score=spread(time[1] if time else None for time in times),
         gradients=_mean_gradients(ours),
-        levels=_levels(ours),
+        levels=summarise_levels(ours),
         remark=remark,
+        seeds_compared=count_compared(seeds, others) if compared else 0,
     )
 
 
@@ -179,6 +158,12 @@ def describe_seeds(ours: Sequence[Outcome], reference: Sequence[Outcome]) -> str
     if len(shared) > 1:
         return f"{len(shared)} seeds, each with itself"
     return "one seed, which is not drawn" if shared else f"seeds {_listed(a)} against {_listed(b)}"
+
+
+def describe_tested(outcomes: Sequence[Outcome]) -> str:
+    """``"9 test mosaics of 7 patients"``; where the outcomes differ in it, each of what they have."""
+    texts = (describe_mosaics(len(o.mosaics), o.patients, o.nameless, "test mosaic") for o in outcomes)
+    return " or ".join(dict.fromkeys(texts))
 
 
 def _listed(seeds: Iterable[int]) -> str:
@@ -221,38 +206,3 @@ def _mean_gradients(outcomes: Sequence[Outcome]) -> GradientNorms:
         key: (geometric_mean([n[key][0] for n in of_seeds]), geometric_mean([n[key][1] for n in of_seeds]))
         for key in keys
     }
-
-
-def _levels(outcomes: Sequence[Outcome]) -> tuple[LevelNumbers, ...]:
-    """Coarse to fine; none where a seed's evaluation lacks them, or has others."""
-    recorded = [o.metrics.get("levels") or [] for o in outcomes]
-    if len({tuple(level["level"] for level in levels) for levels in recorded}) != 1:
-        return ()
-    results = []
-    for i, level in enumerate(recorded[0]):
-        of_seeds = [levels[i] for levels in recorded]
-        coherence: list[Mapping[str, Any]] = [entry.get("coherence") or {} for entry in of_seeds]
-        results.append(
-            LevelNumbers(
-                level=int(level["level"]),
-                factor=int(level["factor"]),
-                means={metric: spread(entry["mean"][metric] for entry in of_seeds) for metric in METRICS},
-                differences=_to_the_coarser(outcomes, i) if i else {},
-                regions_per_area=spread(c.get("regions_per_area") for c in coherence),
-            )
-        )
-    return tuple(results)
-
-
-def _to_the_coarser(outcomes: Sequence[Outcome], level: int) -> dict[str, Difference]:
-    if any(o.levels is None or o.levels.shape[1] <= level for o in outcomes):
-        return {}
-    if len({o.tested for o in outcomes}) > 1:
-        return {}
-    finer, coarser = ({o.job.seed: o.by_patient(_level(o, i)) for o in outcomes} for i in (level, level - 1))
-    return {metric: paired_differences(finer, coarser, class_numbers(metric))[-1] for metric in METRICS}
-
-
-def _level(outcome: Outcome, level: int) -> NDArray[Any]:
-    assert outcome.levels is not None
-    return outcome.levels[:, level]

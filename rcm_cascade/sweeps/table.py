@@ -15,6 +15,10 @@ TRUTH = "truth"
 """The configuration of the row that holds the regions of the painted labels."""
 
 
+ALL = "all"
+"""The class of the row of what is one number for a configuration: size, times, regions, calibration."""
+
+
 def region_columns(comparison: Comparison) -> dict[str, str]:
     """The names in the tables of `REGION_NUMBERS`; the first one's unit is the data's."""
     coherence = comparison.reference.outcomes[0].metrics.get("coherence") or {}
@@ -27,7 +31,7 @@ def region_columns(comparison: Comparison) -> dict[str, str]:
 
 
 def result_rows(comparison: Comparison) -> list[dict[str, str]]:
-    """One row a configuration and class, then its macro mean; at last the truth's, of regions alone.
+    """One row a configuration and class, its macro mean, and one of all that is no number of a class; then the truth's.
 
     Numbers are means over seeds, ``…_sd`` their standard deviation and ``…_n`` the seeds that have them;
     ``…_difference`` is that to the reference with its interval. What is not defined is blank.
@@ -35,16 +39,18 @@ def result_rows(comparison: Comparison) -> list[dict[str, str]]:
     names = (*comparison.classes.names, "mean")
     rows = []
     for result in comparison.configurations:
-        whole = _whole(comparison, result)
-        for i, name in enumerate(names):
+        shared, whole = _shared(comparison, result), _whole(comparison, result)
+        first = result.outcomes[0]
+        for i, (name, holding) in enumerate(zip(names, [*first.holding, first.patients], strict=True)):
             row = {"configuration": result.label, "class": name}
             for metric in METRICS:
                 row |= _spread(metric, result.numbers[metric][i])
                 row |= _difference(metric, result.differences[metric][i] if result.differences else None)
-            rows.append(row | whole)
+            rows.append(row | shared | {"patients_holding": str(holding)} | dict.fromkeys(whole, ""))
+        rows.append(dict.fromkeys(rows[-1], "") | {"configuration": result.label, "class": ALL} | shared | whole)
     truth = (comparison.reference.outcomes[0].metrics.get("coherence") or {}).get("truth")
-    if truth:
-        row = dict.fromkeys(rows[0], "") | {"configuration": TRUTH, "class": "mean"}
+    if truth and not comparison.reference.remark:
+        row = dict.fromkeys(rows[0], "") | {"configuration": TRUTH, "class": ALL}
         rows.append(row | {column: _text(truth.get(key)) for key, column in region_columns(comparison).items()})
     return rows
 
@@ -92,15 +98,23 @@ def to_csv(rows: Sequence[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
-def _whole(comparison: Comparison, result: ConfigurationResult) -> dict[str, str]:
-    """What is one number for a configuration, not one a class."""
+def _shared(comparison: Comparison, result: ConfigurationResult) -> dict[str, str]:
+    """What each row of a configuration says."""
     first = result.outcomes[0]
-    row = {
+    return {
         "reference": comparison.reference.label,
         "seeds": str(len(result.outcomes)),
+        "seeds_compared": str(result.seeds_compared) if result.differences else "",
         "jobs": str(len(result.configuration.jobs)),
         "mosaics": str(len(first.mosaics)),
         "patients": str(first.patients),
+        "remark": result.remark,
+    }
+
+
+def _whole(comparison: Comparison, result: ConfigurationResult) -> dict[str, str]:
+    """What is one number for a configuration, not one a class."""
+    row = {
         "parameters": "" if result.parameters is None else f"{result.parameters:.0f}",
         "gflop_per_mp": _text(result.gflop_per_mp),
         "train_seconds": _text(result.train_seconds.mean),
@@ -120,7 +134,6 @@ def _whole(comparison: Comparison, result: ConfigurationResult) -> dict[str, str
         "ece_sd": _text(result.calibration_error.sd),
         "ece_at_temperature": _text(result.calibrated_error.mean),
         "ece_at_temperature_sd": _text(result.calibrated_error.sd),
-        "remark": result.remark,
     }
 
 

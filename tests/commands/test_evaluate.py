@@ -1,5 +1,7 @@
 import csv
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix
+from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.hydra_entry import compose_config
 from rcm_cascade.labels import RCM_CLASSES
 from tests.commands.conftest import tiny
@@ -111,3 +114,30 @@ def test_evaluate_and_annotate_see_the_same_grey_levels_without_normalisation(ph
             truth = read_labels(entry.label, classes, (labels.shape[0], labels.shape[1]))
             total += confusion_matrix(labels, truth, 6)
     assert summary["confusion"] == total.tolist()
+
+
+def test_the_runs_own_evaluation_is_of_the_best_checkpoint_of_a_finished_run(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run, ignore=shutil.ignore_patterns("evaluation"))
+    best, last = (run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    for out in (None, run / "evaluation"):
+        with pytest.raises(InputError, match=r"is for .*best\.ckpt of the finished run, and .*last\.ckpt is another"):
+            evaluate(last, phantoms, "test", out)
+    assert not (run / "evaluation").exists()
+    page = (run / "report.html").read_text()
+    evaluate(last, phantoms, "test", run / "evaluation-last")
+    assert (run / "report.html").read_text() == page
+    (run / "result.json").unlink()
+    with pytest.raises(InputError, match=r"best\.ckpt is of an unfinished one; say where"):
+        evaluate(best, phantoms, "test", None)
+
+
+def test_metrics_json_says_of_which_checkpoint_it_is(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    best = finished_run / "checkpoints" / "best.ckpt"
+    _, _, out = evaluate(best, phantoms, "test", tmp_path / "out")
+    recorded = json.loads((out / "metrics.json").read_text())["checkpoint_sha256"]
+    assert recorded == hashlib.sha256(best.read_bytes()).hexdigest()
+    assert is_evaluation_of(out, best)
+    assert not is_evaluation_of(out, finished_run / "checkpoints" / "last.ckpt")

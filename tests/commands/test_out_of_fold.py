@@ -8,6 +8,7 @@ import pytest
 from rcm_cascade.commands.out_of_fold import FoldRun, pool_folds, pool_mosaics
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.labels import ClassTable
 from tests.commands.folding import evaluated_runs, made_folds, result
 
@@ -87,6 +88,17 @@ def test_folds_that_test_a_mosaic_twice_are_refused(classes: ClassTable, tmp_pat
     edited = replace(folds, splits=(twice, *folds.splits[1:]))
     with pytest.raises(InputError, match="exactly once"):
         pool_folds(edited, "", evaluated_runs(edited, "", [0], 0.7))
+
+
+def test_a_run_is_evaluated_with_the_checkpoint_that_it_has(classes: ClassTable, tmp_path: Path) -> None:
+    run = evaluated_runs(made_folds(tmp_path, classes, RULE), "", [0], 0.7)[0]
+    assert run.is_evaluated
+    run.run.best.parent.mkdir()
+    run.run.best.write_bytes(b"weights")
+    assert not run.is_evaluated
+    path = run.evaluation / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoint_sha256": digest(run.run.best)}))
+    assert run.is_evaluated
 
 
 def test_the_folder_of_a_run_says_design_fold_and_seed(tmp_path: Path) -> None:

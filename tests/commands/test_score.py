@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.evaluate.calibration import LogitSampler, Sample, fit_temperature, measure_calibration
 from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
+from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.labels import RCM_CLASSES
 from rcm_cascade.models.checkpoint import load_checkpoint, store_temperature
@@ -55,6 +57,8 @@ def test_the_temperature_is_fitted_on_validation_mosaics_and_used_on_test_mosaic
     fitted = score(checkpoint, validation, tmp_path / "val", dataset, part="val", fit_temperature=True)
     after = score(checkpoint, test, tmp_path / "after", dataset, part="test")
 
+    assert fitted["checkpoint_sha256"] == after["checkpoint_sha256"] == digest(checkpoint)
+    assert before["checkpoint_sha256"] != after["checkpoint_sha256"]  # the temperature is written into it
     temperature = fitted["calibration"]["temperature"]
     assert temperature == load_checkpoint(checkpoint).header.temperature == after["calibration"]["temperature"]
     assert temperature == pytest.approx(fit_temperature(sampled(checkpoint, validation)))
@@ -100,3 +104,12 @@ def test_each_levels_own_map_is_scored_in_the_same_pass(
     names, results = read_results(tmp_path / "out" / "confusions.json")
     assert names == RCM_CLASSES.names
     assert np.sum([r.confusion for r in results], axis=0).tolist() == summary["confusion"]
+
+
+def test_a_mosaic_of_which_no_patient_is_given_counts_as_one(checkpoint: Path, phantoms: Path, tmp_path: Path) -> None:
+    mosaics, dataset = opened(checkpoint, phantoms, "test"), read_dataset(phantoms)
+    assert score(checkpoint, mosaics, tmp_path / "a", dataset, part="test")["mosaics_without_patient"] == 0
+    nameless = replace(dataset, entries=tuple(replace(e, patient_given=False) for e in dataset.entries))
+    summary = score(checkpoint, mosaics, tmp_path / "b", nameless, part="test")
+    assert summary["mosaics_without_patient"] == summary["mosaics"] == len(mosaics)
+    assert not any(r.patient_given for r in read_results(tmp_path / "b" / "confusions.json")[1])

@@ -7,10 +7,14 @@ import pytest
 import yaml
 
 from rcm_cascade.cli import main
+from rcm_cascade.commands import sweep_report
 from rcm_cascade.commands.sweep_report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.labels import ClassTable, LabelClass
 from rcm_cascade.runs import write_json
+from rcm_cascade.sweeps.jobs import Job
+from rcm_cascade.sweeps.outcomes import Outcome, read_outcome
 from tests.evaluate.test_report import Page, check_self_contained
 from tests.sweeps.making import make_sweep, write_job, write_sweep, write_test_result
 
@@ -23,7 +27,7 @@ def test_page_and_tables_are_written_and_the_same_again(tmp_path: Path, capsys: 
     assert captured.err == ""
     check_self_contained(Page(folder / PAGE))
     with (folder / RESULTS).open() as file:
-        assert len(list(csv.DictReader(file))) == 22
+        assert len(list(csv.DictReader(file))) == 25
     with (folder / LEVELS).open() as file:
         assert len(list(csv.DictReader(file))) == 6
     with (folder / GRADIENTS).open() as file:
@@ -74,6 +78,7 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     with (sweep / RESULTS).open() as file:
         rows = list(csv.DictReader(file))
     summary = json.loads((elsewhere / "evaluation" / "metrics.json").read_text())
+    assert summary["checkpoint_sha256"] == digest(elsewhere / "checkpoints" / "best.ckpt")
     mean = next(row for row in rows if row["class"] == "mean")
     assert float(mean["dice_mean"]) == pytest.approx(summary["mean"]["dice"], rel=1e-5)
     before = (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns
@@ -82,12 +87,125 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     assert "(1 of 2)" in capsys.readouterr().err
 
 
+def finished_job(folder: Path) -> None:
+    """A finished job whose test split was scored with another checkpoint than it has."""
+    write_job(folder)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.ckpt").write_bytes(b"weights")
+
+
+def test_whatever_goes_wrong_with_a_job_goes_wrong_with_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "other", "odd"):
+        write_job(tmp_path / name)
+    for name in ("memory", "locked"):
+        finished_job(tmp_path / name)
+
+    def broken(job: Job) -> None:
+        raise MemoryError if job.name == "memory" else PermissionError("no access")
+
+    def read(job: Job) -> Outcome:
+        if job.name == "odd":
+            raise ZeroDivisionError("by zero")
+        return read_outcome(job)
+
+    monkeypatch.setattr(sweep_report, "_evaluate", broken)
+    monkeypatch.setattr(sweep_report, "read_outcome", read)
+    names = ("good", "other", "odd", "memory", "locked")
+    comparison = report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
+    assert {e.job.name: e.sentence for e in comparison.left_out} == {
+        "odd": "by zero",
+        "memory": "cannot be scored: MemoryError",
+        "locked": "cannot be scored: no access",
+    }
+    errors = capsys.readouterr().err
+    assert errors.count("Traceback") == 3
+    assert "ZeroDivisionError: by zero" in errors
+
+
+def test_jobs_that_are_one_folder_are_scored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_job(tmp_path / "a")
+    (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
+    scored = []
+
+    def score(job: Job) -> None:
+        scored.append(job.name)
+        path = job.folder.path / "evaluation" / "metrics.json"
+        content = json.loads(path.read_text())
+        write_json(path, content | {"checkpoint_sha256": digest(job.folder.best)})
+
+    monkeypatch.setattr(sweep_report, "_evaluate", score)
+    assert report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
+    assert scored == ["a"]
+    assert "(1 of 2)" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_is_left_out(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "levels", pictures=True)
+    report(folder)
+    assert "The worst test mosaic" in Page(folder / PAGE).text
+    for path in folder.glob("*/evaluation/comparisons/*.png"):
+        path.write_bytes(b"no picture")
+    report(folder)
+    assert "The worst test mosaic" not in Page(folder / PAGE).text
+
+
+def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_job(tmp_path / "a")
+
+    def broken(*_: object) -> str:
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(sweep_report, "render_page", broken)
+    with pytest.raises(RuntimeError, match="no fonts"):
+        report(write_sweep(tmp_path, {"a": ["x=1"]}))
+    assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))
+    assert not (tmp_path / PAGE).exists()
+
+
 def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -> None:
     for levels in (3, 2):
         write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
     comparison = report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
     assert comparison.configurations[0].differences["sensitivity"][-1].told is True
+
+
+def test_the_page_of_a_cross_validation_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cascade-fold0-seed0", "unet-fold0-seed0"):
+        write_job(tmp_path / name)
+    (tmp_path / "crossval.json").write_text("{}")
+    (tmp_path / PAGE).write_text("the pooled report")
+    assert main(["report", str(tmp_path)]) == 0
+    assert (tmp_path / PAGE).read_text() == "the pooled report"
+    assert capsys.readouterr().out.strip() == str(tmp_path / "designs.html")
+    assert (tmp_path / "designs.html").is_file()
+
+
+def test_the_folds_of_a_cross_validation_are_pooled_by_design_and_seed(tmp_path: Path) -> None:
+    jobs = {}
+    for design, wrong in (("cascade", 0.3), ("unet", 0.6)):
+        for seed in (0, 1):
+            for fold, mosaics in enumerate((range(4), range(4, 8))):
+                name = f"{design}-fold{fold}-seed{seed}"
+                write_job(tmp_path / name, wrong=wrong, seed=seed, mosaics=mosaics)
+                jobs[name] = ["x=1", f"model={design}", f"data.split_file=fold{fold}.csv", f"seed={seed}"]
+    (tmp_path / "unet-fold1-seed1" / "result.json").unlink()
+    write_sweep(tmp_path, jobs)
+    (tmp_path / "crossval.json").write_text("{}")
+    comparison = report(tmp_path)
+    assert [c.label for c in comparison.configurations] == ["model=cascade", "model=unet"]
+    assert [len(c.outcomes) for c in comparison.configurations] == [2, 1]
+    assert (comparison.mosaics, comparison.patients) == (8, 7)
+    assert comparison.configurations[1].differences["dice"][-1].told is True
+    assert comparison.configurations[1].seeds_compared == 1
+    (left,) = comparison.left_out
+    assert (left.job.name, left.state) == ("unet-folds-seed1", "unfinished")
+    assert left.sentence.startswith("unet-fold1-seed1: ")
+    assert "2 configurations, tested on 8 test mosaics of 7 patients" in Page(tmp_path / "designs.html").text
 
 
 def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ def test_summary_derives_from_the_pooled_matrix(results: list[MosaicResult]) -> 
     assert summary["pixel_accuracy"] == pytest.approx(matrix.trace() / matrix.sum())
     assert (summary["mosaics"], summary["patients"], summary["synthetic"]) == (7, 6, False)
     intervals = bootstrap([r.confusion for r in results], [r.patient for r in results], draws=200)
-    assert summary["classes"][2]["sensitivity_ci"] == list(intervals.sensitivity[2] or ())
+    assert summary["classes"][3]["sensitivity_ci"] == list(intervals.sensitivity[3] or ())
+    assert [c["patients"] for c in summary["classes"]] == [6, 6, 2, 6, 6, 6]
+    assert summary["classes"][2]["sensitivity_ci"] is None
+    assert summary["bootstrap"]["method"].startswith("expanded percentiles")
     assert summary["mean"]["dice_ci"] == list(intervals.mean_dice or ())
     assert summary["mean"]["dice_ci"][0] < summary["mean"]["dice"] < summary["mean"]["dice_ci"][1]
 
@@ -61,6 +64,8 @@ def test_undefined_is_null_and_the_mean_is_over_classes_present() -> None:
     assert summary["mean"]["specificity"] is None
     assert summary["coherence"] == {"prediction": None, "truth": None}
     assert summary["synthetic"] is True
+    assert summary["mosaics_without_patient"] == 0
+    assert summarise([replace(result, patient_given=False)] * 2, TWO)["mosaics_without_patient"] == 2
     empty = summarise([MosaicResult("m", "p", "", None, np.zeros((2, 2), np.int64))], TWO)
     assert empty["pixel_accuracy"] is empty["mean"]["dice"] is None
     json.dumps(empty, allow_nan=False)

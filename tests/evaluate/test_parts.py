@@ -51,14 +51,17 @@ def test_a_single_mosaic_has_no_spread(results: list[MosaicResult]) -> None:
 
 def test_what_classes_are_taken_for() -> None:
     matrix = np.array([[60, 10, 30], [0, 50, 0], [0, 0, 0]])
-    first, second, third = result_parts(summarise([MosaicResult("m", "p", "", None, matrix)], THREE), THREE)[
-        "taken_for"
-    ]
+    summary = summarise([MosaicResult("m", "p", "", None, matrix)], THREE)
+    first, second, third = result_parts(summary, THREE)["taken_for"]
+    assert [row["patients"] for row in (first, second, third)] == ["1", "1", "0"]
     assert first["found"] == "60.0 %"
     assert [(w["name"], w["share"]) for w in first["wrong"]] == [("c", "30.0 %"), ("b", "10.0 %")]
     assert first["wrong"][0]["color"] == "#00ff00"
     assert (second["found"], second["wrong"], second["labelled"]) == ("100.0 %", [], "50")
     assert (third["found"], third["wrong"], third["labelled"]) == ("–", [], "0")
+    for row in summary["classes"]:
+        del row["patients"]  # as an older version wrote it
+    assert result_parts(summary, THREE)["taken_for"][0]["patients"] == "–"
 
 
 def test_only_the_most_frequent_confusions_are_named(parts: dict[str, Any]) -> None:

@@ -94,12 +94,14 @@ def test_each_levels_own_map_is_scored_as_the_final_one() -> None:
 
 
 def test_confusions_json_gives_back_what_was_counted(tmp_path: Path) -> None:
-    results = [scored(0), scored(1, None), MosaicResult("m", "p", "", 0.5, np.arange(36).reshape(6, 6))]
+    bare = MosaicResult("m", "p", "", 0.5, np.arange(36).reshape(6, 6), patient_given=False)
+    results = [scored(0), scored(1, None), bare]
     path = tmp_path / "confusions.json"
     path.write_text(format_results(results, RCM_CLASSES), "utf-8")
 
     names, found = read_results(path)
 
+    assert [r.patient_given for r in found] == [True, True, False]
     assert names == RCM_CLASSES.names
     for old, new in zip(results, found, strict=True):
         assert (new.mosaic, new.patient, new.site, new.pixel_size_um) == (
@@ -122,11 +124,13 @@ def test_confusions_json_gives_back_what_was_counted(tmp_path: Path) -> None:
     assert plain["mosaics"][2]["coherence"] == {"prediction": None, "truth": None}
 
 
-def test_a_file_without_levels_is_read(tmp_path: Path) -> None:
+def test_an_older_file_is_read(tmp_path: Path) -> None:
     plain = json.loads(format_results([scored(0)], RCM_CLASSES))
-    del plain["mosaics"][0]["levels"]
+    del plain["mosaics"][0]["levels"], plain["mosaics"][0]["patient_given"]
     (tmp_path / "c.json").write_text(json.dumps(plain))
-    assert read_results(tmp_path / "c.json")[1][0].levels == ()
+    (result,) = read_results(tmp_path / "c.json")[1]
+    assert result.levels == ()
+    assert result.patient_given is True
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from rcm_cascade.evaluate.parts import percent
-from rcm_cascade.sweeps.cells import Rows, describe_spread, describe_tested, duration, tenths
+from rcm_cascade.sweeps.cells import NO_INTERVAL, Rows, describe_spread, duration, tenths
 from rcm_cascade.sweeps.comparison import Comparison
-from rcm_cascade.sweeps.results import Spread
+from rcm_cascade.sweeps.paired import Difference
+from rcm_cascade.sweeps.results import ConfigurationResult, Spread
 
 
 @pytest.fixture
@@ -24,7 +25,6 @@ def test_spreads_are_written_as_far_as_they_are_known() -> None:
 
 
 def test_each_table_has_a_row_a_configuration(rows: Rows, compared: Comparison) -> None:
-    assert describe_tested(compared) == "8 test mosaics of 7 patients"
     means = rows.means()
     assert [row["reference"] for row in means] == [True, False, False]
     assert means[0]["cells"][0]["difference"] == ""
@@ -50,3 +50,38 @@ def test_calibration_is_shown_where_it_was_measured(compared: Comparison) -> Non
     comparison = replace(compared, reference=measured, configurations=(measured, *compared.compared))
     (row,) = Rows(comparison, {c.label: "#000000" for c in compared.configurations}).calibration()
     assert row["cells"] == ["0.050 ± 0.010", "–"]
+
+
+def rows_with(compared: Comparison, changed: ConfigurationResult) -> Rows:
+    """Of the sweep with another second configuration."""
+    reference, _, worse = compared.configurations
+    comparison = replace(compared, configurations=(reference, changed, worse))
+    return Rows(comparison, {c.label: "#000000" for c in comparison.configurations})
+
+
+def test_a_difference_without_an_interval_is_marked(compared: Comparison) -> None:
+    same = compared.configurations[1]
+    differences = {
+        m: (Difference(0.1, None, 3), Difference(None, None, 0), *d[2:]) for m, d in same.differences.items()
+    }
+    _, row, _ = rows_with(compared, replace(same, differences=differences)).classes("dice")
+    few, none, other = row["cells"][:3]
+    assert (few["difference"], few["interval"], few["told"]) == ("+0.100", NO_INTERVAL, None)
+    assert (none["difference"], none["interval"]) == ("–", "")
+    assert " to " in other["interval"]
+
+
+def test_seeds_compared_are_told_where_they_are_fewer(compared: Comparison) -> None:
+    changed = replace(compared.configurations[1], seeds_compared=2)
+    assert [row["seeds"] for row in rows_with(compared, changed).means()] == ["3", "3, 2 compared", "3"]
+
+
+def test_what_was_tested_on_other_mosaics_says_on_how_many(compared: Comparison) -> None:
+    same = compared.configurations[1]
+    fewer = tuple(replace(o, mosaics=o.mosaics[1:]) for o in same.outcomes)
+    other = replace(same, outcomes=fewer, differences={}, remark="tested on others", seeds_compared=0)
+    rows = rows_with(compared, other)
+    assert [row["remark"] for row in rows.means()] == ["", "tested on others; 7 test mosaics of 6 patients", ""]
+    assert rows.regions()["truth"] is not None
+    odd = replace(compared.reference, remark="its jobs differ")
+    assert Rows(replace(compared, reference=odd), rows.colors).regions()["truth"] is None

@@ -21,6 +21,7 @@ def test_the_first_configuration_is_the_reference(compared: Comparison) -> None:
     assert [c.label for c in compared.configurations] == ["model.levels=3", "model.levels=2", "model.levels=1"]
     assert [c.label for c in compared.compared] == ["model.levels=2", "model.levels=1"]
     assert (compared.mosaics, compared.patients, compared.synthetic) == (8, 7, True)
+    assert compared.tested == "8 test mosaics of 7 patients"
     assert compared.left_out == ()
     assert compared.missing == ()
 

@@ -1,4 +1,5 @@
 import base64
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -9,7 +10,6 @@ from rcm_cascade.sweeps.figures import (
     INK,
     Look,
     difference_figure,
-    gradient_figure,
     learning_figure,
     looks,
     loss_figure,
@@ -45,6 +45,10 @@ def test_differences_are_filled_where_told_and_hollow_where_not() -> None:
     hollow = svg(difference_figure({"mean": {A.label: untold}}, [A], "x"))
     assert f"fill: {A.color}" not in hollow
     assert f"stroke: {A.color}" in hollow
+    crossed = svg(difference_figure({"mean": {A.label: Difference(0.1, None)}}, [A], "x"))
+    assert "stroke-width: 2.2" in hollow  # the interval's line
+    assert "stroke-width: 2.2" not in crossed
+    assert f"stroke: {A.color}" in crossed
     assert text == svg(difference_figure(panels, [A, B], "difference of Dice"))
     assert difference_figure({"mean": {A.label: Difference(None, None)}}, [A], "x") is None
     assert difference_figure({"mean": {}}, [], "x") is None
@@ -78,12 +82,15 @@ def test_regions_are_bars_beside_the_truth() -> None:
     assert region_figure({"regions": {A.label: Spread(None, None, 0)}}, {}, [A]) is None
 
 
-def test_gradients_of_levels_of_different_depth_fit_one_grid() -> None:
-    deep = {(1, "encoder1"): (0.1, 0.2), (2, "encoder1"): (1.0, 0.5), (2, "encoder2"): (1e-5, 0.0)}
-    text = svg(gradient_figure({A.label: deep, B.label: {(1, "head"): (0.3, 0.3)}, "none": {}}))
-    assert "<image" in text
-    assert gradient_figure({"none": {}}) is None
-    svg(gradient_figure({A.label: {(1, "head"): (0.0, 0.0)}}))
+def test_a_legend_of_many_configurations_fits() -> None:
+    curves = [np.array([[60.0 * s, s, 0.1 * s] for s in range(1, 5)])]
+    many = looks([f"model.levels={i}, model.prior=softmax, loss.dice={i}" for i in range(24)], "")
+    text = svg(learning_figure({look.label: curves for look in many}, many))
+    height = float(text.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
+    legend = text[text.index('id="legend_1"') :]
+    placed = [float(y) for y in re.findall(r"translate\(\S+ (\S+)\) scale\(0\.\d+ -", legend)]
+    assert len(placed) > 24
+    assert 0 < min(placed) < max(placed) < height
 
 
 @pytest.mark.parametrize("value", ["a" * 90, "model.levels=2, " * 6])

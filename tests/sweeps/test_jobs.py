@@ -100,3 +100,24 @@ def test_an_unreadable_failure_is_still_a_failure(tmp_path: Path) -> None:
     (job,) = read_sweep(write_sweep(tmp_path, {"a": []})).jobs
     assert job.state == "failed"
     assert FAILURE_FILE in job.sentence
+
+
+@pytest.mark.parametrize("content", ["{", "- 1", "data: 3", "", "\x00"])
+def test_without_a_record_an_unreadable_run_spoils_no_label(tmp_path: Path, content: str) -> None:
+    bare_run(tmp_path / "two", model={"levels": 2, "prior": "softmax"})
+    bare_run(tmp_path / "three", model={"levels": 3, "prior": "softmax"})
+    bare_run(tmp_path / "bad", model={"levels": 3, "prior": "softmax"})
+    (tmp_path / "bad" / "config.yaml").write_text(content)
+    told = {j.name: (j.overrides, j.state) for j in read_sweep(tmp_path).jobs}
+    assert told["two"] == (("model.levels=2",), "finished")
+    assert told["three"] == (("model.levels=3",), "finished")
+    assert told["bad"] == (("config.yaml unreadable",), "failed")
+    assert str(tmp_path / "bad" / "config.yaml") in read_sweep(tmp_path).jobs[0].sentence
+
+
+def test_an_unreadable_history_or_seed_is_no_crash(tmp_path: Path) -> None:
+    bare_run(tmp_path / "a", finished=False, seed="many")
+    (tmp_path / "a" / "metrics.csv").write_text("epoch,step\n1,x,3\n")
+    (job,) = read_sweep(write_sweep(tmp_path, {"a": ["x=1"]})).jobs
+    assert (job.state, job.seed) == ("unfinished", 0)
+    assert "metrics.csv cannot be read" in job.sentence

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def test_mosaics_of_a_patient_are_summed(job: Job) -> None:
     regions = outcome.by_patient(outcome.regions)
     np.testing.assert_allclose(regions[-1], outcome.regions[-2:].sum(axis=0))
     assert regions.dtype == np.float64
+    assert outcome.holding == (7,) * 6
+    assert outcome.nameless == 0
 
 
 def test_what_was_tested_is_told_by_mosaic_patient_and_labels(tmp_path: Path, job: Job) -> None:
@@ -103,7 +106,14 @@ def test_an_undefined_region_number_is_nan() -> None:
     np.testing.assert_array_equal(region_numbers(np.array([4.0, 1.0, 2.0, 0.5])), [2.0, 0.25, 0.25])
 
 
-def test_a_job_is_evaluated_when_both_files_are_there(job: Job) -> None:
+def test_a_job_is_evaluated_when_both_files_are_there_and_of_its_checkpoint(job: Job) -> None:
+    assert is_evaluated(job)
+    job.folder.best.parent.mkdir()
+    job.folder.best.write_bytes(b"weights")
+    assert not is_evaluated(job)
+    metrics = job.folder.path / "evaluation" / "metrics.json"
+    content = json.loads(metrics.read_text())
+    metrics.write_text(json.dumps(content | {"checkpoint_sha256": hashlib.sha256(b"weights").hexdigest()}))
     assert is_evaluated(job)
     (job.folder.path / "evaluation" / "confusions.json").unlink()
     assert not is_evaluated(job)
@@ -113,6 +123,37 @@ def test_a_job_is_evaluated_when_both_files_are_there(job: Job) -> None:
 def test_a_damaged_file_is_named(job: Job, name: str) -> None:
     (job.folder.path / "evaluation" / name).write_text("{")
     with pytest.raises(InputError, match=name):
+        read_outcome(job)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {"levels": [{"level": 1, "factor": 2}]},
+        {"levels": 3},
+        {"coherence": {"prediction": {"unit": "mm2"}}},
+        {"coherence": [1]},
+        {"calibration": {"ece": "small"}},
+    ],
+)
+def test_numbers_of_another_form_are_one_sentence(job: Job, wrong: object) -> None:
+    path = job.folder.path / "evaluation" / "metrics.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | wrong if isinstance(wrong, dict) else wrong))
+    with pytest.raises(InputError, match=r"metrics\.json, .* cannot be read \((Key|Type|Attribute)Error"):
+        read_outcome(job)
+
+
+def test_a_result_of_another_form_is_one_sentence(job: Job) -> None:
+    job.folder.result.write_text("[]")
+    with pytest.raises(InputError, match=r"result\.json"):
+        read_outcome(job)
+
+
+def test_a_history_of_another_form_is_one_sentence(job: Job) -> None:
+    job.folder.metrics.write_text("epoch,step\n1,2,3\n")
+    with pytest.raises(InputError, match=r"metrics\.csv"):
         read_outcome(job)
 
 

@@ -1,3 +1,4 @@
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def test_the_page_needs_no_other_and_says_what_was_found(page: Path) -> None:
         "under 0.05 mm²",
         "geometric means over epochs and seeds",
         "The worst test mosaic",
-        "model.levels=2, 3 seeds pooled",
+        "model.levels=2, mean of 3 seeds",
+        "non-lesion 7 patients",
+        "×: no interval, as the number is defined in fewer than 5 patients",
         "that is no proof that there is none",
     ):
         assert words in read.text, words
@@ -79,6 +82,37 @@ def test_a_single_configuration_without_curves_and_regions_is_shown(compared: Co
     assert "Nothing was validated" in read.text
     for heading in ("Coherence", "Learning", "Gradients", "Levels"):
         assert heading not in read.text
+
+
+def test_networks_of_one_seed_stand_under_their_own_heading(compared: Comparison, tmp_path: Path) -> None:
+    configurations = tuple(replace(c, seeds_compared=1 if c.differences else 0) for c in compared.configurations)
+    (tmp_path / "p.html").write_text(render_page(replace(compared, configurations=configurations), [], "dice"))
+    text = Page(tmp_path / "p.html").text
+    assert "Between these two trained networks only, as one seed of each was compared" in text
+    assert "Told from zero (the interval leaves it out)" not in text
+    assert "3, 1 compared" in text
+
+
+def test_what_was_tested_on_other_mosaics_is_in_no_figure(compared: Comparison, tmp_path: Path) -> None:
+    other = replace(compared.configurations[1], differences={}, region_differences={}, remark="tested on others")
+    comparison = replace(compared, configurations=(compared.reference, other, compared.configurations[2]))
+    (tmp_path / "p.html").write_text(render_page(comparison, [], "dice"))
+    read = Page(tmp_path / "p.html")
+    assert "tested on others; 8 test mosaics of 7 patients" in read.text
+    svgs = [base64.b64decode(s.split(",")[1]).decode() for s in read.sources if s.startswith("data:image/svg")]
+    assert len(svgs) == 5
+    assert all("model.levels=1" in svg for svg in svgs)
+    assert not any("model.levels=2" in svg for svg in svgs)
+    assert "mean of 3 seeds, of 8 test mosaics of 7 patients" in read.text
+
+
+def test_calibration_is_said_to_be_of_a_sample(compared: Comparison, tmp_path: Path) -> None:
+    measured = replace(compared.reference, calibration_error=Spread(0.05, 0.01, 3))
+    comparison = replace(compared, reference=measured, configurations=(measured, *compared.compared))
+    (tmp_path / "p.html").write_text(render_page(comparison, [], "dice"))
+    text = Page(tmp_path / "p.html").text
+    assert "over a sample of at most 250 000 labelled pixels a mosaic of 8 test mosaics" in text
+    assert "a dash where none was" in text
 
 
 @pytest.mark.slow

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rcm_cascade.evaluate.bootstrap import draw_patients
+from rcm_cascade.evaluate.bootstrap import draw_patients, tail
 from rcm_cascade.evaluate.confusion import macro_means, sensitivity
 from rcm_cascade.sweeps.outcomes import class_numbers
-from rcm_cascade.sweeps.paired import Difference, paired_differences, shared_seeds
+from rcm_cascade.sweeps.paired import Difference, count_compared, lacking_share, paired_differences, shared_seeds
 
 MEAN = class_numbers("sensitivity")
 
@@ -36,7 +36,7 @@ def width(difference: Difference) -> float:
 def test_identical_configurations_are_not_told_apart() -> None:
     same = runs(0.6)
     for difference in paired_differences(same, {s: m.copy() for s, m in same.items()}, MEAN):
-        assert difference == Difference(0.0, (0.0, 0.0))
+        assert difference == Difference(0.0, (0.0, 0.0), 12)
         assert difference.told is False
 
 
@@ -105,7 +105,7 @@ def test_interval_equals_the_one_by_hand() -> None:
             totals = [sum(w * m for w, m in zip(patients, side[s], strict=True)) for s in chosen]
             both.append(np.mean([macro_means(sensitivity(t), t) for t in np.stack(totals)]))
         values.append(both[0] - both[1])
-    assert mean.interval == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert mean.interval == pytest.approx(tuple(np.quantile(values, [tail(12), 1 - tail(12)])))
 
 
 def test_only_seeds_of_both_are_compared_else_all() -> None:
@@ -143,18 +143,51 @@ def test_below_five_patients_there_is_no_interval() -> None:
     assert paired_differences(five[0], five[1], MEAN)[0].interval is not None
 
 
-def test_a_class_that_no_patient_has_has_no_difference_and_rare_ones_lose_resamples() -> None:
+def test_a_class_needs_five_patients_who_hold_it() -> None:
     a, b = runs(0.7), runs(0.5)
     for side in (a, b):
         for matrices in side.values():
             matrices[:, 2] = 0
-            matrices[1:, 1] = 0
+            matrices[4:, 1] = 0
     first, second, third, mean = paired_differences(a, b, MEAN)
-    assert third == Difference(None, None)
+    assert third == Difference(None, None, 0)
     assert third.told is None
     assert first.told is True
-    assert second.interval is not None
-    assert mean.interval is not None
+    assert second.value == pytest.approx(0.2, abs=0.05)
+    assert (second.interval, second.told, second.patients) == (None, None, 4)
+    assert (mean.told, mean.patients) == (True, 12)
+    for side, whole in ((a, runs(0.7)), (b, runs(0.5))):
+        for seed, matrices in side.items():
+            matrices[4, 1] = whole[seed][4, 1]
+    held = paired_differences(a, b, MEAN)[1]
+    assert (held.patients, held.told) == (5, True)
+
+
+def test_the_run_in_which_fewest_patients_have_a_number_counts() -> None:
+    dice = class_numbers("dice")
+    a, b = runs(0.7), runs(0.5)
+    for side in (a, b):
+        for matrices in side.values():
+            matrices[4:, 2] = 0  # four hold class 2; to the others it was given
+    assert paired_differences(a, b, dice)[2].interval is not None
+    b[1][4:, :, 2] = 0
+    found = paired_differences(a, b, dice)[2]
+    assert found.value is not None
+    assert (found.interval, found.patients) == (None, 4)
+
+
+def test_one_class_in_one_patient_is_lacking_in_a_third_of_resamples() -> None:
+    present = np.ones((12, 3), bool)
+    present[:, 2] = False  # held by none: no resample can lack it
+    assert lacking_share(present) == 0
+    present[1:, 1] = False
+    assert lacking_share(present) == pytest.approx((11 / 12) ** 12, abs=0.03)
+
+
+def test_seeds_compared_are_the_shared_ones_else_those_of_the_smaller_side() -> None:
+    assert count_compared({0: 0, 1: 0, 2: 0}, {2: 0, 3: 0, 4: 0}) == 1
+    assert count_compared({0: 0, 1: 0}, {1: 0, 0: 0, 4: 0}) == 2
+    assert count_compared({0: 0, 1: 0}, {5: 0, 6: 0, 7: 0}) == 2
 
 
 def test_sides_must_have_runs_of_the_same_patients() -> None:
