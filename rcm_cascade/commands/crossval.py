@@ -170,9 +170,7 @@ def _take_overrides(request: Request) -> list[str]:
         if key in remedies:
             raise InputError(f"{override}: {remedies[key]}")
     if "" in request.designs:
-        raise InputError(
-            f"--designs {','.join(request.designs)} has an empty name; separate names by one comma"
-        )
+        raise InputError(f"--designs {','.join(request.designs)} has an empty name; separate names by one comma")
     if len(set(request.designs)) != len(request.designs):
         raise InputError(f"--designs {','.join(request.designs)} names a model twice; name each once")
     return overrides

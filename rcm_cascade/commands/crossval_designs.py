@@ -191,8 +191,8 @@ def _method(pooled: Sequence[Pooled], patients: int) -> str:
         else ""
     )
     return (
-        f"{text}; their {100 * LEVEL:g} % intervals are expanded percentiles of {DRAWS} resamples, in each of which the "
-        f"{patients} patients are drawn with replacement, the same for both designs, and so are the seeds. No network "
+        f"{text}; their {100 * LEVEL:g} % intervals are expanded percentiles of {DRAWS} resamples, in each of which "
+        f"the {patients} patients are drawn with replacement, the same for both designs, and so are the seeds. No network "
         f"is trained again for a resample.{seeds}"
     )
 

@@ -11,6 +11,7 @@ from rcm_cascade.models.summary import summarise_network
 Matched = Literal["parameters", "flops"]
 """In what a network is made equal to the cascade."""
 
+
 def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
     """The same design with as many filters as bring it nearest to the paper's form.
 
