@@ -10,15 +10,15 @@ first_lane() {
   "$here/ablation.sh" levels levels
   "$here/ablation.sh" depth_increment depth_increment
   "$here/ablation.sh" loss_weights loss_weights
-  "$here/meshwork/run.sh"
+  "$here/ablation.sh" error_injection error_injection
 }
 
 second_lane() { # axon-sem first: meanwhile the first lane trains the cascade that the others share
   "$here/axon_sem/run.sh" "$data"
   # At 8 filters model=unet_flops is the same network as model=unet_parameters: 9 filters.
   "$here/ablation.sh" baselines multires_baseline model=cascade,unet_parameters,ensemble,dynunet
-  "$here/ablation.sh" error_injection error_injection
-  "$here/ablation.sh" labelled_fraction labelled_fraction data.labelled_fraction=1,0.25,0.1
+  "$here/ablation.sh" labelled_fraction labelled_fraction data.labelled_fraction=1,0.25,0.1 model=cascade
+  "$here/meshwork/run.sh"
 }
 
 first_lane & first=$!

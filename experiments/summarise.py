@@ -99,10 +99,12 @@ def _draw(
         right.errorbar(value, place, xerr=sd, fmt="o", color="black", markersize=4, capsize=2)
     left.axvline(0, color="grey", linewidth=0.8)
     reference = mean[labels[0]]["reference"]
-    left.set(yticks=places, yticklabels=labels, xlabel=f"mean sensitivity, minus that of {reference} (95 %)")
+    left.set(yticks=places, yticklabels=labels, ylim=(-0.6, len(labels) - 0.4), xlabel="Δ mean sensitivity (95 %)")
+    left.set_title(f"minus {reference}", fontsize="small")
     left.invert_yaxis()
     right.axvline(float(whole["truth"][regions]), color="grey", linestyle="--", linewidth=0.8)
-    right.set(xlabel=f"connected regions a {unit} (± sd; dashed: truth)", xscale="log")
+    right.set(xlabel=f"connected regions a {unit}", xscale="log")
+    right.set_title("± sd over seeds; dashed: truth", fontsize="small")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

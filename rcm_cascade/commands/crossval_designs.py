@@ -192,7 +192,7 @@ def _method(pooled: Sequence[Pooled], patients: int) -> str:
     )
     return (
         f"{text}; their {100 * LEVEL:g} % intervals are expanded percentiles of {DRAWS} resamples, in each of which "
-        f"the {patients} patients are drawn with replacement, the same for both designs, and so are the seeds. No network "
+        f"the {patients} patients are drawn with replacement, the same for both designs; so are the seeds. No network "
         f"is trained again for a resample.{seeds}"
     )
 
