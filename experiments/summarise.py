@@ -102,6 +102,7 @@ def _draw(
     left.set(yticks=places, yticklabels=labels, ylim=(-0.6, len(labels) - 0.4), xlabel="Δ mean sensitivity (95 %)")
     left.set_title(f"minus {reference}", fontsize="small")
     left.invert_yaxis()
+    left.locator_params(axis="x", nbins=5)
     right.axvline(float(whole["truth"][regions]), color="grey", linestyle="--", linewidth=0.8)
     right.set(xlabel=f"connected regions a {unit}", xscale="log")
     right.set_title("± sd over seeds; dashed: truth", fontsize="small")
