@@ -53,18 +53,18 @@ def test_a_job_of_a_sweep_says_what_it_was_made_of(wandb_offline: Path, sweep: P
     assert content.exit_code == 0
 
 
-def test_group_and_tags_may_be_told(wandb_offline: Path, sweep: Path) -> None:
+def test_a_job_s_group_may_be_told_and_its_tags_are_the_sweep_s(wandb_offline: Path, sweep: Path) -> None:
     begin(sweep / "0-model.levels=1", group="mine", overrides=["seed=3"]).close(0)
     run = read_wandb(sweep).run
     assert run.run_group == "mine"
-    assert list(run.tags) == ["seed=3"]
+    assert list(run.tags) == ["model.levels=1", "debug=fast"]
 
 
 def test_a_run_by_itself_has_no_group(wandb_offline: Path, tmp_path: Path) -> None:
-    begin(tmp_path / "alone").close(0)
+    begin(tmp_path / "alone", overrides=["seed=3"]).close(0)
     run = read_wandb(tmp_path / "alone").run
     assert run.run_group == ""
-    assert list(run.tags) == []
+    assert list(run.tags) == ["seed=3"]
 
 
 def test_rows_are_numbered_by_step_and_validation_shares_the_row(wandb_offline: Path, tmp_path: Path) -> None:
