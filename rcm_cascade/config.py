@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from rcm_cascade.data.augment import Augmentation
@@ -60,6 +60,11 @@ class DataSection(Section):
     labelled_fraction: Annotated[float, Field(gt=0, le=1)] | None = None  # with a default: older runs lack it
     cache_dir: str | None
     cache_gb: PositiveFloat
+
+    @field_validator("labelled_fraction")
+    @classmethod
+    def _all_are_none_left_out(cls, fraction: float | None) -> float | None:
+        return None if fraction == 1 else fraction
 
 
 class ModelSection(Section):
@@ -212,18 +217,13 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache.
-
-    All labelled patients are none left out, written either way.
-    """
+    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache."""
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
     for *parents, last in _WITHOUT_EFFECT:
         section = result
         for name in parents:
             section = section.get(name, {})
         section.pop(last, None)
-    if result.get("data", {}).get("labelled_fraction") == 1:
-        result["data"]["labelled_fraction"] = None
     return result
 
 

@@ -1,6 +1,5 @@
 """A checkpoint that annotates: from a file or array at any pixel size to labels on its own grid."""
 
-import hashlib
 import time
 import warnings
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
 from rcm_cascade.models import CascadedUNet, Network
-from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
+from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.progress import Advance
 
 INT8_SUFFIX: Final = ".int8"
@@ -123,11 +122,11 @@ class Annotator:
             InputError: if the checkpoint cannot be used or the device is not there.
         """
         loaded = load_checkpoint(checkpoint)
-        with loaded.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         int8 = loaded.path.with_suffix(INT8_SUFFIX)
         network = loaded.network.to(_device(device))
-        return cls(network, loaded.header, loaded.path.name, digest, cache, int8 if int8.is_dir() else None)
+        return cls(
+            network, loaded.header, loaded.path.name, digest(loaded.path), cache, int8 if int8.is_dir() else None
+        )
 
     def prepare(self, precision: str = "auto", backend: str = "auto") -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.

@@ -93,13 +93,14 @@ def crossval(request: Request) -> int:
             for seed in seeds or (configs[0].seed,)
             for fold in range(len(folds.splits))
         ]
-        for run in runs:
-            state_of(run.run, compose_config(_overrides(run, folds, told)))
+        of_run = {run: compose_config(_overrides(run, folds, told)) for run in runs}
+        for run, config in of_run.items():
+            state_of(run.run, config)
         _plan(folder, request.overrides, told, runs).write(folder)
         failures = {}
-        for run in runs:
+        for run, config in of_run.items():
             try:
-                _run(run, folds, told)
+                _run(run, folds, config)
             except Exception as error:  # a fold that fails, fails alone
                 failures[run] = _tell_failure(run, error)
         _report(folds, runs, failures, told)
@@ -123,9 +124,9 @@ def _report(folds: Folds, runs: Sequence[FoldRun], failures: Mapping[FoldRun, st
         print(folds.folder / "report.html")
 
 
-def _run(run: FoldRun, folds: Folds, told: Sequence[str]) -> None:
+def _run(run: FoldRun, folds: Folds, config: TrainConfig) -> None:
     print(f"{run.run.path}: fold {run.fold}, seed {run.seed}", file=sys.stderr)
-    train(compose_config(_overrides(run, folds, told)), run.run.path)
+    train(config, run.run.path)
     split = folds.splits[run.fold]
     used = read_split(run.run.split)  # fewer mosaics than the fold's, with data.labelled_fraction
     if any(split.get(mosaic) != part for mosaic, part in used.items()) or not set(folds.tested(run.fold)) <= set(used):

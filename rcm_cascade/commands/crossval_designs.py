@@ -21,7 +21,7 @@ from rcm_cascade.sweeps.figures import difference_figure, looks
 from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, interval_text, signed
 from rcm_cascade.sweeps.outcomes import class_numbers
 from rcm_cascade.sweeps.paired import DRAWS, LEVEL, Difference, paired_differences, shared_seeds
-from rcm_cascade.sweeps.results import spread
+from rcm_cascade.sweeps.spread import spread
 
 COMPARISON_FILE: Final = "comparison.json"
 

@@ -18,9 +18,10 @@ from rcm_cascade.data.splits import patients_straddling
 from rcm_cascade.evaluate.confusion import dice, macro_mean
 from rcm_cascade.evaluate.metrics import summarise, write_whole
 from rcm_cascade.evaluate.report import Comparisons, write_evaluation
+from rcm_cascade.evaluate.table import counted
 from rcm_cascade.runs import write_json
-from rcm_cascade.sweeps.findings import METRIC_NAMES, counted
-from rcm_cascade.sweeps.results import Spread, spread
+from rcm_cascade.sweeps.findings import METRIC_NAMES
+from rcm_cascade.sweeps.spread import Spread, spread
 from rcm_cascade.sweeps.table import to_csv
 
 TABLE_FILE: Final = "crossval.csv"

@@ -12,10 +12,9 @@ from rcm_cascade.data.manifest import Dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate import calibration
-from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.evaluate.report import comparison, write_evaluation
 from rcm_cascade.evaluate.results import score_mosaic
-from rcm_cascade.models.checkpoint import store_temperature
+from rcm_cascade.models.checkpoint import digest, store_temperature
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
 
@@ -55,7 +54,7 @@ def score(
             f"{dataset.root / 'dataset.yaml'} has the classes {', '.join(dataset.classes.names)}, the checkpoint "
             f"{checkpoint} was trained on {', '.join(classes.names)}; evaluate it on data with its own classes"
         )
-    scored = digest(checkpoint)
+    scored = annotator.checkpoint_sha256
     named = {entry.mosaic for entry in dataset.entries if entry.patient_given}
     results, pictures, samples = [], [], []
     limit = calibration.pixels_per_mosaic(len(mosaics))
@@ -91,7 +90,7 @@ def score(
     if fit_temperature:
         temperature = calibration.fit_temperature(sample)
         store_temperature(checkpoint, temperature)
-        scored = digest(checkpoint)
+        scored = digest(checkpoint)  # which the temperature has changed
     working = annotator.header.working_pixel_size_um
     facts = {
         "data": f"{dataset.name}, {part} split: {len(mosaics)} mosaics",

@@ -31,8 +31,8 @@ from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
 from rcm_cascade.config import TrainConfig, config_hash
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
-from rcm_cascade.data.manifest import DATASET_FILE
-from rcm_cascade.data.splits import read_split, split_id, write_split
+from rcm_cascade.data.manifest import DATASET_FILE, Dataset
+from rcm_cascade.data.splits import Split, read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.matching import matched
@@ -74,6 +74,10 @@ def identify(config: TrainConfig) -> dict[str, str] | None:
     if not (dataset_folder(config.data) / DATASET_FILE).is_file():
         return None
     dataset, split = read_split_dataset(dataset_folder(config.data), config.data)
+    return _data_facts(dataset, split)
+
+
+def _data_facts(dataset: Dataset, split: Split) -> dict[str, str]:
     return {"dataset_id": dataset.id, "split_id": split_id(split)}
 
 
@@ -124,8 +128,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     outcome = "failed"
     identity = {
         "hash": config_hash(config),
-        "dataset_id": header.dataset_id,
-        "split_id": split_id(loaded.split),
+        **_data_facts(loaded.dataset, loaded.split),
         "synthetic": header.synthetic,
     }
     dashboard = _dashboard(config, folder, {"dataset": header.dataset, **identity})

@@ -18,7 +18,6 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
-from rcm_cascade.training.limits import StopAtStep
 from rcm_cascade.training.module import MONITORED
 
 
@@ -45,8 +44,6 @@ def make_trainer(
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
         called.append(Timer(config.trainer.max_time, verbose=False))
-    if config.trainer.max_steps:
-        called.append(StopAtStep(config.trainer.max_steps))
     called.append(ValidateAtEnd())
     bar = sys.stderr.isatty()
     if bar:
@@ -59,6 +56,7 @@ def make_trainer(
         devices=config.trainer.devices,
         precision=_precision(config),
         max_epochs=config.max_epochs(datamodule.steps_per_epoch),
+        max_steps=config.trainer.max_steps or -1,
         limit_train_batches=datamodule.steps_per_epoch,
         limit_val_batches=None if validating else 0,
         check_val_every_n_epoch=datamodule.validate_every,

@@ -1,23 +1,13 @@
 """Which checkpoint an evaluation is of: its digest, as `metrics.json` records it."""
 
-import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from rcm_cascade.models.checkpoint import digest
+
 CHECKPOINT_KEY: Final = "checkpoint_sha256"
 """Of `metrics.json`."""
-
-
-def digest(checkpoint: Path) -> str:
-    """SHA-256 of a checkpoint's file, in hexadecimal; read again only if the file changed.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    status = checkpoint.stat()
-    return _digest(checkpoint.resolve(), status.st_size, status.st_mtime_ns)
 
 
 def is_evaluation_of(folder: Path, checkpoint: Path) -> bool:
@@ -38,9 +28,3 @@ def is_evaluation_of(folder: Path, checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get(CHECKPOINT_KEY) == digest(checkpoint)
-
-
-@lru_cache(maxsize=1024)
-def _digest(checkpoint: Path, size: int, changed_ns: int) -> str:
-    with checkpoint.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

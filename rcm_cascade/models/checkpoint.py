@@ -1,9 +1,11 @@
 """What a checkpoint says beside its weights: all that annotation needs, in plain types."""
 
+import hashlib
 import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,3 +155,19 @@ def store_temperature(path: str | Path, temperature: float) -> None:
             f"checkpoint {path} cannot be written ({str(error).splitlines()[0]}); make room on the disk, or allow "
             "writing there, and try again"
         ) from error
+
+
+def digest(checkpoint: Path) -> str:
+    """SHA-256 of a checkpoint's file, in hexadecimal; read again only if the file changed.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    status = checkpoint.stat()
+    return _digest(checkpoint.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest(checkpoint: Path, size: int, changed_ns: int) -> str:
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

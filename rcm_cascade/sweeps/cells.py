@@ -10,7 +10,8 @@ from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.findings import interval_text, signed
 from rcm_cascade.sweeps.outcomes import METRICS
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import ConfigurationResult, Spread, describe_tested
+from rcm_cascade.sweeps.results import ConfigurationResult, describe_tested
+from rcm_cascade.sweeps.spread import Spread
 
 NO_INTERVAL: Final = "×"
 """In place of an interval, where a difference has none."""

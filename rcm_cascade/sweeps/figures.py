@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rcm_cascade.evaluate.figures import DASHES, STYLE, svg_data_uri
 from rcm_cascade.sweeps.learning import mean_band
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import Spread
+from rcm_cascade.sweeps.spread import Spread
 
 WIDTH: Final = 10.2
 """Inches; the page shows it at its full width."""

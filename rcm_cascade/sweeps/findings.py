@@ -10,8 +10,6 @@ from rcm_cascade.sweeps.method import cautions
 from rcm_cascade.sweeps.paired import LEVEL, Difference
 from rcm_cascade.sweeps.results import ConfigurationResult
 
-__all__ = ["METRIC_NAMES", "NOT_TOLD", "Findings", "counted", "find", "interval_text", "signed"]
-
 METRIC_NAMES: Final = {"sensitivity": "sensitivity", "specificity": "specificity", "dice": "Dice"}
 
 NOT_TOLD: Final = "not told from zero by these data"

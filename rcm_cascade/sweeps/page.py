@@ -10,13 +10,13 @@ from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
 from rcm_cascade.evaluate.figures import confusion_picture
 from rcm_cascade.evaluate.parts import cell
-from rcm_cascade.evaluate.table import SYNTHETIC_NOTE
+from rcm_cascade.evaluate.table import SYNTHETIC_NOTE, counted
 from rcm_cascade.pictures.png import png_data_uri
 from rcm_cascade.sweeps import figures
 from rcm_cascade.sweeps.cells import NO_INTERVAL, Rows
 from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.figures import Look, looks
-from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, counted, find
+from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, find
 from rcm_cascade.sweeps.gradients import gradient_figure
 from rcm_cascade.sweeps.learning import MONITORED, curve
 from rcm_cascade.sweeps.method import method

@@ -98,8 +98,8 @@ def paired_differences(
     values = numbers(a.sum(axis=1)).mean(axis=0) - numbers(b.sum(axis=1)).mean(axis=0)
     patients = counts.pop()
     drawn = draw_patients(patients, draws, seed)
-    weights = _draw_seeds(len(a), draws, seed + 1)
-    others = weights if shared else _draw_seeds(len(b), draws, seed + 2)
+    weights = draw_patients(len(a), draws, seed + 1)  # seeds are drawn as patients are
+    others = weights if shared else draw_patients(len(b), draws, seed + 2)
     resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)
     defined = [min(column) for column in zip(*(defined_in(numbers(run)) for run in [*a, *b]), strict=True)]
     return tuple(
@@ -108,11 +108,6 @@ def paired_differences(
         else Difference(None, None, n)
         for value, column, n in zip(values, resampled.T, defined, strict=True)
     )
-
-
-def _draw_seeds(seeds: int, draws: int, seed: int) -> NDArray[np.int64]:
-    """How often each seed is in each resample: ``(draws, S)``; seeds are drawn as patients are."""
-    return draw_patients(seeds, draws, seed)
 
 
 def _resample(

@@ -22,18 +22,6 @@ from rcm_cascade.sweeps.outcomes import METRICS, REGION_NUMBERS, Numbers, Outcom
 from rcm_cascade.sweeps.paired import Difference, count_compared, paired_differences, shared_seeds
 from rcm_cascade.sweeps.spread import Spread, spread
 
-__all__ = [
-    "SCORE_SHARE",
-    "ConfigurationResult",
-    "LevelNumbers",
-    "Spread",
-    "default_score",
-    "describe_seeds",
-    "describe_tested",
-    "spread",
-    "summarise_configuration",
-]
-
 SCORE_SHARE: Final = 0.9
 """Of the reference's mean best validation score: the score that `time to score` is measured to, if none is given."""
 

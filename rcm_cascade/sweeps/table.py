@@ -9,7 +9,8 @@ from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.learning import sort_stages
 from rcm_cascade.sweeps.outcomes import METRICS
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import ConfigurationResult, Spread
+from rcm_cascade.sweeps.results import ConfigurationResult
+from rcm_cascade.sweeps.spread import Spread
 
 TRUTH = "truth"
 """The configuration of the row that holds the regions of the painted labels."""

@@ -52,7 +52,8 @@ def _datamodule(trainer: Trainer) -> MosaicDataModule:
 class ValidateAtEnd(Callback):
     """Validates after the last epoch too, however the run ends and however rarely it is validated otherwise.
 
-    Stands behind `Timer` and `StopAtStep` among the callbacks, whose verdict it reads.
+    Stands behind the `Timer` among the callbacks, whose verdict it reads. Lightning's own limit of steps would end the
+    run within an epoch without validating.
     """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,6 +65,8 @@ class ValidateAtEnd(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """The last epoch because time or steps are over."""
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
 

@@ -14,7 +14,6 @@ from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitiv
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
-from rcm_cascade.training.limits import StopAtStep
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
@@ -114,10 +113,8 @@ class CascadeModule(LightningModule):
     def on_train_start(self) -> None:
         """Steps of the whole run, now that the number of processes is known; None: only time is limited."""
         epochs = self.trainer.max_epochs or -1
-        limits = [c.steps for c in self.trainer.callbacks if isinstance(c, StopAtStep)]  # type: ignore[attr-defined]
-        if epochs > 0:
-            limits.append(epochs * int(self.trainer.num_training_batches))
-        self.max_steps = min(limits, default=None)
+        limits = self.trainer.max_steps, epochs * int(self.trainer.num_training_batches)
+        self.max_steps = min((limit for limit in limits if limit > 0), default=None)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Sets the learning rate from the run's progress, which may be measured in time."""

@@ -8,8 +8,8 @@ import pytest
 from rcm_cascade.commands.out_of_fold import FoldRun, pool_folds, pool_mosaics
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.labels import ClassTable
+from rcm_cascade.models.checkpoint import digest
 from tests.commands.folding import evaluated_runs, made_folds, result
 
 RULE = FoldRule("patients", 3, 0)

@@ -14,10 +14,9 @@ from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.evaluate.calibration import LogitSampler, Sample, fit_temperature, measure_calibration
 from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
-from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.labels import RCM_CLASSES
-from rcm_cascade.models.checkpoint import load_checkpoint, store_temperature
+from rcm_cascade.models.checkpoint import digest, load_checkpoint, store_temperature
 
 
 @pytest.fixture

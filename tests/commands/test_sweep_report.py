@@ -10,8 +10,8 @@ from rcm_cascade.cli import main
 from rcm_cascade.commands import sweep_report
 from rcm_cascade.commands.sweep_report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.origin import digest
 from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.models.checkpoint import digest
 from rcm_cascade.runs import write_json
 from rcm_cascade.sweeps.jobs import Job
 from rcm_cascade.sweeps.outcomes import Outcome, read_outcome

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.evaluate.origin import CHECKPOINT_KEY, digest, is_evaluation_of
+from rcm_cascade.evaluate.origin import CHECKPOINT_KEY, is_evaluation_of
+from rcm_cascade.models.checkpoint import digest
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from rcm_cascade.evaluate.parts import percent
 from rcm_cascade.sweeps.cells import NO_INTERVAL, Rows, describe_spread, duration, tenths
 from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import ConfigurationResult, Spread
+from rcm_cascade.sweeps.results import ConfigurationResult
+from rcm_cascade.sweeps.spread import Spread
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from rcm_cascade.sweeps.figures import (
     region_figure,
 )
 from rcm_cascade.sweeps.paired import Difference
-from rcm_cascade.sweeps.results import Spread
+from rcm_cascade.sweeps.spread import Spread
 
 A, B = Look("model.levels=2", COLORS[0], "-"), Look("loss=$x$ & <b>", COLORS[1], "-")
 

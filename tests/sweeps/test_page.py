@@ -9,7 +9,7 @@ from rcm_cascade.sweeps.comparison import Comparison, LeftOut
 from rcm_cascade.sweeps.findings import NOT_TOLD
 from rcm_cascade.sweeps.page import render_page
 from rcm_cascade.sweeps.pictures import galleries
-from rcm_cascade.sweeps.results import Spread
+from rcm_cascade.sweeps.spread import Spread
 from tests.evaluate.test_report import BROWSER, BROWSERS, Page, check_self_contained, render
 from tests.sweeps.test_pictures import reader
 

@@ -9,7 +9,8 @@ from rcm_cascade.sweeps.comparison import Comparison
 from rcm_cascade.sweeps.configurations import group_jobs
 from rcm_cascade.sweeps.jobs import read_sweep
 from rcm_cascade.sweeps.outcomes import METRICS, REGION_NUMBERS, Outcome, read_outcome
-from rcm_cascade.sweeps.results import Spread, default_score, describe_seeds, describe_tested, summarise_configuration
+from rcm_cascade.sweeps.results import default_score, describe_seeds, describe_tested, summarise_configuration
+from rcm_cascade.sweeps.spread import Spread
 from tests.sweeps.making import write_job, write_sweep
 
 
