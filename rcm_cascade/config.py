@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from math import ceil
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -96,6 +95,7 @@ class TrainerSection(Section):
     max_time: Annotated[str, Field(pattern=r"^\d{1,3}:\d{2}:\d{2}:\d{2}$")] | None
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive | Literal["auto"]
+    nodes: Positive = 1
     precision: Literal["auto", "fp32", "bf16"]
     steps_per_epoch: Positive | None
     validation_regions: Positive | None
@@ -143,16 +143,12 @@ class TrainConfig(Section):
         """Plain types, for YAML and JSON."""
         return self.model_dump(mode="json")
 
-    def max_epochs(self, steps_per_epoch: int) -> int:
-        """Epochs of the run; -1: as many as ``max_time`` allows; without any limit, `DEFAULT_EPOCHS`.
-
-        ``max_steps`` may cut the last one short.
-        """
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the run; -1: as many as time or steps allow; without any limit, `DEFAULT_EPOCHS`."""
         if self.trainer.max_epochs is not None:
             return self.trainer.max_epochs
-        if self.trainer.max_steps is not None:
-            return ceil(self.trainer.max_steps / steps_per_epoch)
-        return -1 if self.trainer.max_time else DEFAULT_EPOCHS
+        return -1 if self.trainer.max_time or self.trainer.max_steps else DEFAULT_EPOCHS
 
 
 DEFAULT_EPOCHS: Final = 30
@@ -168,6 +164,10 @@ _WITHOUT_EFFECT: Final = (
 
 NAMED: Final = 8
 """So many wrong keys are named: the configuration of an old release may lack dozens."""
+
+
+_ADDED: Final[Mapping[tuple[str, str], object]] = {("trainer", "nodes"): 1, ("optim", "freeze_norm"): False}
+"""Keys that came later, left out at their defaults: a run of before them is the same run."""
 
 
 def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
@@ -224,6 +224,9 @@ def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
         for name in parents:
             section = section.get(name, {})
         section.pop(last, None)
+    for (section_name, key), default in _ADDED.items():
+        if result.get(section_name, {}).get(key, default) == default:
+            result.get(section_name, {}).pop(key, None)
     return result
 
 

@@ -31,7 +31,8 @@ from rcm_cascade.hydra_entry import (
 from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
-from rcm_cascade.sweeps.sharing import link_twin
+from rcm_cascade.sweeps.sharing import find_twin, link_twin
+from rcm_cascade.training.ranks import rank
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
@@ -112,12 +113,18 @@ class _Job:
         try:
             config = checked(composed)
             if self.identify is not None:
-                link_twin(folder, config_hash(config), partial(self.identify, config), Path("runs"))
+                looked_for = folder, config_hash(config), partial(self.identify, config), Path("runs")
+                if rank() > 0 and find_twin(*looked_for) is not None:
+                    return  # which the first process links to
+                if rank() == 0:
+                    link_twin(*looked_for)
             self.task(config, folder)
         except Exception as error:  # Hydra would end the sweep, or print its own report and exit
             if self.identify is None:
                 self.error = error
                 return
+            if rank() > 0:
+                raise
             if not isinstance(error, FolderInUseError):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
             print(f"error: {folder} failed: {error}", file=sys.stderr)
@@ -125,7 +132,8 @@ class _Job:
                 traceback.print_exception(error)
             traceback.clear_frames(error.__traceback__)  # they hold the failed job's tensors
         else:
-            (folder / FAILURE_FILE).unlink(missing_ok=True)
+            if rank() == 0:
+                (folder / FAILURE_FILE).unlink(missing_ok=True)
 
 
 def _hydra(argv: list[str], job: _Job) -> None:
@@ -149,12 +157,15 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(explain(error)) from None
     configs = _check(jobs)
+    slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
     for config in configs:
-        if config.trainer.devices != 1:
+        if config.trainer.devices != 1 and not slurm:
             raise InputError(
                 f"--multirun with trainer.devices={config.trainer.devices} would start the whole sweep again in every "
-                "process; sweep with trainer.devices=1, or train one configuration on several devices"
+                "process; sweep with trainer.devices=1 or launcher=slurm, or train one configuration on several devices"
             )
+        if config.trainer.devices == "auto" and slurm:
+            raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
     folder = Path(_sweep_dir(values))
     plan = plan_sweep(folder.name, values, jobs, job_folder)
     for planned, config in zip(plan.jobs, configs, strict=True):

@@ -1,7 +1,6 @@
 """A run's folder: whose it is, whether it is finished, and the record of what was run."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 from rcm_cascade.config import TrainConfig, config_hash, differences, effective
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
+from rcm_cascade.training.ranks import rank
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class FolderInUseError(InputError):
 def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
     """Takes a run folder for this process and says in which state it is.
 
-    A DDP child (``LOCAL_RANK`` above 0) works in its parent's folder and takes nothing.
+    Of several processes that train together, the first takes it, and the others only look.
 
     Raises:
         FolderInUseError: if another process is at work in it.
         InputError: if it holds a run of another configuration.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        yield "interrupted" if folder.last.exists() else "new"
+    if rank() > 0:
+        yield state_of(folder, config)
         return
     lock = FileLock(folder.path / ".lock", timeout=0)
     try:

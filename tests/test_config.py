@@ -68,11 +68,10 @@ def test_differences_name_keys() -> None:
 
 
 def test_a_time_limit_alone_lifts_the_limit_on_epochs() -> None:
-    assert compose_config([]).max_epochs(100) == 30
-    assert compose_config(["trainer.max_time=00:00:10:00"]).max_epochs(100) == -1
-    assert compose_config(["trainer.max_time=00:00:10:00", "trainer.max_epochs=7"]).max_epochs(100) == 7
-    assert compose_config(["trainer.max_steps=201"]).max_epochs(100) == 3
-    assert compose_config(["trainer.max_steps=2"]).max_epochs(100) == 1
+    assert compose_config([]).max_epochs == 30
+    assert compose_config(["trainer.max_time=00:00:10:00"]).max_epochs == -1
+    assert compose_config(["trainer.max_time=00:00:10:00", "trainer.max_epochs=7"]).max_epochs == 7
+    assert compose_config(["trainer.max_steps=201"]).max_epochs == -1
 
 
 def test_of_many_missing_keys_the_first_are_named() -> None:

@@ -58,7 +58,8 @@ def test_the_sweep_over_levels_keeps_the_finest_network() -> None:
     ("values", "words"),
     [
         (["+sweep=nothing"], "nothing.*levels"),
-        (["+sweep=levels", "trainer.devices=2"], "trainer.devices=1"),
+        (["+sweep=levels", "trainer.devices=2"], "launcher=slurm"),
+        (["+sweep=levels", "trainer.devices=auto", "launcher=slurm"], "not auto"),
         (["seed=0,1", "model.levls=2"], r"model\.levls: no such key"),
     ],
 )

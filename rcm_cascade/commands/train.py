@@ -42,6 +42,7 @@ from rcm_cascade.runs import RunFolder, claim, write_json
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
+from rcm_cascade.training.ranks import rank
 
 if TYPE_CHECKING:
     from rcm_cascade.training.dashboard import Dashboard
@@ -113,7 +114,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             f"the split of {loaded.dataset.root} is no longer the one in {folder.split}; restore the manifest or split "
             "file, or train in another folder with run=NAME"
         )
-    write_split(folder.split, loaded.split)
+    if rank() == 0:
+        write_split(folder.split, loaded.split)
     header = make_header(config, loaded)
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
@@ -121,7 +123,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if config.loss.class_weights == "inverse_frequency":
         weights = inverse_frequency(datamodule.class_pixels().tolist())
     module = CascadeModule(header, config.loss, config.optim, weights)
-    print_start(loaded, datamodule, levels, header, config)
+    if rank() == 0:
+        print_start(loaded, datamodule, levels, header, config)
 
     resumed_step = _step_of(folder.last) if resume else None
     history = MetricsCsv(folder.metrics, resumed_step)

@@ -19,6 +19,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
 from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.watch import WatchRanks
 
 
 def make_trainer(
@@ -39,7 +40,7 @@ def make_trainer(
     """
     validating = len(datamodule.regions) > 0
     checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
-    called: list[Callback] = [*callbacks, Coverage(), EpochLine()]
+    called: list[Callback] = [*callbacks, Coverage(), EpochLine(), WatchRanks()]
     if config.optim.ema:
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
@@ -54,8 +55,10 @@ def make_trainer(
     return Trainer(
         accelerator=config.trainer.accelerator,
         devices=config.trainer.devices,
+        num_nodes=config.trainer.nodes,
+        sync_batchnorm=_on_gpu(config) and _several(config),
         precision=_precision(config),
-        max_epochs=config.max_epochs(datamodule.steps_per_epoch),
+        max_epochs=config.max_epochs,
         max_steps=config.trainer.max_steps or -1,
         limit_train_batches=datamodule.steps_per_epoch,
         limit_val_batches=None if validating else 0,
@@ -77,15 +80,22 @@ def check_device(config: TrainConfig) -> None:
     gpus = torch.cuda.device_count()
     if config.trainer.accelerator == "gpu" and not gpus:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
-    on_gpu = gpus > 0 and config.trainer.accelerator != "cpu"
-    if on_gpu and config.trainer.devices != "auto" and config.trainer.devices > gpus:
+    if _on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
         raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+
+
+def _on_gpu(config: TrainConfig) -> bool:
+    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _several(config: TrainConfig) -> bool:
+    """Whether several processes train; PyTorch synchronises batch norms between GPUs only."""
+    return config.trainer.devices != 1 or config.trainer.nodes != 1
 
 
 def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
     if config.trainer.precision == "auto":
-        gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-        fast = torch.cuda.is_bf16_supported() if gpu else torch.cpu._is_avx512_bf16_supported()
+        fast = torch.cuda.is_bf16_supported() if _on_gpu(config) else torch.cpu._is_avx512_bf16_supported()
         return "bf16-mixed" if fast else "32-true"
     return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
 

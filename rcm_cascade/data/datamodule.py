@@ -16,7 +16,7 @@ from rcm_cascade.data.augment import Augmentation, warp
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
-from rcm_cascade.data.regions import Region, RegionDataset, choose_regions
+from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
 from rcm_cascade.data.windows import PatchGeometry
 
 
@@ -35,7 +35,7 @@ class LoadingArguments:
         geometry: window, stride and patch in px of the working grid.
         augmentation: what is changed at random; None: nothing.
         sampling: each window once an epoch, or balanced over classes.
-        batch_size: patches in a batch.
+        batch_size: patches in a batch of each process.
         num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most.
         seed: of the run.
         region_side: side in px of the fixed validation regions.
@@ -82,9 +82,20 @@ class MosaicDataModule(LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch, of all ranks together."""
+        """Batches an epoch of one process; with several, each has so many times fewer."""
         batches = -(-len(self.patches) // self.arguments.batch_size)
         return min(batches, self.arguments.steps_per_epoch or batches)
+
+    @property
+    def _rank(self) -> tuple[int, int]:
+        """This process's number, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def validation_order(self) -> list[int]:
+        """The regions that this process validates on, in their order; -1: a blank one, where others have one more."""
+        rank, ranks = self._rank
+        own = list(range(rank, len(self.regions), ranks))
+        return own + [BLANK] * (-(-len(self.regions) // ranks) - len(own))
 
     def _choose_regions(self, validation: Sequence[Mosaic]) -> list[Region]:
         side = self.arguments.region_side
@@ -112,8 +123,7 @@ class MosaicDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of samples as read; `on_after_batch_transfer` augments them."""
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(self.patches), self.arguments.seed, rank, ranks)
+        sampler = EpochSampler(len(self.patches), self.arguments.seed, *self._rank, self.arguments.batch_size)
         if self.trainer:
             # Lightning fills the workers' queues before it first calls set_epoch; a resumed run must not begin with
             # the patches of epoch 0.
@@ -122,11 +132,13 @@ class MosaicDataModule(LightningDataModule):
         return self._loader(self.patches, self.arguments.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the fixed regions, in the same order every time."""
+        """Batches of the fixed regions that are this process's, in the same order every time."""
         ratio = (self.arguments.region_side / self.arguments.geometry.patch) ** 2
-        return self._loader(self.regions, max(1, int(self.arguments.batch_size / ratio)), None)
+        return self._loader(self.regions, max(1, int(self.arguments.batch_size / ratio)), self.validation_order())
 
-    def _loader(self, dataset: Dataset[Sample], batch_size: int, sampler: EpochSampler | None) -> DataLoader[Sample]:
+    def _loader(
+        self, dataset: Dataset[Sample], batch_size: int, sampler: EpochSampler | Sequence[int]
+    ) -> DataLoader[Sample]:
         gpu = torch.cuda.is_available()
         workers = self.arguments.num_workers
         if workers is None:
@@ -182,8 +194,8 @@ class Coverage:
         self.seen = [np.zeros(w.shape, bool) for w in self.labelled]
 
     def add(self, places: NDArray[np.int64]) -> None:
-        """Marks a batch of patches, ``(B, 3)``: mosaic, top, left."""
-        for m, top, left in places:
+        """Marks a batch of patches, ``(B, 3)``: mosaic (-1: of a blank patch), top, left."""
+        for m, top, left in places[places[:, 0] >= 0]:
             y0, x0, y1, x1 = (
                 -((self.cell // 2 - v) // self.cell) for v in (top, left, top + self.patch, left + self.patch)
             )

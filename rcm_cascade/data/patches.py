@@ -20,10 +20,17 @@ Sampling = Literal["grid", "balanced"]
 
 
 class SampleKey(NamedTuple):
-    """Names one sample of a run; with the seed it determines everything random about it."""
+    """Names one sample of a run; with the seed it determines everything random about it.
+
+    Args:
+        epoch: from 0.
+        sample: its number within the epoch.
+        blank: if true, its labels count nowhere: what a rank takes that has none left while others have.
+    """
 
     epoch: int
     sample: int
+    blank: bool = False
 
 
 class Sample(TypedDict):
@@ -35,7 +42,7 @@ class Sample(TypedDict):
     shift: Tensor  # () float32, grey levels
     offset: Tensor  # () float32, of the mosaic's Intensity
     scale: Tensor  # () float32
-    place: Tensor  # (3,) int64: mosaic's index, the patch's top and left in px
+    place: Tensor  # (3,) int64: mosaic's index, -1 of a blank one; the patch's top and left in px
 
 
 class PatchDataset(Dataset[Sample]):
@@ -105,14 +112,15 @@ class PatchDataset(Dataset[Sample]):
         else:
             linear, shift = np.eye(2, dtype=np.float32), 0.0
         margin = (self.read_side - patch) // 2
+        truth = torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED))
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
-            labels=torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED)),
+            labels=torch.full_like(truth, UNLABELLED) if key.blank else truth,
             linear=torch.from_numpy(linear),
             shift=torch.tensor(shift),
             offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),
             scale=torch.tensor(mosaic.intensity.scale, dtype=torch.float32),
-            place=torch.tensor([m, top, left]),
+            place=torch.tensor([-1 if key.blank else m, top, left]),
         )
 
     def _choose(self, rng: np.random.Generator, index: int) -> tuple[int, int | None]:
@@ -152,19 +160,21 @@ def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_cla
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """All samples of an epoch in an order drawn from (seed, epoch), shared out evenly among ranks.
+    """All samples of an epoch, each once, in an order drawn from (seed, epoch) and shared out among ranks.
 
-    With several ranks, the last ``samples % ranks`` of the order are left out, so that all ranks take as many steps.
+    Step for step the ranks together take what one process with ``ranks`` times the batch would take. In the last step
+    some ranks may have a sample fewer; one that has none takes a blank one, so that all take as many steps.
 
     Args:
         samples: number of samples an epoch.
         seed: of the run.
         rank: of this process.
         ranks: number of processes.
+        batch_size: of each process; of no effect with one.
     """
 
-    def __init__(self, samples: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        self.samples, self.seed, self.rank, self.ranks = samples, seed, rank, ranks
+    def __init__(self, samples: int, seed: int, rank: int = 0, ranks: int = 1, batch_size: int = 1) -> None:
+        self.samples, self.seed, self.rank, self.ranks, self.batch_size = samples, seed, rank, ranks, batch_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -172,8 +182,11 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.samples // self.ranks
+        steps, rest = divmod(self.samples, self.batch_size * self.ranks)
+        return steps * self.batch_size + (max(1, len(range(self.rank, rest, self.ranks))) if rest else 0)
 
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        return (SampleKey(self.epoch, int(i)) for i in order[self.rank :: self.ranks][: len(self)])
+        own = [SampleKey(self.epoch, int(i)) for i in order[self.rank :: self.ranks]]
+        blank = [SampleKey(self.epoch, 0, blank=True)] * (len(self) - len(own))
+        return iter(own + blank)

@@ -1,7 +1,7 @@
 """The fixed regions that every validation looks at."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.patches import Sample, count_classes
 from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
 from rcm_cascade.labels import UNLABELLED
+
+BLANK: Final = -1
+"""The number of a region without labels."""
 
 
 class Region(NamedTuple):
@@ -75,13 +78,14 @@ class RegionDataset(Dataset[Sample]):
         return len(self.regions)
 
     def __getitem__(self, index: int) -> Sample:
-        """The region of that number."""
-        m, top, left = self.regions[index]
+        """The region of that number; of `BLANK`, the first, as if nothing were labelled."""
+        m, top, left = self.regions[max(index, 0)]
         mosaic = self.mosaics[m]
         assert mosaic.labels is not None
+        labels = torch.from_numpy(read_square(mosaic.labels, top, left, self.side, UNLABELLED))
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top, left, self.side, None)),
-            labels=torch.from_numpy(read_square(mosaic.labels, top, left, self.side, UNLABELLED)),
+            labels=torch.full_like(labels, UNLABELLED) if index == BLANK else labels,
             linear=torch.eye(2),
             shift=torch.tensor(0.0),
             offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),

@@ -25,6 +25,19 @@ def link_twin(folder: Path, identity: str, identify: Callable[[], Mapping[str, s
     Returns:
         The run linked to; None if there is none, or the job has begun.
     """
+    twin = find_twin(folder, identity, identify, runs)
+    if twin is None:
+        return None
+    for entry in folder.iterdir():
+        entry.unlink()
+    folder.rmdir()
+    folder.symlink_to(os.path.relpath(twin.resolve(), folder.parent.resolve()), target_is_directory=True)
+    print(f"{folder}: {twin} has the same configuration and is finished; linked to it", file=sys.stderr)
+    return twin
+
+
+def find_twin(folder: Path, identity: str, identify: Callable[[], Mapping[str, str] | None], runs: Path) -> Path | None:
+    """The run that `link_twin` would link to."""
     if folder.is_symlink() or not {entry.name for entry in folder.iterdir()} <= BEGUN:
         return None
     for pattern in ("*/result.json", "*/*/result.json"):
@@ -33,14 +46,8 @@ def link_twin(folder: Path, identity: str, identify: Callable[[], Mapping[str, s
             if twin.is_symlink() or twin.resolve() == folder.resolve() or not _is_run(result, {"hash": identity}):
                 continue
             facts = identify()
-            if facts is None or not _is_run(result, facts):
-                continue
-            for entry in folder.iterdir():
-                entry.unlink()
-            folder.rmdir()
-            folder.symlink_to(os.path.relpath(twin.resolve(), folder.parent.resolve()), target_is_directory=True)
-            print(f"{folder}: {twin} has the same configuration and is finished; linked to it", file=sys.stderr)
-            return twin
+            if facts is not None and _is_run(result, facts):
+                return twin
     return None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.ranks import global_any
 
 
 class MovingAverage(WeightAveraging):
@@ -39,8 +40,10 @@ class Coverage(Callback):
         _datamodule(trainer).coverage.reset()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the share, in [0, 1]."""
-        pl_module.log("train/labelled_area_covered", _datamodule(trainer).coverage.share())
+        """Logs the share that all processes together covered, in [0, 1]."""
+        coverage = _datamodule(trainer).coverage
+        coverage.seen = [global_any(seen, pl_module.device) for seen in coverage.seen]
+        pl_module.log("train/labelled_area_covered", coverage.share())
 
 
 def _datamodule(trainer: Trainer) -> MosaicDataModule:
@@ -100,6 +103,8 @@ class EpochLine(Callback):
             return
         values: dict[str, Any] = trainer.callback_metrics
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        if trainer.max_steps > 0:
+            of = f" (step {trainer.global_step}/{trainer.max_steps})"
         line = f"epoch {trainer.current_epoch + 1}{of}: loss {_number(values, 'train/loss')}"
         if self.validated and MONITORED in values:  # values of earlier validations stay
             line += (

@@ -1,5 +1,6 @@
 """What a validation found, on the dashboard: scores by class, confusions, and a few regions with their masks."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.data.datamodule import Batch
-from rcm_cascade.data.regions import RegionDataset
+from rcm_cascade.data.datamodule import Batch, MosaicDataModule
+from rcm_cascade.data.regions import BLANK, RegionDataset
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.training.dashboard import Dashboard
 from rcm_cascade.training.dashboard_media import confusion_image, region_image, score_table
@@ -22,7 +23,7 @@ class ShowValidation(Callback):
     """Shows ``val/scores``, ``val/confusion`` and ``val/regions`` at every n-th validation, beginning with the first.
 
     The network is not run again: `CascadeModule.validation_step` returns what it predicted, as ``prediction``, class
-    ids ``(B, H, W)`` uint8. Batches are the regions in their order, on every rank.
+    ids ``(B, H, W)`` uint8. Regions are shown of rank 0's share.
 
     Args:
         dashboard: the job's.
@@ -32,15 +33,20 @@ class ShowValidation(Callback):
     """
 
     def __init__(self, dashboard: Dashboard, regions: RegionDataset, count: int = 4, every: int = 1) -> None:
-        self.dashboard, self.regions, self.every = dashboard, regions, every
-        spread = np.linspace(0, len(regions) - 1, min(count, len(regions)))
-        self.chosen = [int(index) for index in spread]
+        self.dashboard, self.regions, self.every, self.count = dashboard, regions, every, count
+        self.order: Sequence[int] = range(len(regions))
+        self.chosen: list[int] = []
         self.backgrounds: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self.predictions: dict[int, NDArray[np.uint8]] = {}
         self.validations = self.seen = 0
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts counting regions."""
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(datamodule, MosaicDataModule):
+            self.order = datamodule.validation_order()
+        spread = np.linspace(0, len(self.order) - 1, min(self.count, len(self.order)))
+        self.chosen = [int(place) for place in spread]
         self.seen = 0
         self.predictions = {}
 
@@ -58,10 +64,10 @@ class ShowValidation(Callback):
         self.seen += len(batch["image"])
         if not self._due() or not self.dashboard.active:
             return
-        for index in self.chosen:
-            if first <= index < self.seen:
-                prediction: Tensor = outputs["prediction"][index - first]
-                self.predictions[index] = self._shrink(prediction.cpu().numpy())
+        for place in self.chosen:
+            if first <= place < self.seen and self.order[place] != BLANK:
+                prediction: Tensor = outputs["prediction"][place - first]
+                self.predictions[self.order[place]] = self._shrink(prediction.cpu().numpy())
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows them; stands before the module's own hook, which resets its matrix."""

@@ -1,6 +1,6 @@
 """Error injection: cross-entropy and soft Dice at every level, over labelled pixels only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,13 +65,22 @@ class LossArguments:
         return tuple(w / sum(raw) for w in raw)
 
 
-def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+Sum = Callable[[Tensor], Tensor]
+"""What turns a batch's sums into those of all processes' batches: `rcm_cascade.training.ranks.global_sum`."""
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
+
+
+def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = _alone) -> Tensor:
     """Mean cross-entropy over labelled pixels; 0, with a gradient of 0, where none is labelled.
 
     Args:
         logits: ``(B, C, H, W)``.
         target: ``(B, H, W)`` uint8, 255 = unlabelled.
         class_weights: ``(C,)``; the mean is then weighted, as in `torch.nn.functional.cross_entropy`.
+        across: sums over processes; by default there is this one only.
 
     Returns:
         A scalar, float32.
@@ -79,12 +88,15 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     wanted = target.long()
     total = F.cross_entropy(logits.float(), wanted, weight=class_weights, ignore_index=UNLABELLED, reduction="sum")
     if class_weights is None:
-        return total / (target != UNLABELLED).sum().clamp(min=1)
-    weights = F.pad(class_weights, (0, UNLABELLED + 1 - len(class_weights)))  # 0 for unlabelled
-    return total / weights[wanted].sum().clamp(min=torch.finfo(torch.float32).tiny)
+        weight, least = (target != UNLABELLED).sum().to(total.dtype), 1.0
+    else:
+        weights = F.pad(class_weights, (0, UNLABELLED + 1 - len(class_weights)))  # 0 for unlabelled
+        weight, least = weights[wanted].sum(), torch.finfo(torch.float32).tiny
+    total, weight = across(torch.stack([total, weight]))
+    return total / weight.clamp(min=least)
 
 
-def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
     """1 - mean soft Dice over the classes that the batch's labels hold, over labelled pixels only.
 
     Sums run over the whole batch, class by class: ``2 Σ p t / (Σ p + Σ t)`` (Milletari et al. 2016, with the plain
@@ -94,6 +106,7 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     Args:
         logits: ``(B, C, H, W)``.
         target: ``(B, H, W)`` uint8, 255 = unlabelled.
+        across: as in `cross_entropy`.
 
     Returns:
         A scalar, float32, in [0, 1]; 0, with a gradient of 0, where nothing is labelled.
@@ -103,19 +116,26 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
     truth = (target.unsqueeze(1) == classes).float()
     axes = (0, 2, 3)
-    overlap, predicted, true = (probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)
+    sums = torch.stack([(probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)])
+    overlap, predicted, true = across(sums)
     present = true > 0
     dice = 2 * overlap / (predicted + true).clamp(min=1)  # a class that is present has at least one pixel
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
-def level_loss(logits: Tensor, target: Tensor, arguments: LossArguments, class_weights: Tensor | None = None) -> Tensor:
+def level_loss(
+    logits: Tensor,
+    target: Tensor,
+    arguments: LossArguments,
+    class_weights: Tensor | None = None,
+    across: Sum = _alone,
+) -> Tensor:
     """The loss that is injected at one level; see `cross_entropy` and `soft_dice`."""
     loss = logits.new_zeros((), dtype=torch.float32)
     if arguments.cross_entropy:
-        loss = loss + arguments.cross_entropy * cross_entropy(logits, target, class_weights)
+        loss = loss + arguments.cross_entropy * cross_entropy(logits, target, class_weights, across)
     if arguments.dice:
-        loss = loss + arguments.dice * soft_dice(logits, target)
+        loss = loss + arguments.dice * soft_dice(logits, target, across)
     return loss
 
 

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
-from torch import Tensor
+from torch import Tensor, nn
 
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
-from rcm_cascade.training.loss import LossArguments, level_loss
+from rcm_cascade.training.loss import LossArguments, Sum, level_loss
+from rcm_cascade.training.ranks import global_sum
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
@@ -32,6 +33,8 @@ class OptimArguments:
         final_lr: share of ``lr`` at the end.
         clip_norm: the gradient's norm is clipped to this; 0: not clipped.
         ema: decay of the exponential moving average of weights and batch-norm buffers, [0, 1); 0: none.
+        freeze_norm: batch norms normalise by their running means and variances and leave these as they are: for
+            batches too small to measure them.
 
     Raises:
         ValueError: if a number is out of range.
@@ -43,6 +46,7 @@ class OptimArguments:
     final_lr: float = 0.01
     clip_norm: float = 1.0
     ema: float = 0.0
+    freeze_norm: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.lr < math.inf or not (self.weight_decay >= 0 and self.clip_norm >= 0):
@@ -85,12 +89,13 @@ class CascadeModule(LightningModule):
         outputs: list[Tensor] = self.network(image)
         return outputs
 
-    def losses(self, outputs: list[Tensor], labels: Tensor) -> list[Tensor]:
-        """The unweighted loss of every output, coarse to fine."""
+    def losses(self, outputs: list[Tensor], labels: Tensor, across: Sum | None = None) -> list[Tensor]:
+        """The unweighted loss of every output, coarse to fine; ``across`` as in `rcm_cascade.training.loss`."""
+        summed = {} if across is None else {"across": across}
         factors = self.header.model.output_factors[-len(outputs) :]
         targets = label_pyramid(labels, factors, len(self.header.classes))
         return [
-            level_loss(logits, target, self.loss_arguments, self.class_weights)
+            level_loss(logits, target, self.loss_arguments, self.class_weights, **summed)
             for logits, target in zip(outputs, targets, strict=True)
         ]
 
@@ -100,9 +105,16 @@ class CascadeModule(LightningModule):
         weighted = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
         return weighted / (sum(weights) if len(weights) < len(self.level_weights) else 1.0)
 
+    def on_train_epoch_start(self) -> None:
+        """Holds batch norms still, where that is asked for: Lightning has just set the network to training."""
+        if self.optim.freeze_norm:
+            for part in self.network.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
-        losses = self.losses(self(batch["image"]), batch["labels"])
+        losses = self.losses(self(batch["image"]), batch["labels"], global_sum)
         total = self.total(losses)
         size = len(batch["image"])
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)

@@ -205,15 +205,6 @@ def test_resume_after_sigkill_gives_the_same_weights(phantoms: Path, tmp_path: P
     assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
 
 
-@pytest.mark.slow
-def test_two_ddp_processes_from_the_console_script(phantoms: Path, tmp_path: Path) -> None:
-    overrides = tiny(phantoms, "run=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
-    done = subprocess.run(command(*overrides), cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "runs" / "ddp" / "result.json").read_text())["steps"] == 2
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["ddp"]
-
-
 def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")

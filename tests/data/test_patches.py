@@ -115,11 +115,26 @@ def test_counts_of_classes_in_windows_are_exact() -> None:
         assert row.tolist() == [(inside == c).sum() for c in range(3)]
 
 
-def test_ranks_share_an_epoch_out() -> None:
-    whole = [key.sample for key in EpochSampler(11, seed=3)]
-    parts = [[key.sample for key in EpochSampler(11, 3, rank, 2)] for rank in range(2)]
-    assert [len(part) for part in parts] == [5, 5]
-    assert sorted(parts[0] + parts[1]) == sorted(whole[:10])
+@pytest.mark.parametrize(("samples", "ranks", "batch"), [(11, 2, 2), (13, 3, 4), (16, 2, 4), (25, 4, 3)])
+def test_ranks_take_together_what_one_process_would_take_step_by_step(samples: int, ranks: int, batch: int) -> None:
+    whole = list(EpochSampler(samples, seed=3))
+    parts = [list(EpochSampler(samples, 3, rank, ranks, batch)) for rank in range(ranks)]
+    assert [len(EpochSampler(samples, 3, rank, ranks, batch)) for rank in range(ranks)] == [len(part) for part in parts]
+    steps = -(-samples // (ranks * batch))
+    assert {-(-len(part) // batch) for part in parts} == {steps}
+    for step in range(steps):
+        together = [key for part in parts for key in part[step * batch : (step + 1) * batch] if not key.blank]
+        assert sorted(together) == sorted(whole[step * batch * ranks : (step + 1) * batch * ranks])
+    assert sum(key.blank for part in parts for key in part) < ranks
+
+
+def test_a_blank_sample_counts_nowhere() -> None:
+    patches = dataset()
+    sample, blank = patches[SampleKey(0, 1)], patches[SampleKey(0, 1, blank=True)]
+    assert (sample["labels"] != 255).any()
+    assert (blank["labels"] == 255).all()
+    assert int(blank["place"][0]) == -1
+    assert torch.equal(blank["image"], sample["image"])
 
 
 def test_epochs_are_ordered_differently_and_mix_mosaics() -> None:

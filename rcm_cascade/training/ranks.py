@@ -1,0 +1,63 @@
+"""Several processes that train one network: who this one is, and sums over all of them."""
+
+import os
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+
+class _GlobalSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def global_sum(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, with gradient; the tensor itself where there is one process.
+
+    Each process then computes the same loss of the sums. Backward, its gradient is summed over the processes, which
+    DDP's mean over them undoes: the gradient is that of one process with all batches.
+    """
+    if not _several():
+        return values
+    total: Tensor = _GlobalSum.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
+def global_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool_]:
+    """What any process has marked; an array of one shape in each. ``device``: where the processes exchange tensors."""
+    if not _several():
+        return seen
+    marks = torch.from_numpy(seen).to(device, torch.uint8)
+    dist.all_reduce(marks, dist.ReduceOp.MAX)
+    result: NDArray[np.bool_] = marks.cpu().numpy().astype(bool)
+    return result
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """The number of this process among those of its job, before they have met.
+
+    As torchrun (``RANK``), Slurm (``SLURM_PROCID`` of several tasks), or Lightning, which starts processes on one
+    machine (``LOCAL_RANK``), says.
+    """
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"])
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        return int(os.environ["SLURM_PROCID"])
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,0 +1,65 @@
+"""What keeps several processes honest: one that dies ends the job by name, and all must find the same numbers."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Final
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+EVERY_S: Final = 0.5
+
+
+class WatchRanks(Callback):
+    """Ends the job when a process that Lightning started has died: the others would wait for its gradients.
+
+    Under torchrun and Slurm these watch. Does nothing with one process.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts watching, in the process that started the others."""
+        children = getattr(getattr(trainer.strategy, "launcher", None), "procs", [])
+        if children:
+            threading.Thread(target=_watch, args=(list(children),), daemon=True).start()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """A broken connection is another's death: leaves the word to the thread that knows whose."""
+        if trainer.world_size > 1 and isinstance(exception, RuntimeError):
+            time.sleep(4 * EVERY_S)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All processes took the same steps, so that their loss is the same number and finite.
+
+        Raises:
+            RuntimeError: if they have come apart.
+        """
+        if trainer.world_size == 1:
+            return
+        loss: dict[str, Any] = trainer.callback_metrics
+        value = torch.as_tensor(loss["train/loss"]).detach().to(pl_module.device, torch.float64).reshape(1)
+        found = [float(v) for v in pl_module.all_gather(value).reshape(-1)]
+        if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
+            raise RuntimeError(f"processes have come apart: their losses are {found}")
+
+
+def _watch(children: list["subprocess.Popen[bytes]"]) -> None:
+    while True:
+        codes = [child.poll() for child in children]
+        for rank, (child, code) in enumerate(zip(children, codes, strict=True), start=1):
+            if code:
+                print(
+                    f"error: process {rank} of {len(children) + 1} (PID {child.pid}) ended with status {code}; the job "
+                    "ends, and the same command goes on from the last checkpoint",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                for other in children:
+                    if other.poll() is None:
+                        other.kill()
+                os._exit(1)  # the main thread may wait in a collective call, where nothing reaches it
+        if all(code == 0 for code in codes):
+            return
+        time.sleep(EVERY_S)

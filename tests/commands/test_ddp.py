@@ -1,0 +1,113 @@
+"""Two real processes from the installed console script (gloo)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcm_cascade.training.history import read_history
+from tests.commands.conftest import tiny
+
+SCRIPT = str(Path(sys.executable).parent / "rcm-cascade")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+TWO = ("trainer.devices=2", "trainer.accelerator=cpu")
+
+pytestmark = pytest.mark.slow
+
+
+def overrides(phantoms: Path, *more: str) -> list[str]:
+    return [
+        *[o for o in tiny(phantoms) if o != "+debug=fast"],
+        "trainer.precision=fp32", "trainer.validation_regions=3", "trainer.validation_mosaics=1", "run=a", *more,
+    ]  # fmt: skip
+
+
+def run(cwd: Path, *arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+    cwd.mkdir(exist_ok=True)
+    command = [SCRIPT, "train", *arguments]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    loaded = torch.load(folder / "runs" / "a" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert loaded["global_step"] == 10
+    state: dict[str, torch.Tensor] = loaded["state_dict"]
+    return state
+
+
+def test_two_processes_reach_the_weights_of_one_with_their_batches_together(phantoms: Path, tmp_path: Path) -> None:
+    steps = overrides(phantoms, "trainer.max_steps=10", "optim.freeze_norm=true")
+    for name, more in (("one", ["data.batch_size=4"]), ("two", ["data.batch_size=2", *TWO])):
+        done = run(tmp_path / name, *steps, *more)
+        assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for key, value in one.items():
+        assert torch.allclose(two[key], value, rtol=0, atol=1e-5), key
+    rows = [read_history(tmp_path / name / "runs" / "a" / "metrics.csv") for name in ("one", "two")]
+    assert [r["train/labelled_area_covered"] for r in rows[0]] == [r["train/labelled_area_covered"] for r in rows[1]]
+    for key in ("train/loss", "val/loss", "val/mean_sensitivity", "val/mean_specificity"):
+        assert [r[key] for r in rows[0] if key in r] == pytest.approx([r[key] for r in rows[1] if key in r], abs=1e-4)
+
+
+def test_with_batch_norms_in_training_both_find_the_same_finite_numbers(phantoms: Path, tmp_path: Path) -> None:
+    done = run(tmp_path / "two", *overrides(phantoms, "trainer.max_epochs=2", "data.batch_size=3", *TWO))
+    assert done.returncode == 0, done.stderr  # at each epoch's end the processes compare their losses
+    for row in read_history(tmp_path / "two" / "runs" / "a" / "metrics.csv"):
+        assert all(value == value and abs(value) < float("inf") for value in row.values())
+    assert [p.name for p in (tmp_path / "two" / "runs").iterdir()] == ["a"]
+
+
+def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phantoms: Path, tmp_path: Path) -> None:
+    command = overrides(phantoms, "trainer.max_epochs=12", "data.batch_size=2", *TWO)
+    process = subprocess.Popen(
+        [SCRIPT, "train", *command], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 200
+    while not last.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (child,) = children(process.pid)
+    os.kill(child, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"process 1 of 2 (PID {child}) ended with status -9; the job ends" in said
+    assert not (tmp_path / "runs" / "a" / "result.json").exists()
+
+    begun = torch.load(last, weights_only=True)["epoch"]
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/12" not in done.stderr
+    assert f"epoch {begun + 2}/12" in done.stderr
+
+
+def test_torchrun_starts_it_too(phantoms: Path, tmp_path: Path) -> None:
+    torchrun = str(Path(sys.executable).parent / "torchrun")
+    command = overrides(phantoms, "trainer.max_steps=3", "data.batch_size=2", *TWO)
+    done = subprocess.run(
+        [torchrun, "--standalone", "--nproc-per-node=2", SCRIPT, "train", *command], cwd=tmp_path, env=ENVIRONMENT,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs" / "a" / "result.json").read_text())["steps"] == 3
+
+
+def children(pid: int) -> list[int]:
+    """The Python processes that a process has started and that train."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, fields = stat.read_text().rpartition(")")
+            if int(fields.split()[1]) == pid and "train" in (stat.parent / "cmdline").read_text():
+                found.append(int(name.split()[0]))
+        except (OSError, IndexError):
+            continue
+    return found
