@@ -116,10 +116,10 @@ class CascadeModule(LightningModule):
         """The weighted sum of the levels' losses."""
         losses = self.losses(self(batch["image"]), batch["labels"], global_sum)
         total = self.total(losses)
-        size = len(batch["image"])
-        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        # Every step weighs the same, so that all processes find one mean: the losses are already of all their batches.
+        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
         for i, loss in enumerate(losses, start=1):
-            self.log(f"train/loss_level{i}", loss, on_step=False, on_epoch=True, batch_size=size)
+            self.log(f"train/loss_level{i}", loss, on_step=False, on_epoch=True, batch_size=1)
         return total
 
     def on_train_start(self) -> None:
