@@ -8,14 +8,16 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
+from rcm_cascade.labels import UNLABELLED
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
-from rcm_cascade.training.ranks import global_sum
+from rcm_cascade.training.ranks import from_first, global_sum
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
@@ -82,6 +84,7 @@ class CascadeModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
+        self.validation_loss = MeanMetric()
         self.gradient_norms = MeanNorms()
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -166,6 +169,11 @@ class CascadeModule(LightningModule):
             self.log(f"train/grad_norm_{name}", norm)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
+    def on_validation_epoch_start(self) -> None:
+        """Validates what is saved: without synchronised batch norms each process has its own means and variances."""
+        for buffer in self.network.buffers():
+            from_first(buffer)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Adds a batch of fixed regions to the epoch's confusion matrix.
 
@@ -174,7 +182,8 @@ class CascadeModule(LightningModule):
         """
         outputs = self(batch["image"])
         total = self.total(self.losses(outputs, batch["labels"]))
-        self.log("val/loss", total, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
+        real = int((batch["labels"] != UNLABELLED).flatten(1).any(dim=1).sum())  # blank ones fill up a process's share
+        self.validation_loss.update(total, real)
         prediction = self.network.final(outputs).argmax(dim=1)
         self.confusion.update(prediction, batch["labels"])
         return {"prediction": prediction.to(torch.uint8)}
@@ -183,6 +192,8 @@ class CascadeModule(LightningModule):
         """Logs mean and per-class sensitivity and specificity over the regions; undefined ones are left out."""
         matrix = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
+        self.log("val/loss", self.validation_loss.compute())
+        self.validation_loss.reset()
         values = {"sensitivity": sensitivity(matrix), "specificity": specificity(matrix)}
         for name, of_class in values.items():
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")

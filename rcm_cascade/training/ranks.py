@@ -46,6 +46,12 @@ def global_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool
     return result
 
 
+def from_first(values: Tensor) -> None:
+    """Sets a tensor, in place, to what the first process has."""
+    if _several():
+        dist.broadcast(values, 0)
+
+
 def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

@@ -51,7 +51,8 @@ def test_two_processes_reach_the_weights_of_one_with_their_batches_together(phan
         assert torch.allclose(two[key], value, rtol=0, atol=1e-5), key
     rows = [read_history(tmp_path / name / "runs" / "a" / "metrics.csv") for name in ("one", "two")]
     assert [r["train/labelled_area_covered"] for r in rows[0]] == [r["train/labelled_area_covered"] for r in rows[1]]
-    for key in ("train/loss", "val/loss", "val/mean_sensitivity", "val/mean_specificity"):
+    gradients = [f"train/grad_norm_level{level}" for level in (1, 2, 3)]  # AdamW would forgive a factor
+    for key in ("train/loss", *gradients, "val/loss", "val/mean_sensitivity", "val/mean_specificity"):
         assert [r[key] for r in rows[0] if key in r] == pytest.approx([r[key] for r in rows[1] if key in r], abs=1e-4)
 
 
