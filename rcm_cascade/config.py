@@ -97,6 +97,8 @@ class TrainerSection(Section):
     devices: Positive | Literal["auto"]
     nodes: Positive = 1
     precision: Literal["auto", "fp32", "bf16"]
+    accumulate: Positive = 1
+    recompute: bool = False
     steps_per_epoch: Positive | None
     validation_regions: Positive | None
     validation_mosaics: Positive | None
@@ -166,7 +168,12 @@ NAMED: Final = 8
 """So many wrong keys are named: the configuration of an old release may lack dozens."""
 
 
-_ADDED: Final[Mapping[tuple[str, str], object]] = {("trainer", "nodes"): 1, ("optim", "freeze_norm"): False}
+_ADDED: Final[Mapping[tuple[str, str], object]] = {
+    ("trainer", "nodes"): 1,
+    ("trainer", "accumulate"): 1,
+    ("trainer", "recompute"): False,
+    ("optim", "freeze_norm"): False,
+}
 """Keys that came later, left out at their defaults: a run of before them is the same run."""
 
 

@@ -43,6 +43,7 @@ from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.ranks import rank
+from rcm_cascade.training.recompute import recompute_activations
 
 if TYPE_CHECKING:
     from rcm_cascade.training.dashboard import Dashboard
@@ -123,6 +124,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if config.loss.class_weights == "inverse_frequency":
         weights = inverse_frequency(datamodule.class_pixels().tolist())
     module = CascadeModule(header, config.loss, config.optim, weights)
+    if config.trainer.recompute:
+        recompute_activations(module.network)
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)
 

@@ -60,6 +60,7 @@ def make_trainer(
         precision=_precision(config),
         max_epochs=config.max_epochs,
         max_steps=config.trainer.max_steps or -1,
+        accumulate_grad_batches=config.trainer.accumulate,
         limit_train_batches=datamodule.steps_per_epoch,
         limit_val_batches=None if validating else 0,
         check_val_every_n_epoch=datamodule.validate_every,

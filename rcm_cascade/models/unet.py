@@ -1,6 +1,7 @@
 """The U-Net that stands at each level of the cascade."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,11 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(BConv(in_channels, out_channels), *rest)
 
 
+def _call(block: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = block(x)
+    return result
+
+
 class UNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) with zero-padded convolutions, so output and input are of one size.
 
@@ -40,9 +46,14 @@ class UNet(nn.Module):
         base_filters: filters of the first block.
         depth: number of poolings, ≥ 1.
 
+    Attributes:
+        run_block: what calls a block, ``run_block(block, x)``; training may put one here that saves memory.
+
     Raises:
         ValueError: if an argument is out of range, or the input's height or width is no multiple of ``2 ** depth``.
     """
+
+    run_block: Callable[[nn.Module, Tensor], Tensor] = staticmethod(_call)
 
     def __init__(self, in_channels: int, num_classes: int, base_filters: int, depth: int) -> None:
         super().__init__()
@@ -67,12 +78,12 @@ class UNet(nn.Module):
             raise ValueError(f"input is {x.shape[-2]}×{x.shape[-1]} px; expected multiples of {step} px: pad it first")
         skips: list[Tensor] = []
         for block in self.encoder:
-            x = block(x)
+            x = self.run_block(block, x)
             skips.append(x)
             x = F.max_pool2d(x, 2)
-        x = self.bottom(x)
+        x = self.run_block(self.bottom, x)
         for up, block in zip(self.up, self.decoder, strict=True):
-            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+            x = self.run_block(block, torch.cat([skips.pop(), up(x)], dim=1))
         logits: Tensor = self.head(x)
         return logits
 

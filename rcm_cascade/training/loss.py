@@ -92,8 +92,8 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     else:
         weights = F.pad(class_weights, (0, UNLABELLED + 1 - len(class_weights)))  # 0 for unlabelled
         weight, least = weights[wanted].sum(), torch.finfo(torch.float32).tiny
-    total, weight = across(torch.stack([total, weight]))
-    return total / weight.clamp(min=least)
+    sums = across(torch.stack([total, weight]))
+    return sums[0] / sums[1].clamp(min=least)
 
 
 def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
@@ -120,7 +120,8 @@ def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
     overlap, predicted, true = across(sums)
     present = true > 0
     dice = 2 * overlap / (predicted + true).clamp(min=1)  # a class that is present has at least one pixel
-    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    loss: Tensor = ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    return loss
 
 
 def level_loss(

@@ -128,7 +128,8 @@ class CascadeModule(LightningModule):
     def on_train_start(self) -> None:
         """Steps of the whole run, now that the number of processes is known; None: only time is limited."""
         epochs = self.trainer.max_epochs or -1
-        limits = self.trainer.max_steps, epochs * int(self.trainer.num_training_batches)
+        steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
+        limits = self.trainer.max_steps, epochs * steps
         self.max_steps = min((limit for limit in limits if limit > 0), default=None)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

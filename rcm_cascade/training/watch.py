@@ -40,7 +40,7 @@ class WatchRanks(Callback):
             return
         loss: dict[str, Any] = trainer.callback_metrics
         value = torch.as_tensor(loss["train/loss"]).detach().to(pl_module.device, torch.float64).reshape(1)
-        found = [float(v) for v in pl_module.all_gather(value).reshape(-1)]
+        found = [float(v) for v in torch.as_tensor(pl_module.all_gather(value)).reshape(-1)]
         if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
             raise RuntimeError(f"processes have come apart: their losses are {found}")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.ranks import global_any, global_sum, rank
@@ -54,18 +55,18 @@ def process(number: int, folder: str) -> None:
     own = logits[number::2].clone().requires_grad_()
     weights = torch.tensor([1.0, 2.0, 0.5])
     loss = level_loss(own, target[number::2], LossArguments(cross_entropy=1, dice=1), weights, global_sum)
-    loss.backward()
+    torch.autograd.backward(loss)
     seen = global_any(np.array([number == 0, number == 1, False]), torch.device("cpu"))
     torch.save((loss.detach(), own.grad, torch.from_numpy(seen)), f"{folder}/{number}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_have_the_loss_and_the_gradient_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(process, (str(tmp_path),), nprocs=2)
+    spawn(process, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     logits, target = data()
     logits.requires_grad_()
     whole = level_loss(logits, target, LossArguments(cross_entropy=1, dice=1), torch.tensor([1.0, 2.0, 0.5]))
-    whole.backward()
+    torch.autograd.backward(whole)
     assert logits.grad is not None
     for number in range(2):
         loss, gradient, seen = torch.load(tmp_path / f"{number}.pt")
