@@ -1,0 +1,73 @@
+"""How much memory a training step of the paper's form takes, and what trainer.accumulate and trainer.recompute save.
+
+Usage: python experiments/scaling/memory.py OUT. Writes OUT/memory.md. Each case runs in its own process, on the CPU, in
+float32: what PyTorch keeps between forward and backward pass does not depend on the device, its working space does.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from rcm_cascade.benchmark.machine import describe_machine, peak_memory
+from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.models import CascadedUNet
+from rcm_cascade.training.loss import LossArguments, level_loss
+from rcm_cascade.training.recompute import recompute_activations
+from rcm_cascade.training.targets import label_pyramid
+
+SIDE: Final = 512
+CASES: Final = ((1, False), (1, True), (2, False), (2, True), (4, False), (4, True), (8, True))
+"""Patches in a batch, and whether activations are computed again."""
+
+
+def step(patches: int, recompute: bool) -> tuple[int, float]:
+    """Bytes that one step adds to this process at most, optimiser included, and seconds of the second step."""
+    before = peak_memory()
+    network = CascadedUNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recompute:
+        recompute_activations(network)
+    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
+    image = torch.randn(patches, 1, SIDE, SIDE)
+    labels = torch.randint(0, 6, (patches, SIDE, SIDE)).to(torch.uint8)
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        optimiser.zero_grad()
+        outputs = network(image)
+        targets = label_pyramid(labels, network.arguments.output_factors, 6)
+        losses = [level_loss(o, t, LossArguments()) for o, t in zip(outputs, targets, strict=True)]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        seconds = time.perf_counter() - started
+    return peak_memory() - before, seconds
+
+
+def main(out: Path) -> None:
+    machine = describe_machine(torch.device("cpu"))
+    lines = [
+        f"24 filters, patches of {SIDE} px, float32, {machine['device']}, commit {machine['commit']}; process memory "
+        "that a training step adds, AdamW's included. A batch of 16 is trainer.accumulate=16 / patches.",
+        "",
+        "| patches at a time | trainer.recompute | memory | s a patch |",
+        "|---:|---|---:|---:|",
+    ]
+    for patches, recompute in CASES:
+        command = [sys.executable, __file__, "--case", str(patches), str(int(recompute))]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        size, seconds = done.stdout.split()
+        row = f"| {patches} | {str(recompute).lower()} | {int(size) / 1e9:.2f} GB | {float(seconds) / patches:.2f} |"
+        print(row, file=sys.stderr)
+        lines.append(row)
+    with written_whole(out / "memory.md") as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--case":
+        print(*step(int(sys.argv[2]), bool(int(sys.argv[3]))))
+    else:
+        main(Path(sys.argv[1]))
