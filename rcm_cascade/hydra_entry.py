@@ -62,6 +62,11 @@ def job_folder(overrides: str) -> str:
     return job_name(overrides) or ONLY_JOB
 
 
+def gpus(accelerator: str, devices: int | str) -> int | str | None:
+    """GPUs a machine that Slurm is asked for: one a process, none to train on processors."""
+    return None if accelerator == "cpu" else devices
+
+
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """Composes and checks the configuration that overrides make, without running anything.
 
@@ -126,6 +131,7 @@ def base_depth(finest: int, levels: int, increment: int) -> int:
 
 
 # At import, so that processes that a launcher starts, which import this module to find their job, have them too.
+OmegaConf.register_new_resolver("rcm.gpus", gpus, replace=True)
 OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
 OmegaConf.register_new_resolver("rcm.job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("rcm.base_depth", base_depth, replace=True)

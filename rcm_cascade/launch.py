@@ -32,7 +32,7 @@ from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.sweeps.sharing import find_twin, link_twin
-from rcm_cascade.training.ranks import rank
+from rcm_cascade.training.ranks import rank, started_apart
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
@@ -123,14 +123,14 @@ class _Job:
             if self.identify is None:
                 self.error = error
                 return
-            if rank() > 0:
-                raise
-            if not isinstance(error, FolderInUseError):
+            if rank() == 0 and not isinstance(error, FolderInUseError):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
             print(f"error: {folder} failed: {error}", file=sys.stderr)
             if not isinstance(error, InputError):
                 traceback.print_exception(error)
             traceback.clear_frames(error.__traceback__)  # they hold the failed job's tensors
+            if started_apart():
+                sys.exit(1)  # Hydra would end this process well, and the others would wait for it
         else:
             if rank() == 0:
                 (folder / FAILURE_FILE).unlink(missing_ok=True)

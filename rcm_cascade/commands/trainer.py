@@ -109,6 +109,7 @@ def quiet() -> Iterator[None]:
         for message in (
             r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
             r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
+            r".*It is recommended to use `self\.log\(.*sync_dist=True.*",  # they are those of all processes already
             r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 asks torch the old way
         ):
             warnings.filterwarnings("ignore", message)

@@ -46,6 +46,17 @@ def global_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool
     return result
 
 
+def of_all(value: float, device: torch.device) -> list[float]:
+    """The number that each process has, in their order."""
+    if not _several():
+        return [value]
+    places = torch.zeros(dist.get_world_size(), dtype=torch.float64, device=device)
+    places[dist.get_rank()] = value
+    dist.all_reduce(places)
+    found: list[float] = places.tolist()
+    return found
+
+
 def from_first(values: Tensor) -> None:
     """Sets a tensor, in place, to what the first process has."""
     if _several():
@@ -64,6 +75,9 @@ def rank() -> int:
     """
     if "RANK" in os.environ:
         return int(os.environ["RANK"])
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
-        return int(os.environ["SLURM_PROCID"])
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return int(os.environ.get("SLURM_PROCID" if started_apart() else "LOCAL_RANK", "0"))
+
+
+def started_apart() -> bool:
+    """Whether Slurm started several processes for this job, each by itself."""
+    return int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ

@@ -7,8 +7,9 @@ import threading
 import time
 from typing import Any, Final
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rcm_cascade.training.ranks import of_all
 
 EVERY_S: Final = 0.5
 
@@ -39,8 +40,7 @@ class WatchRanks(Callback):
         if trainer.world_size == 1:
             return
         loss: dict[str, Any] = trainer.callback_metrics
-        value = torch.as_tensor(loss["train/loss"]).detach().to(pl_module.device, torch.float64).reshape(1)
-        found = [float(v) for v in torch.as_tensor(pl_module.all_gather(value)).reshape(-1)]
+        found = of_all(float(loss["train/loss"]), pl_module.device)
         if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
             raise RuntimeError(f"processes have come apart: their losses are {found}")
 
