@@ -1,0 +1,6 @@
+"""`python -m rcm_cascade`: the command where no console script is installed."""
+
+from rcm_cascade.cli import main
+
+if __name__ == "__main__":
+    main()
