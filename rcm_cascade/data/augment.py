@@ -6,11 +6,10 @@ from itertools import product
 
 import numpy as np
 import torch
-from kornia.geometry.transform import warp_affine
+from kornia.geometry import create_meshgrid
 from numpy.typing import NDArray
 from torch import Tensor
-
-from rcm_cascade.labels import UNLABELLED
+from torch.nn.functional import grid_sample
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,10 @@ class Augmentation:
 def _linear(angle: float, shear_x: float, shear_y: float, flip_x: bool, flip_y: bool) -> NDArray[np.float64]:
     """Rotation · shear · flips, ``(2, 2)``, (x, y) order; angles in degrees."""
     a = math.radians(angle)
-    rotation = np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
-    shear = np.array([[1.0, math.tan(math.radians(shear_x))], [math.tan(math.radians(shear_y)), 1.0]])
-    flips = np.diag([-1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0])
-    result: NDArray[np.float64] = rotation @ shear @ flips
-    return result
+    c, s, x, y = math.cos(a), math.sin(a), math.tan(math.radians(shear_x)), math.tan(math.radians(shear_y))
+    flip_1, flip_2 = -1.0 if flip_x else 1.0, -1.0 if flip_y else 1.0
+    # Multiplied out: [[c, -s], [s, c]] · [[1, x], [y, 1]] · diag(flips); three small arrays took longer than a read.
+    return np.array([[(c - s * y) * flip_1, (c * x - s) * flip_2], [(s + c * y) * flip_1, (s * x + c) * flip_2]])
 
 
 def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: int) -> tuple[Tensor, Tensor]:
@@ -110,18 +108,25 @@ def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: in
     Returns:
         Grey levels ``(B, P, P)`` float32, about [0, 255], and labels ``(B, P, P)`` uint8.
     """
+    grid = _sampling_grid(linear.to(image.device, torch.float32), image.shape[-1], patch)
     grey = image.to(torch.float32).unsqueeze(1)
-    code = torch.where(labels == UNLABELLED, 0.0, labels.to(torch.float32) + 1).unsqueeze(1)
-    centre_in, centre_out = (image.shape[-1] - 1) / 2, (patch - 1) / 2
-    matrix = torch.zeros(len(linear), 2, 3, device=image.device)
-    matrix[:, :, :2] = torch.linalg.inv(linear.to(image.device, torch.float32))  # kornia maps source to destination
-    matrix[:, :, 2] = centre_out - matrix[:, :, :2].sum(dim=2) * centre_in
-    size = (patch, patch)
-    grey = warp_affine(grey, matrix, size, mode="bicubic", padding_mode="border", align_corners=True)
-    code = warp_affine(code, matrix, size, mode="nearest", padding_mode="zeros", align_corners=True)
+    grey = grid_sample(grey, grid, mode="bicubic", padding_mode="border", align_corners=True)
     grey = grey.squeeze(1) + shift.to(image.device).view(-1, 1, 1)
-    code = code.squeeze(1).round().to(torch.int16)
-    return grey, torch.where(code == 0, UNLABELLED, code - 1).to(torch.uint8)
+    code = (labels + 1).to(torch.float32).unsqueeze(1)  # uint8: 255 + 1 is 0
+    code = grid_sample(code, grid, mode="nearest", padding_mode="zeros", align_corners=True)
+    return grey, code.squeeze(1).to(torch.uint8) - 1
+
+
+def _sampling_grid(linear: Tensor, side: int, patch: int) -> Tensor:
+    """Where each pixel of the patch is read, in [-1, 1] of the square: ``(B, P, P, 2)`` float32, (x, y) order.
+
+    What kornia's `warp_affine` hands to `grid_sample`, too, but once for image and labels, and from the map that we
+    have: kornia takes its inverse and inverts that twice, which cost three times as much as the sampling. Products and
+    sums rather than a matrix product, which a GPU may be told to compute in TF32, a quarter of a pixel off.
+    """
+    x, y = create_meshgrid(patch, patch, device=linear.device, dtype=torch.float32).unbind(dim=-1)
+    to_x, to_y = (linear * ((patch - 1) / max(side - 1, 1))).view(-1, 2, 1, 1, 2).unbind(dim=1)
+    return torch.stack([m[..., 0] * x + m[..., 1] * y for m in (to_x, to_y)], dim=-1)
 
 
 def centre_crop(square: Tensor, patch: int) -> Tensor:

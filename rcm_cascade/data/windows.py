@@ -67,7 +67,7 @@ def positions_in(window: NDArray[np.int64], patch: int) -> tuple[int, int]:
     The last position counts: a patch may end with the window. Where the window is smaller than the patch, the only
     position is the window's start, and the patch reaches beyond the mosaic.
     """
-    top, left, bottom, right = (int(v) for v in window)
+    top, left, bottom, right = window.tolist()
     return max(bottom - top - patch, 0) + 1, max(right - left - patch, 0) + 1
 
 
@@ -92,10 +92,11 @@ def draw_position(
         ValueError: if no pixel of the window is wanted.
     """
     rows, columns = positions_in(window, patch)
+    first_row, first_column = window[:2].tolist()
     for _ in range(8):
         y, x = int(rng.integers(rows)), int(rng.integers(columns))
         if wanted[y : y + patch, x : x + patch].any():
-            return int(window[0]) + y, int(window[1]) + x
+            return first_row + y, first_column + x
     sums = np.pad(wanted, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
     y0, x0 = np.arange(rows)[:, None], np.arange(columns)[None, :]
     y1, x1 = np.minimum(y0 + patch, wanted.shape[0]), np.minimum(x0 + patch, wanted.shape[1])
@@ -103,7 +104,7 @@ def draw_position(
     if not valid.size:
         raise ValueError(f"window {window.tolist()} holds no wanted pixel; leave it out of the grid")
     y, x = divmod(int(rng.choice(valid)), columns)
-    return int(window[0]) + y, int(window[1]) + x
+    return first_row + y, first_column + x
 
 
 def read_square(array: NDArray[np.uint8], top: int, left: int, side: int, fill: int | None) -> NDArray[np.uint8]:
@@ -119,10 +120,11 @@ def read_square(array: NDArray[np.uint8], top: int, left: int, side: int, fill: 
     Returns:
         ``(side, side)`` uint8, a copy.
     """
+    array = np.asarray(array)  # not a memory map, whose slices are slow
     height, width = array.shape
     y0, y1, x0, x1 = max(top, 0), min(top + side, height), max(left, 0), min(left + side, width)
     if y1 - y0 == side and x1 - x0 == side:
-        return np.array(array[y0:y1, x0:x1])
+        return array[y0:y1, x0:x1].copy()
     if fill is None:
         rows = np.clip(np.arange(top, top + side), 0, height - 1)
         columns = np.clip(np.arange(left, left + side), 0, width - 1)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from kornia.geometry.transform import warp_affine
 
 from rcm_cascade.data.augment import Augmentation, _linear, centre_crop, warp
 
@@ -43,6 +44,27 @@ def test_flips_and_quarter_turns_move_image_and_labels_alike(linear: np.ndarray,
     grey, warped = warp(image, labels, maps(linear, linear), torch.zeros(2), 16)
     assert torch.allclose(grey, expected(centre_crop(image, 16)).float(), atol=1e-2)  # type: ignore[operator]
     assert torch.equal(warped, expected(centre_crop(labels, 16)))  # type: ignore[operator]
+
+
+def test_it_is_the_warp_that_kornia_makes_of_the_inverse_map() -> None:
+    image, labels = squares(40, count=20)
+    rng = np.random.default_rng(5)
+    linear = maps(*(Augmentation().draw(rng)[0] for _ in range(20)))
+    matrix = torch.zeros(20, 2, 3)
+    matrix[:, :, :2] = torch.linalg.inv(linear)
+    matrix[:, :, 2] = 23 / 2 - matrix[:, :, :2].sum(dim=2) * 39 / 2
+    code = torch.where(labels == 255, 0.0, labels.float() + 1)
+    grey, warped = warp(image, labels, linear, torch.zeros(20), 24)
+
+    kornias = warp_affine(
+        image.float()[:, None], matrix, (24, 24), mode="bicubic", padding_mode="border", align_corners=True
+    )
+    assert (grey - kornias[:, 0]).abs().max() < 0.02
+    kornias = warp_affine(code[:, None], matrix, (24, 24), mode="nearest", padding_mode="zeros", align_corners=True)
+    expected = torch.where(kornias[:, 0] == 0, 255.0, kornias[:, 0] - 1).to(torch.uint8)
+    assert (warped != expected).float().mean() < 1e-3, "only where two pixels are equally near"
+    assert (expected == 255).any()
+    assert set(np.unique(expected).tolist()) == {*range(6), 255}
 
 
 def test_the_square_read_holds_every_patch_that_can_be_drawn() -> None:
