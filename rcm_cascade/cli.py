@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rcm_cascade import __version__
 from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.starter import WHAT_IT_IS
 
 TRAIN_HELP = """\
 usage: rcm-cascade train [KEY=VALUE ...] [--multirun]
@@ -25,15 +26,16 @@ interrupted run and leaves a finished one alone.
 
 Groups to choose from (group=name):
   data=phantom|folder   loss=injection    augment=standard|none   optim=adamw   logger=csv|wandb
-  scale=cpu|paper       experiment=paper|ablation                 +debug=fast
+  scale=cpu|paper       experiment=paper|ablation|from_starter    +debug=fast
   model=cascade|cascade_no_injection|cascade_detached|cascade_logits|unet|unet_parameters|unet_flops|ensemble|dynunet
-  +sweep=levels|depth_increment|loss_weights|error_injection|prior|baselines|labelled_fraction   launcher=here|slurm
+  +sweep=levels|depth_increment|loss_weights|error_injection|prior|baselines|labelled_fraction|starter
+  launcher=here|slurm
 Keys you are likely to change (key=value):
   model.levels model.base_depth model.depth_increment model.base_filters model.prior model.detach_prior
   loss.level_weights=equal|coarse|fine|last|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
   data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling data.labelled_fraction
   trainer.max_epochs trainer.max_steps trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision
-  optim.lr  seed  run
+  optim.lr  seed  run  init=starter|CHECKPOINT (weights to begin with; the network must be of the same form)
 Flags: --multirun (-m) runs every combination of values given as a,b,c, one folder a job, then see
 `rcm-cascade report`; --cfg job prints the configuration.
 """
@@ -196,7 +198,8 @@ def make_parser() -> argparse.ArgumentParser:
         "annotate",
         help="annotate whole mosaics",
         description="Writes, for each mosaic, STEM.labels.ome.tif (class ids, pyramidal), STEM.overlay.png (where to "
-        "look first) and STEM.json (areas by class).",
+        "look first) and STEM.json (areas by class). Without --checkpoint it takes the starter model that comes with "
+        f"the package, {WHAT_IT_IS}.",
     )
     annotate.add_argument(
         "images",
@@ -206,7 +209,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="TIFF, OME-TIFF, PNG, BMP, JPEG, JPEG 2000, or a folder of them",
     )
     annotate.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="C", help="such as runs/NAME/checkpoints/best.ckpt"
+        "--checkpoint",
+        type=Path,
+        metavar="C",
+        help="such as runs/NAME/checkpoints/best.ckpt (default: the starter model)",
     )
     annotate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     annotate.add_argument("--pixel-size", type=float, metavar="UM", help="µm per pixel, where the file does not say it")

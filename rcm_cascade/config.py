@@ -126,6 +126,7 @@ class TrainConfig(Section):
     logger: LoggerSection
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     run: str | None
+    init: str | None = None
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
@@ -168,11 +169,12 @@ NAMED: Final = 8
 """So many wrong keys are named: the configuration of an old release may lack dozens."""
 
 
-_ADDED: Final[Mapping[tuple[str, str], object]] = {
+_ADDED: Final[Mapping[tuple[str, ...], object]] = {
     ("trainer", "nodes"): 1,
     ("trainer", "accumulate"): 1,
     ("trainer", "recompute"): False,
     ("optim", "freeze_norm"): False,
+    ("init",): None,
 }
 """Keys that came later, left out at their defaults: a run of before them is the same run."""
 
@@ -231,9 +233,12 @@ def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
         for name in parents:
             section = section.get(name, {})
         section.pop(last, None)
-    for (section_name, key), default in _ADDED.items():
-        if result.get(section_name, {}).get(key, default) == default:
-            result.get(section_name, {}).pop(key, None)
+    for (*parents, last), default in _ADDED.items():
+        section = result
+        for name in parents:
+            section = section.get(name, {})
+        if section.get(last, default) == default:
+            section.pop(last, None)
     return result
 
 

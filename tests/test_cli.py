@@ -45,6 +45,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o"], "no.ckpt does not exist"),
         (["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o", "--memory", "much"], "such as '2 GB'"),
         (["annotate", ".", "--checkpoint", "no.ckpt", "--out", "o"], "holds no mosaic"),
+        (["annotate", "a.tif", "--out", "o", "--precision", "int8"], "leave int8 away"),
         (
             ["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o", "--precision", "int8"],
             "no.ckpt does not exist",
@@ -106,6 +107,8 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     more = ["--pixel-size", "0.5", "--tile", "64", "--memory", "500 MB", "--precision", "int8", "--backend", "openvino"]
 
     assert main(plain) == 0
+    assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
+    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), Options())
     assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
 
     files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")

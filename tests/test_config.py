@@ -58,8 +58,24 @@ def test_the_hash_knows_what_changes_the_result() -> None:
         "data.cache_gb=1",
     ):
         assert config_hash(compose_config([same])) == base
-    for other in ("seed=1", "model.levels=2", "data.split_seed=1", "optim.lr=0.1", "trainer.max_epochs=3"):
+    for other in (
+        "init=starter",
+        "seed=1",
+        "model.levels=2",
+        "data.split_seed=1",
+        "optim.lr=0.1",
+        "trainer.max_epochs=3",
+    ):
         assert config_hash(compose_config([other])) != base
+
+
+def test_keys_that_came_later_leave_earlier_runs_as_they_were() -> None:
+    before = plain()
+    for section, key in (("trainer", "nodes"), ("optim", "freeze_norm")):
+        del before[section][key]
+    del before["init"]
+    assert config_hash(parse_config(before)) == config_hash(compose_config([]))
+    assert differences(effective(before), effective(plain())) == []
 
 
 def test_differences_name_keys() -> None:

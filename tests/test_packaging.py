@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,7 +6,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -27,6 +30,9 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
     assert {t for t in tops if not t.endswith(".dist-info")} == {"rcm_cascade"}
     assert "rcm_cascade/conf/train.yaml" in names
     assert "rcm_cascade/py.typed" in names
+    assert "rcm_cascade/starter/README.md" in names
+    assert "rcm_cascade/starter/starter.safetensors" in names
+    assert wheel.stat().st_size < 10_000_000
 
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
@@ -35,6 +41,10 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
     script = tmp_path / "empty" / "bin" / "rcm-cascade"
     assert "annotate" in run(script, "--help", cwd=tmp_path)
     assert "RCM_CASCADE_CACHE" in os.environ
-    run(script, "train", "+debug=fast", "run=wheel", "model.base_filters=2", cwd=tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, resolution=(1250, 1250), resolutionunit="CENTIMETER")
+    run(script, "annotate", "a.tif", "--out", "annotated", cwd=tmp_path)
+    assert json.loads((tmp_path / "annotated" / "a.json").read_text("utf-8"))["synthetic"] is True
+    run(script, "train", "+debug=fast", "run=wheel", "experiment=from_starter", cwd=tmp_path)
     assert (tmp_path / "runs" / "wheel" / "checkpoints" / "best.ckpt").is_file()
     assert (tmp_path / "runs" / "wheel" / "report.html").is_file()

@@ -10,6 +10,7 @@ scale=${1:?give a scale: paper or cpu}
 left=${2:-1000}
 out=${OUT:-$here}
 
+if command -v rcm-cascade >/dev/null; then cli=(rcm-cascade); else cli=(python3 -m rcm_cascade); fi
 common=(scale="$scale" data.root="phantoms/paper-$scale" data.phantom.mosaics=70 'data.phantom.size_mm=[5,5]' data.phantom.sites=3 data.phantom.seed=71
   data.sampling=balanced augment.intensity_shift=0.02 optim.lr=3e-3 optim.ema=0.99)
 case $scale in
@@ -48,11 +49,11 @@ part() {
 design() {
   local run=paper-$scale-$1 time=$2 model=$3
   if [ ! -f "runs/$run/result.json" ]; then
-    part "$run" rcm-cascade train "run=$run" "model=$model" "${common[@]}" "trainer.max_time=$time"
+    part "$run" "${cli[@]}" train "run=$run" "model=$model" "${common[@]}" "trainer.max_time=$time"
     left=$((left - 1))
   fi
   if [ ! -f "runs/$run/evaluation/metrics.json" ]; then
-    part "$run, scoring" rcm-cascade evaluate "runs/$run/checkpoints/best.ckpt" --data "phantoms/paper-$scale"
+    part "$run, scoring" "${cli[@]}" evaluate "runs/$run/checkpoints/best.ckpt" --data "phantoms/paper-$scale"
     left=$((left - 1))
   fi
 }
@@ -61,4 +62,4 @@ design long "$long" cascade
 design cascade "$short" cascade
 design unet "$short" unet_parameters
 design ensemble "$short" ensemble
-python "$here/table.py" "$scale" "$out"
+python3 "$here/table.py" "$scale" "$out"

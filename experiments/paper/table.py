@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 import yaml
-from rcm_cascade.models.safetensors import export
+from rcm_cascade.models.export import export_checkpoint
 
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
@@ -22,6 +22,7 @@ from rcm_cascade.labels import PAPER_SENSITIVITY, PAPER_SPECIFICITY
 from rcm_cascade.sweeps.findings import interval_text, signed
 from rcm_cascade.sweeps.outcomes import class_numbers
 from rcm_cascade.sweeps.paired import Difference, paired_differences
+from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {
     "long": "cascade",
@@ -41,7 +42,8 @@ def main(scale: str, out: Path) -> None:
     (out / f"{scale}.md").write_text(_page(scale, folders, metrics, results, config), encoding="utf-8")
     for run, folder in folders.items():
         shutil.copyfile(folder / "evaluation" / "metrics.json", out / f"{scale}-{run}.json")
-    export(folders["long"] / "checkpoints" / "best.ckpt", out / f"paper-{scale}.safetensors", torch.bfloat16)
+    best = folders["long"] / "checkpoints" / "best.ckpt"
+    export_checkpoint(best, out / f"paper-{scale}.safetensors", code_version().get("commit", ""), torch.bfloat16)
 
 
 def _page(

@@ -23,6 +23,7 @@ from rcm_cascade.labels import ClassTable
 from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.progress import Advance
+from rcm_cascade.starter import starter_path
 
 INT8_SUFFIX: Final = ".int8"
 """Of the folder beside a checkpoint that holds its quantised graphs."""
@@ -114,7 +115,7 @@ class Annotator:
         """Reads a checkpoint of `rcm-cascade train`.
 
         Args:
-            checkpoint: a .ckpt file.
+            checkpoint: a .ckpt file, or a .safetensors file that was exported from one.
             device: ``auto`` (a GPU where there is one, else the CPU) or a name that PyTorch knows, such as ``cuda:1``.
             cache: of decoded mosaics; None: the user's.
 
@@ -127,6 +128,19 @@ class Annotator:
         return cls(
             network, loaded.header, loaded.path.name, digest(loaded.path), cache, int8 if int8.is_dir() else None
         )
+
+    @classmethod
+    def starter(cls, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
+        """The model that comes with the package: trained on phantoms, it shows the software and reads no tissue.
+
+        Args:
+            device: as in `load`.
+            cache: as in `load`.
+
+        Raises:
+            InputError: if the package was installed without it, or the device is not there.
+        """
+        return cls.load(starter_path(), device, cache)
 
     def prepare(self, precision: str = "auto", backend: str = "auto") -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
-from rcm_cascade.annotate.overlay import draw_overlay
+from rcm_cascade.annotate.overlay import SYNTHETIC, draw_overlay
 from rcm_cascade.annotate.regions import LOOK_FIRST, Region, largest_regions
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
@@ -84,7 +84,8 @@ def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) 
     try:
         with ExitStack() as stack:
             labels, overlay, summary = (stack.enter_context(written_whole(path)) for path in paths)
-            write_labels(labels, annotated.labels, annotated.classes, annotated.pixel_size_um, paths.labels.name)
+            note = SYNTHETIC if annotated.synthetic else ""
+            write_labels(labels, annotated.labels, annotated.classes, annotated.pixel_size_um, paths.labels.name, note)
             save_png(draw_overlay(annotated, regions), overlay)
             content = summarise(Path(image).name, annotated, regions, time.perf_counter() - started)
             summary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
@@ -97,7 +98,7 @@ def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) 
 
 
 def write_labels(
-    path: Path, labels: NDArray[np.uint8], classes: ClassTable, pixel_size_um: float | None, name: str
+    path: Path, labels: NDArray[np.uint8], classes: ClassTable, pixel_size_um: float | None, name: str, note: str = ""
 ) -> None:
     """Writes class ids as a tiled, deflated OME-TIFF whose pyramid halves to one tile, each pixel the nearest id.
 
@@ -107,6 +108,7 @@ def write_labels(
         classes: named in the description.
         pixel_size_um: µm per pixel; None: not known, and not written.
         name: of the image, as viewers show it.
+        note: stands behind the classes in the description.
     """
     levels = 0
     while max(labels.shape) > TILE << levels:
@@ -115,7 +117,7 @@ def write_labels(
         "axes": "YX",
         "Name": name,
         "Channel": {"Name": ["class id"]},
-        "Description": ", ".join(f"{c.id} {c.name}" for c in classes.classes),
+        "Description": ", ".join(f"{c.id} {c.name}" for c in classes.classes) + (f"; {note}" if note else ""),
     }
     if pixel_size_um is not None:
         description |= {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}
@@ -178,6 +180,7 @@ def summarise(image: str, annotated: MosaicAnnotation, regions: Sequence[Region]
         ],
         "checkpoint": {"name": annotated.checkpoint, "sha256": annotated.checkpoint_sha256},
         "synthetic": annotated.synthetic,
+        "note": SYNTHETIC if annotated.synthetic else None,
         "versions": {"rcm_cascade": __version__, "torch": str(torch.__version__)},
         "precision": annotation.precision,
         "backend": annotation.backend,

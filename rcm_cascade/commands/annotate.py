@@ -15,6 +15,7 @@ from rcm_cascade.annotate.outputs import refuse_equal_stems, write_annotation
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.progress import progress_bar
+from rcm_cascade.starter import WHAT_IT_IS, starter_path
 
 IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".png", ".bmp", ".jpg", ".jpeg", ".jp2")
 """What is taken from a folder; a file that is named is tried whatever its suffix."""
@@ -46,7 +47,7 @@ class Options:
     accept_loss: bool = False
 
 
-def annotate(images: Sequence[Path], checkpoint: Path, out: Path, options: Options | None = None) -> int:
+def annotate(images: Sequence[Path], checkpoint: Path | None, out: Path, options: Options | None = None) -> int:
     """Annotates mosaics one after another, reading the next and writing the last while one is computed.
 
     One that fails does not stop the rest; one that was finished by an earlier call, from the same content with the same
@@ -54,7 +55,7 @@ def annotate(images: Sequence[Path], checkpoint: Path, out: Path, options: Optio
 
     Args:
         images: mosaic files, and folders of them.
-        checkpoint: of `rcm-cascade train`.
+        checkpoint: of `rcm-cascade train`; None: the starter model that comes with the package, which is said.
         out: folder for the three files of each mosaic.
         options: how.
 
@@ -68,6 +69,8 @@ def annotate(images: Sequence[Path], checkpoint: Path, out: Path, options: Optio
     options = options or Options()
     files = find_images(images)
     refuse_equal_stems(files)
+    if checkpoint is None:
+        checkpoint = _take_starter(options)
     if options.precision == "int8":
         _prepare_int8(checkpoint, options)
     annotator = Annotator.load(checkpoint, device="cpu" if options.precision == "int8" else "auto")
@@ -78,6 +81,23 @@ def annotate(images: Sequence[Path], checkpoint: Path, out: Path, options: Optio
             run.annotate(file, opened, writer, f"{number} of {len(files)}" if len(files) > 1 else "")
     run.tell()
     return len(run.failures)
+
+
+def _take_starter(options: Options) -> Path:
+    """The starter's file; says on stderr what it is, and how to have a model of one's own."""
+    if options.precision == "int8":
+        raise InputError(
+            "--precision int8 is quantised on training mosaics and kept beside the checkpoint, which the starter model "
+            "is not for; give a checkpoint of your own, or leave int8 away"
+        )
+    path = starter_path()
+    print(
+        f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({path.with_name('README.md')}); train your "
+        "own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
+        "runs/NAME/checkpoints/best.ckpt",
+        file=sys.stderr,
+    )
+    return path
 
 
 def _prepare_int8(checkpoint: Path, options: Options) -> None:

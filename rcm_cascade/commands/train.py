@@ -40,6 +40,7 @@ from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder, claim, write_json
 from rcm_cascade.training.history import MetricsCsv
+from rcm_cascade.training.initial import digest_init, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.ranks import rank
@@ -68,11 +69,19 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
 
 
 def identify(config: TrainConfig) -> dict[str, str] | None:
-    """What a run's result.json says of its data: which data set, which split. None if the data set is not there.
+    """What a run's result.json says beside its configuration: which data set, which split, which initial weights.
+
+    Returns:
+        None if the data set is not there.
 
     Raises:
-        InputError: if the data set is there and wrong.
+        InputError: if the data set is there and wrong, or the initial weights are gone.
     """
+    facts = _identify_data(config)
+    return facts if facts is None or config.init is None else facts | {"init": digest_init(config.init)}
+
+
+def _identify_data(config: TrainConfig) -> dict[str, str] | None:
     if not (dataset_folder(config.data) / DATASET_FILE).is_file():
         return None
     dataset, split = read_split_dataset(dataset_folder(config.data), config.data)
@@ -85,7 +94,7 @@ def _data_facts(dataset: Dataset, split: Split) -> dict[str, str]:
 
 def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
     """A finished run is its data's as it was; one whose data has been moved away stays as it is."""
-    facts, result = identify(config), folder.read_result()
+    facts, result = _identify_data(config), folder.read_result()
     if facts is None or all(result.get(key, value) == value for key, value in facts.items()):
         return
     what = "the data set" if result.get("dataset_id") != facts["dataset_id"] else "the split"
@@ -117,7 +126,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         )
     if rank() == 0:
         write_split(folder.split, loaded.split)
-    header = make_header(config, loaded)
+    header, initial = settle_init(config.init, make_header(config, loaded), folder.last if resume else None)
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
     weights = None
@@ -128,6 +137,10 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         recompute_activations(module.network)
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)
+    if initial is not None:
+        told = initial.load_into(module.network, header)
+        if rank() == 0:
+            print(*told, sep="\n", file=sys.stderr)
 
     resumed_step = _step_of(folder.last) if resume else None
     history = MetricsCsv(folder.metrics, resumed_step)
@@ -136,6 +149,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         "hash": config_hash(config),
         **_data_facts(loaded.dataset, loaded.split),
         "synthetic": header.synthetic,
+        **({"init": header.init} if config.init is not None else {}),
     }
     dashboard = _dashboard(config, folder, {"dataset": header.dataset, **identity})
     loggers: list[Logger] = [history] if dashboard is None else [history, dashboard]

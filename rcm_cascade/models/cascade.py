@@ -16,6 +16,9 @@ Prior = Literal["softmax", "logits", "none"]
 LevelNetwork = Literal["unet", "dynunet"]
 """What stands at a level: our U-Net, or MONAI's DynUNet (as a peer, one level only)."""
 
+DEEPEST: Final = 16
+"""Most levels, and most poolings of one: more would halve the largest mosaic to less than a pixel."""
+
 SUPERVISED: Final = 3
 """Outputs of a DynUNet that a loss is injected at, as nnU-Net does in a network of depth 4: at 1/4, 1/2 and 1."""
 
@@ -66,6 +69,11 @@ class CascadeArguments:
         for name, value, allowed in (("prior", self.prior, Prior), ("network", self.network, LevelNetwork)):
             if value not in get_args(allowed):
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(get_args(allowed))}")
+        if self.levels > DEEPEST or max(self.depths) > DEEPEST:
+            raise ValueError(
+                f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} make a "
+                f"network deeper than any mosaic; expected up to {DEEPEST} levels, each of a depth up to {DEEPEST}"
+            )
         if min(self.depths) < 1:
             raise ValueError(
                 f"base_depth {self.base_depth} and depth_increment {self.depth_increment} give depths {self.depths}; "

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import torch
+from torch import Tensor
 
 from rcm_cascade import __version__
 from rcm_cascade.data.atomic import written_whole
@@ -19,6 +20,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.labels import ClassTable
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.designs import Network, build_network
+from rcm_cascade.models.safetensors_file import is_safetensors, read_safetensors
 
 HEADER: Final = "rcm_cascade"
 NETWORK_PREFIX: Final = "network."
@@ -40,10 +42,12 @@ class CheckpointHeader:
         synthetic: trained on phantoms; every output says so.
         temperature: by which logits are divided before their softmax is read as a probability; fitted on validation
             mosaics, 1 until then. It changes no label.
+        init: SHA-256 of the file whose weights training began with; empty: it began with random ones.
         version: of rcm_cascade that wrote it.
 
     Raises:
-        ValueError: if the temperature is not a number above 0.
+        ValueError: if the temperature or the working pixel size is not a number above 0, the normalisation is not
+            known, or the class table is not the network's.
     """
 
     model: CascadeArguments
@@ -55,11 +59,19 @@ class CheckpointHeader:
     split: Mapping[str, SplitName] = field(default_factory=dict)
     synthetic: bool = False
     temperature: float = 1.0
+    init: str = ""
     version: str = __version__
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        working = self.working_pixel_size_um
+        if working is not None and not 0 < working < math.inf:
+            raise ValueError(f"working_pixel_size_um is {working}; expected a number above 0, or null")
+        if self.normalisation not in get_args(Normalisation):
+            raise ValueError(f"normalisation is {self.normalisation!r}; expected one of {get_args(Normalisation)}")
+        if self.model.num_classes != len(self.classes):
+            raise ValueError(f"the network has {self.model.num_classes} classes and the table {len(self.classes)}")
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types only, so that ``torch.load(weights_only=True)`` reads it."""
@@ -75,6 +87,7 @@ class CheckpointHeader:
             "split": dict(self.split),
             "synthetic": self.synthetic,
             "temperature": self.temperature,
+            "init": self.init,
         }
 
     @classmethod
@@ -94,7 +107,9 @@ class LoadedCheckpoint:
 
 
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
-    """Reads a checkpoint that `rcm-cascade train` wrote. Nothing in the file is executed.
+    """Reads a checkpoint: a .ckpt file of `rcm-cascade train`, or a .safetensors file that was exported from one.
+
+    Nothing in the file is executed, and what it says of itself is checked, whichever of the two it is.
 
     Raises:
         InputError: if the file is missing, unreadable, of another program, or of a newer format.
@@ -104,6 +119,25 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         raise InputError(
             f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
         )
+    plain, weights = read_safetensors(path)[:2] if is_safetensors(path) else _read_ckpt(path)
+    if plain.get("format") != FORMAT:
+        raise InputError(
+            f"checkpoint {path} has format {plain.get('format')}, this version reads {FORMAT}; "
+            "install the version of rcm-cascade that wrote it"
+        )
+    try:
+        header = CheckpointHeader.from_plain(plain)
+        _refuse_other_shapes(header.model, weights)
+        network = build_network(header.model)
+        network.load_state_dict(weights)
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(
+            f"checkpoint {path} contradicts itself ({str(error).splitlines()[0]}); train again or use another"
+        ) from error
+    return LoadedCheckpoint(network.eval(), header, path)
+
+
+def _read_ckpt(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
@@ -111,25 +145,29 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: "
             "give a .ckpt file that `rcm-cascade train` wrote"
         ) from error
-    if not isinstance(content, dict) or HEADER not in content or "state_dict" not in content:
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get(HEADER), dict)
+        or not isinstance(content.get("state_dict"), dict)
+    ):
         raise InputError(
             f"checkpoint {path} is not one of rcm-cascade; give a .ckpt file that `rcm-cascade train` wrote"
         )
-    if content[HEADER].get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint {path} has format {content[HEADER].get('format')}, this version reads {FORMAT}; "
-            "install the version of rcm-cascade that wrote it"
-        )
-    try:
-        header = CheckpointHeader.from_plain(content[HEADER])
-        network = build_network(header.model)
-        weights = {k.removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
-        network.load_state_dict(weights)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"checkpoint {path} contradicts itself ({str(error).splitlines()[0]}); train again or use another"
-        ) from error
-    return LoadedCheckpoint(network.eval(), header, path)
+    return content[HEADER], {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+
+
+def _refuse_other_shapes(arguments: CascadeArguments, weights: Mapping[str, Tensor]) -> None:
+    """Compares before anything is allocated: a header may claim a network of any size."""
+    for name, shape in weight_shapes(arguments).items():
+        if name not in weights or weights[name].shape != shape:
+            found = "missing" if name not in weights else tuple(weights[name].shape)
+            raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
+
+
+def weight_shapes(arguments: CascadeArguments) -> dict[str, torch.Size]:
+    """The shapes of a network's weights and buffers, by name, without making any of them."""
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in build_network(arguments).state_dict().items()}
 
 
 def store_temperature(path: str | Path, temperature: float) -> None:
@@ -140,11 +178,16 @@ def store_temperature(path: str | Path, temperature: float) -> None:
         temperature: as `CheckpointHeader` has it.
 
     Raises:
-        InputError: as `load_checkpoint` does, or if the file cannot be written.
+        InputError: as `load_checkpoint` does, or if the file is an export or cannot be written.
         ValueError: if the temperature is not a number above 0.
     """
-    header = replace(load_checkpoint(path).header, temperature=temperature)
     path = Path(path)
+    if is_safetensors(path):
+        raise InputError(
+            f"{path} is an export, which stays as it is; store the temperature in the .ckpt file it came from, and "
+            "export that again"
+        )
+    header = replace(load_checkpoint(path).header, temperature=temperature)
     content = torch.load(path, map_location="cpu", weights_only=True)
     content[HEADER] = header.to_plain()
     try:

@@ -15,6 +15,9 @@ from rcm_cascade.commands.annotate import IMAGE_SUFFIXES, Options, annotate, fin
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.checkpoint import digest
+from rcm_cascade.models.export import export_checkpoint
+from rcm_cascade.starter import WHAT_IT_IS, starter_path
 from tests.annotate.telling import noise
 
 ENDINGS = (".labels.ome.tif", ".overlay.png", ".json")
@@ -72,6 +75,47 @@ def test_three_files_a_mosaic_and_a_broken_one_in_the_middle_stops_nothing(
     assert labels.dtype == np.uint8
     assert told(tmp_path / "out", first.stem)["pixel_size_um"] == pytest.approx(8)
     assert told(tmp_path / "out", first.stem)["synthetic"]
+
+
+def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "in" / f"{name}.tif", seed=ord(name), pixel_size_um=4.0)
+
+    assert annotate([tmp_path / "in"], None, tmp_path / "out") == 0
+
+    error = capsys.readouterr().err
+    assert error.count(WHAT_IT_IS) == 1
+    assert "rcm-cascade train data=folder" in error
+    assert names(tmp_path / "out") == written(["a", "b"])
+    record = told(tmp_path / "out", "a")
+    assert record["synthetic"] is True
+    assert record["note"] == "trained on synthetic mosaics: reads no tissue"
+    assert record["checkpoint"] == {"name": "starter.safetensors", "sha256": digest(starter_path())}
+    assert (record["pixel_size_um"], record["working_pixel_size_um"]) == (4, 8)
+    with tifffile.TiffFile(tmp_path / "out" / "a.labels.ome.tif") as file:
+        assert "5 patternless; trained on synthetic mosaics: reads no tissue" in str(file.ome_metadata)
+    expected = Annotator.starter().annotate(tmp_path / "in" / "a.tif")
+    assert (tifffile.imread(tmp_path / "out" / "a.labels.ome.tif") == expected.labels).mean() > 0.999
+
+
+def test_int8_of_the_starter_is_refused_before_work_starts(tmp_path: Path) -> None:
+    image = write(tmp_path / "a.tif", seed=60)
+    with pytest.raises(InputError, match="give a checkpoint of your own, or leave int8 away"):
+        annotate([image], None, tmp_path / "out", Options(precision="int8"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_annotates_as_its_checkpoint_does(checkpoint: Path, tmp_path: Path) -> None:
+    image = write(tmp_path / "in" / "a.tif", seed=60)
+    exported = tmp_path / "mine.safetensors"
+    export_checkpoint(checkpoint, exported)
+    annotate([image], checkpoint, tmp_path / "one")
+    annotate([image], exported, tmp_path / "two")
+    labels = [tifffile.imread(tmp_path / out / "a.labels.ome.tif") for out in ("one", "two")]
+    assert np.array_equal(labels[0], labels[1])
+    assert told(tmp_path / "two", "a")["checkpoint"]["name"] == "mine.safetensors"
 
 
 def test_two_mosaics_of_one_stem_are_refused_before_work_starts(checkpoint: Path, tmp_path: Path) -> None:

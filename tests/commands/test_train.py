@@ -14,15 +14,17 @@ import yaml
 
 from rcm_cascade.cli import main
 from rcm_cascade.commands.datasets import load_training_data
-from rcm_cascade.commands.train import make_datamodule, make_header, train
+from rcm_cascade.commands.train import identify, make_datamodule, make_header, train
 from rcm_cascade.data.datamodule import prepare
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
 from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import digest, load_checkpoint
 from rcm_cascade.runs import write_json
+from rcm_cascade.starter import starter_path
 from rcm_cascade.training.history import read_history
+from rcm_cascade.training.module import CascadeModule
 from tests.commands.conftest import tiny
 
 
@@ -209,6 +211,64 @@ def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_p
     with pytest.raises(InputError, match="nowhere"):
         train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")
     assert train(compose_config(tiny(phantoms)), tmp_path / "run")["epochs"] == 1
+
+
+def test_a_run_begins_with_the_weights_that_it_is_told_to(
+    finished_run: Path,
+    phantoms: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    best = finished_run / "checkpoints" / "best.ckpt"
+    expected = load_checkpoint(best).network.state_dict()
+    began: list[bool] = []
+
+    def note(module: CascadeModule) -> None:
+        weights = module.network.state_dict()
+        began.append(all(torch.equal(tensor, expected[name]) for name, tensor in weights.items()))
+
+    monkeypatch.setattr(CascadeModule, "on_fit_start", note)
+    train(compose_config(tiny(phantoms)), tmp_path / "random")
+    result = train(compose_config(tiny(phantoms, f"init={best}")), tmp_path / "begun")
+    assert began == [False, True]
+    assert f"init={best}: training begins with" in capsys.readouterr().err
+    assert result["init"] == digest(best)
+    assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
+    assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
+    config = compose_config(tiny(phantoms, f"init={best}"))
+    assert identify(config) == {key: result[key] for key in ("dataset_id", "split_id", "init")}
+
+
+def test_a_run_that_goes_on_does_not_begin_again(
+    finished_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init, run = tmp_path / "init.ckpt", tmp_path / "run"
+    shutil.copyfile(finished_run / "checkpoints" / "best.ckpt", init)
+    config = compose_config(tiny(phantoms, f"init={init}"))
+    result = train(config, run)
+    trained = load_checkpoint(run / "checkpoints" / "last.ckpt").network.state_dict()
+    (run / "result.json").unlink()  # as if it had been killed before the end
+    init.unlink()
+    capsys.readouterr()
+
+    assert train(config, run)["init"] == result["init"]
+
+    assert "training begins with" not in capsys.readouterr().err
+    again = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert again.header.init == result["init"]
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in again.network.state_dict().items())
+    assert train(config, run)["init"] == result["init"]  # finished, and init is gone
+
+
+def test_the_starter_is_refused_for_another_network_and_taken_for_its_own(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match=r"a network of base_filters 12, .* asks for 2; add model\.base_filters=12"):
+        train(compose_config(tiny(phantoms, "init=starter")), tmp_path / "run")
+    taken = [o for o in tiny(phantoms, "experiment=from_starter") if not o.startswith("model.")]
+    assert train(compose_config(taken), tmp_path / "run")["init"] == digest(starter_path())
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_a_batch_is_drawn_without_training(

@@ -1,0 +1,97 @@
+"""Exports a scored run as the package's starter model, and writes its numbers between the markers of its pages.
+
+Usage: python experiments/starter/export.py RUN [COMMIT]. COMMIT is the code that trained it (default: this checkout's).
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.origin import is_evaluation_of
+from rcm_cascade.models.checkpoint import LoadedCheckpoint, digest, load_checkpoint
+from rcm_cascade.models.export import export_checkpoint
+from rcm_cascade.runs import RunFolder
+from rcm_cascade.training.code_version import code_version
+
+CHECKOUT: Final = Path(__file__).parents[2]
+STARTER: Final = CHECKOUT / "rcm_cascade" / "starter" / "starter.safetensors"
+PAGES: Final = (STARTER.with_name("README.md"), Path(__file__).with_name("README.md"))
+BEGIN: Final = "<!-- numbers: written by experiments/starter/export.py -->"
+END: Final = "<!-- end of numbers -->"
+BYTES: Final = 8_000_000
+"""The most that the wheel should carry."""
+
+
+def main(run: Path, commit: str) -> None:
+    folder = RunFolder(run)
+    if not folder.result.is_file() or not is_evaluation_of(run / "evaluation", folder.best):
+        raise InputError(f"{run} is not finished and scored; run experiments/starter/train.sh, which does both")
+    export_checkpoint(folder.best, STARTER, commit)
+    if STARTER.stat().st_size > BYTES:
+        raise InputError(f"{STARTER} has {STARTER.stat().st_size} bytes, more than {BYTES}; train fewer filters")
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text("utf-8"))
+    table = tell(load_checkpoint(STARTER), metrics, folder.read_result(), commit)
+    for page in PAGES:
+        text = between_markers(page.read_text("utf-8"), table)
+        with written_whole(page) as temporary:
+            temporary.write_text(text, "utf-8")
+    print(table)
+
+
+def tell(starter: LoadedCheckpoint, metrics: Mapping[str, Any], result: Mapping[str, Any], commit: str) -> str:
+    """The table of a card, in Markdown.
+
+    Args:
+        starter: the exported model.
+        metrics: the content of metrics.json, of its test split.
+        result: the content of result.json.
+        commit: of the code that trained it.
+    """
+    header = starter.header
+    counts = [sum(part == name for part in header.split.values()) for name in ("train", "val", "test")]
+    weights = sum(p.numel() for p in starter.network.parameters())
+    lines = ["| class | sensitivity | specificity | Dice |", "|---|---:|---:|---:|"]
+    lines += [_row(c["name"], c) for c in metrics["classes"]]
+    lines += [_row("**mean**", metrics["mean"]), ""]
+    calibration = metrics["calibration"] or {}
+    lines.append(
+        f"{metrics['mosaics']} held-out phantoms of {metrics['patients']} phantom patients; {counts[0]} were trained "
+        f"on, {counts[1]} validated on. {result['steps']} steps, {result['seconds'] / 60:.0f} min; {weights:,} "
+        f"weights; calibration error {_number(calibration.get('ece'))} as trained, "
+        f"{_number(calibration.get('ece_at_temperature'))} at the stored temperature {header.temperature:.2f}. "
+        f"rcm_cascade {header.version}, commit {commit or 'not known'}; data set {header.dataset_id}, split "
+        f"{result['split_id']}; {starter.path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest(starter.path)}."
+    )
+    return "\n".join(lines)
+
+
+def between_markers(page: str, table: str) -> str:
+    """A page with its numbers replaced.
+
+    Raises:
+        InputError: if its markers are not there once each.
+    """
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise InputError(f"the page needs one line {BEGIN!r} and one {END!r}; restore it from git")
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def _row(name: str, of: Mapping[str, Any]) -> str:
+    cells = []
+    for key in ("sensitivity", "specificity", "dice"):
+        interval = of[f"{key}_ci"]
+        cells.append(_number(of[key]) + (f" ({_number(interval[0])}–{_number(interval[1])})" if interval else ""))
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".removeprefix("0")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else code_version().get("commit", ""))

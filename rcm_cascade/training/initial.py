@@ -1,0 +1,182 @@
+"""Training that begins with another checkpoint's weights: which of them fit, and what is to be said of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.checkpoint import CheckpointHeader, LoadedCheckpoint, digest, load_checkpoint, weight_shapes
+from rcm_cascade.models.designs import Network
+from rcm_cascade.starter import STARTER, starter_path
+
+FORM: Final = ("levels", "base_depth", "depth_increment", "base_filters", "prior", "network")
+"""The arguments that must agree: they make the weights' shapes, or say what a level is handed."""
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The weights that a run begins with.
+
+    Args:
+        name: as the configuration has it.
+        checkpoint: that they are from.
+        sha256: of its file.
+    """
+
+    name: str
+    checkpoint: LoadedCheckpoint
+    sha256: str
+
+    def load_into(self, network: Network, header: CheckpointHeader) -> tuple[str, ...]:
+        """Copies the weights and batch-norm buffers; what depends on the classes only where the class table is equal.
+
+        With other classes (another number, other names, another order) heads keep their random weights, and so does
+        the part of a level's first convolution that reads the prior, whose channels are classes.
+
+        Args:
+            network: of the form of `header`; changed in place.
+            header: of the run.
+
+        Returns:
+            Sentences for the user: what was loaded, and what speaks against it.
+        """
+        theirs, ours = self.checkpoint.network.state_dict(), network.state_dict()
+        by_class = {} if self._same_classes(header) else class_axes(header.model)
+        for name, weights in ours.items():
+            _copy(weights, theirs[name], by_class.get(name), header.model.in_channels)
+        kept = [name for name, axis in by_class.items() if axis == 0]
+        partly = [name for name, axis in by_class.items() if axis == 1]
+        told = [
+            f"init={self.name}: training begins with {len(ours) - len(kept)} of {len(ours)} tensors of {self._path}"
+        ]
+        if by_class:
+            told[0] += (
+                f"; it has other classes ({', '.join(self.checkpoint.header.classes.names)}), so {len(kept)} tensors "
+                f"of heads are random, and the prior's channels of {len(partly)} others"
+            )
+        return (*told, *self._warnings(header))
+
+    @property
+    def _path(self) -> Path:
+        return self.checkpoint.path
+
+    def _same_classes(self, header: CheckpointHeader) -> bool:
+        return self.checkpoint.header.classes.names == header.classes.names
+
+    def _warnings(self, ours: CheckpointHeader) -> list[str]:
+        theirs, told = self.checkpoint.header, []
+        if theirs.working_pixel_size_um != ours.working_pixel_size_um:
+            told.append(
+                f"warning: init={self.name} works at {_grid(theirs)} and this run at {_grid(ours)}, so that its "
+                "filters are for structures of another size"
+            )
+        if theirs.normalisation != ours.normalisation:
+            told.append(
+                f"warning: init={self.name} has data.normalisation={theirs.normalisation} and this run "
+                f"{ours.normalisation}"
+            )
+        seen = seen_before(theirs, ours)
+        if seen:
+            told.append(
+                f"warning: init={self.name} was trained or chosen on {len(seen)} of this run's held-out mosaics "
+                f"({', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on "
+                "others"
+            )
+        return told
+
+
+def settle_init(
+    init: str | None, header: CheckpointHeader, last: Path | None
+) -> tuple[CheckpointHeader, InitialWeights | None]:
+    """The header of a run, with what it began with in it, and the weights to begin with now.
+
+    Args:
+        init: the configuration's: ``starter``, a checkpoint, or None: random weights.
+        header: of the run.
+        last: the checkpoint that the run goes on from, which has what it began with; None: it begins.
+
+    Returns:
+        The header, and the weights; None where training goes on or begins with random ones.
+
+    Raises:
+        InputError: if the checkpoint cannot be used or is a network of another form.
+    """
+    if init is None:
+        return header, None
+    if last is not None:
+        return replace(header, init=load_checkpoint(last).header.init), None
+    found = load_checkpoint(_init_path(init))
+    _refuse_other_form(init, found.header.model, header.model)
+    initial = InitialWeights(init, found, digest(found.path))
+    return replace(header, init=initial.sha256), initial
+
+
+def digest_init(init: str) -> str:
+    """SHA-256 of the file that ``init`` names, in hexadecimal.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = _init_path(init)
+    try:
+        return digest(path)
+    except OSError as error:
+        raise InputError(f"init={init} cannot be read ({error.strerror}); give starter, or a checkpoint") from error
+
+
+def _init_path(init: str) -> Path:
+    return starter_path() if init == STARTER else Path(init)
+
+
+def class_axes(arguments: CascadeArguments) -> dict[str, int]:
+    """The tensors whose shape depends on the number of classes, and along which axis.
+
+    Returns:
+        By name, 0 for heads and 1 for the convolutions that a prior enters.
+    """
+    more = weight_shapes(replace(arguments, num_classes=arguments.num_classes + 1))
+    return {
+        name: next(axis for axis, size in enumerate(shape) if size != more[name][axis])
+        for name, shape in weight_shapes(arguments).items()
+        if shape != more[name]
+    }
+
+
+def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
+    """Mosaics that a run holds out and that the checkpoint it begins with was trained on, or chosen by for its test."""
+    if theirs.dataset_id != ours.dataset_id:
+        return []
+    told: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
+    return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in told.get(part, ())]
+
+
+def _copy(to: Tensor, source: Tensor, class_axis: int | None, image_channels: int) -> None:
+    with torch.no_grad():
+        if class_axis is None:
+            to.copy_(source)
+        elif class_axis == 1:  # the image's channels stand before the prior's
+            to[:, :image_channels].copy_(source[:, :image_channels])
+
+
+def _refuse_other_form(init: str, theirs: CascadeArguments, ours: CascadeArguments) -> None:
+    differing = [key for key in FORM if getattr(theirs, key) != getattr(ours, key)]
+    if theirs.depths == ours.depths:  # of one level, whose increment counts for nothing
+        differing = [key for key in differing if key != "depth_increment"]
+    if differing:
+        have = ", ".join(f"{key} {getattr(theirs, key)}" for key in differing)
+        asked = ", ".join(f"{getattr(ours, key)}" for key in differing)
+        remedy = " ".join(f"model.{key}={getattr(theirs, key)}" for key in differing)
+        raise InputError(
+            f"init={init} is a network of {have}, and the configuration asks for {asked}; add {remedy}, or leave init "
+            "away"
+        )
+
+
+def _grid(header: CheckpointHeader) -> str:
+    working = header.working_pixel_size_um
+    return "each mosaic's own pixel size" if working is None else f"{working:g} µm per pixel"

@@ -1,0 +1,149 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
+from rcm_cascade.models import CascadeArguments, Network, build_network
+from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
+from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, seen_before, settle_init
+
+ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
+HEADS = {f"levels.{i}.head.{kind}" for i in range(2) for kind in ("weight", "bias")}
+FROM_PRIOR = "levels.1.encoder.0.0.0.weight"
+
+
+def header(classes: ClassTable = RCM_CLASSES, **changes: Any) -> CheckpointHeader:
+    arguments = replace(ARGUMENTS, num_classes=len(classes))
+    return CheckpointHeader(**{"model": arguments, "classes": classes, "working_pixel_size_um": 8.0, **changes})
+
+
+def save(path: Path, told: CheckpointHeader) -> Path:
+    torch.manual_seed(1)
+    network = build_network(told.model)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_mean"):
+            tensor.normal_()
+    weights = {NETWORK_PREFIX + name: tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": weights, HEADER: told.to_plain()}, path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(tmp_path / "init.ckpt", header())
+
+
+def begin(checkpoint: Path, ours: CheckpointHeader) -> tuple[Network, Network, tuple[str, ...]]:
+    """A network of random weights, the same once it has begun with the checkpoint's, and what was said."""
+    settled, initial = settle_init(str(checkpoint), ours, None)
+    assert initial is not None
+    assert settled == replace(ours, init=digest(checkpoint))
+    torch.manual_seed(2)
+    random, network = build_network(ours.model), build_network(ours.model)
+    network.load_state_dict(random.state_dict())
+    return random, network, initial.load_into(network, settled)
+
+
+def test_all_weights_are_loaded_where_the_classes_are_equal(checkpoint: Path) -> None:
+    recoloured = ClassTable(tuple(replace(c, color="#123456") for c in RCM_CLASSES.classes))
+    for classes in (RCM_CLASSES, recoloured):
+        _, network, told = begin(checkpoint, header(classes))
+        expected = load_checkpoint(checkpoint).network.state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+        assert len(told) == 1
+        assert f"{len(expected)} of {len(expected)} tensors" in told[0]
+
+
+FOUR = ClassTable(tuple(LabelClass(i, f"c{i}", "#000000") for i in range(4)))
+REORDERED = ClassTable(
+    tuple(replace(c, id=i) for i, c in enumerate([*RCM_CLASSES.classes[1:], RCM_CLASSES.classes[0]]))
+)
+
+
+@pytest.mark.parametrize("classes", [FOUR, REORDERED], ids=["four", "reordered"])
+def test_of_other_classes_all_but_heads_and_what_reads_the_prior_is_loaded(
+    classes: ClassTable, checkpoint: Path
+) -> None:
+    random, network, told = begin(checkpoint, header(classes))
+    ours, theirs, fresh = network.state_dict(), load_checkpoint(checkpoint).network.state_dict(), random.state_dict()
+    for name, tensor in ours.items():
+        if name in HEADS:
+            assert torch.equal(tensor, fresh[name]), name
+        elif name == FROM_PRIOR:
+            assert torch.equal(tensor[:, :1], theirs[name][:, :1])
+            assert torch.equal(tensor[:, 1:], fresh[name][:, 1:])
+            assert not torch.equal(tensor[:, :1], fresh[name][:, :1])
+        else:
+            assert torch.equal(tensor, theirs[name]), name
+    assert "other classes (non-lesion, artifact" in told[0]
+    assert "4 tensors of heads are random, and the prior's channels of 1 others" in told[0]
+
+
+def test_which_tensors_know_the_number_of_classes() -> None:
+    assert class_axes(ARGUMENTS) == dict.fromkeys(HEADS, 0) | {FROM_PRIOR: 1}
+    assert set(class_axes(replace(ARGUMENTS, prior="none")).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base_filters": 3}, r"a network of base_filters 2, .* asks for 3; add model\.base_filters=2, or leave init"),
+        ({"levels": 3}, r"levels 2, .* asks for 3; add model\.levels=2"),
+        ({"prior": "logits", "base_depth": 3}, r"asks for 3, logits; add model\.base_depth=2 model\.prior=softmax"),
+    ],
+)
+def test_a_network_of_another_form_is_refused_with_the_keys_to_add(
+    changes: dict[str, Any], words: str, checkpoint: Path
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        settle_init(str(checkpoint), header(model=replace(ARGUMENTS, **changes)), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_changes_no_weight_is_no_other_form(checkpoint: Path, tmp_path: Path) -> None:
+    settle_init(str(checkpoint), header(model=replace(ARGUMENTS, detach_prior=True)), None)
+    one = replace(ARGUMENTS, levels=1, depth_increment=0)
+    save(tmp_path / "one.ckpt", header(model=one))
+    settle_init(str(tmp_path / "one.ckpt"), header(model=replace(one, depth_increment=1)), None)
+
+
+def test_without_init_nothing_changes(tmp_path: Path) -> None:
+    assert settle_init(None, header(), None) == (header(), None)
+    assert settle_init(None, header(), tmp_path / "last.ckpt") == (header(), None)
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with_and_begins_no_more(tmp_path: Path) -> None:
+    last = save(tmp_path / "last.ckpt", header(init="ab"))
+    assert settle_init("gone.ckpt", header(), last) == (header(init="ab"), None)
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.ckpt does not exist"):
+        settle_init(str(tmp_path / "gone.ckpt"), header(), None)
+    with pytest.raises(InputError, match=r"init=.*gone\.ckpt cannot be read"):
+        digest_init(str(tmp_path / "gone.ckpt"))
+
+
+def test_another_scale_and_normalisation_are_said(checkpoint: Path) -> None:
+    _, _, told = begin(checkpoint, header(working_pixel_size_um=None, normalisation="none"))
+    assert [line.startswith("warning: ") for line in told] == [False, True, True]
+    assert "works at 8 µm per pixel and this run at each mosaic's own pixel size" in told[1]
+    assert "data.normalisation=mosaic and this run none" in told[2]
+
+
+def test_mosaics_that_were_trained_on_are_no_longer_held_out(checkpoint: Path, tmp_path: Path) -> None:
+    theirs = header(dataset_id="7", split={"a": "train", "b": "val", "c": "test", "d": "train"})
+    same = replace(theirs)
+    other = replace(theirs, split={"a": "test", "b": "test", "c": "train", "d": "val"})
+    assert seen_before(theirs, same) == []
+    assert seen_before(theirs, other) == ["a", "b", "d"]
+    assert seen_before(theirs, replace(other, dataset_id="8")) == []
+    initial = InitialWeights("starter", load_checkpoint(save(tmp_path / "b.ckpt", theirs)), "00")
+    told = initial.load_into(build_network(ARGUMENTS), other)
+    assert told[1].startswith(
+        "warning: init=starter was trained or chosen on 3 of this run's held-out mosaics (a, b, d)"
+    )
