@@ -110,6 +110,7 @@ def quiet() -> Iterator[None]:
             r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
             r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
             r".*It is recommended to use `self\.log\(.*sync_dist=True.*",  # they are those of all processes already
+            r"The `srun` command is available on your system but is not used.*",  # launcher=slurm is for that
             r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 asks torch the old way
         ):
             warnings.filterwarnings("ignore", message)

@@ -132,3 +132,19 @@ def test_the_header_is_json_that_other_programs_can_read(exported: Path) -> None
     told = json.loads(json.loads(raw[8 : 8 + length])["__metadata__"]["rcm_cascade"])
     assert told["header"]["synthetic"] is True
     assert told["origin"]["commit"] == "c0ffee"
+
+
+def test_bfloat16_takes_half_the_room_and_reads_as_float32(checkpoint: Path, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    export_checkpoint(checkpoint, whole)
+    export_checkpoint(checkpoint, half, dtype=torch.bfloat16)
+    sizes = [
+        sum(t.nbytes for t in read_safetensors(path).weights.values() if t.is_floating_point())
+        for path in (whole, half)
+    ]
+    assert sizes[1] * 2 == sizes[0]
+    exact, rounded = (load_checkpoint(path).network.state_dict() for path in (whole, half))
+    for name, tensor in rounded.items():
+        assert tensor.dtype == exact[name].dtype
+        if tensor.is_floating_point():
+            assert torch.equal(tensor, exact[name].bfloat16().float()), name
