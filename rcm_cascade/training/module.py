@@ -17,7 +17,7 @@ from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
-from rcm_cascade.training.ranks import from_first, global_sum
+from rcm_cascade.training.ranks import first_s, from_first, global_sum
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
@@ -138,6 +138,8 @@ class CascadeModule(LightningModule):
         limit = timer.time_remaining() if timer else None
         elapsed = timer.time_elapsed() if timer else 0.0
         done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
+        if timer:
+            done = first_s(done, self.device)  # each process has a clock of its own, and all need one learning rate
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optim.lr * factor

@@ -57,6 +57,15 @@ def of_all(value: float, device: torch.device) -> list[float]:
     return found
 
 
+def first_s(value: float, device: torch.device) -> float:
+    """The number that the first process has."""
+    if not _several():
+        return value
+    told = torch.tensor([value], dtype=torch.float64, device=device)
+    from_first(told)
+    return float(told)
+
+
 def from_first(values: Tensor) -> None:
     """Sets a tensor, in place, to what the first process has."""
     if _several():

@@ -32,7 +32,7 @@ class WatchRanks(Callback):
             time.sleep(4 * EVERY_S)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All processes took the same steps, so that their loss is the same number and finite.
+        """All processes took the same steps, so that their loss and their weights are the same, and finite.
 
         Raises:
             RuntimeError: if they have come apart.
@@ -40,9 +40,11 @@ class WatchRanks(Callback):
         if trainer.world_size == 1:
             return
         loss: dict[str, Any] = trainer.callback_metrics
-        found = of_all(float(loss["train/loss"]), pl_module.device)
-        if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
-            raise RuntimeError(f"processes have come apart: their losses are {found}")
+        size = sum(float(p.detach().double().abs().sum()) for p in pl_module.parameters())
+        for name, value in (("losses", float(loss["train/loss"])), ("sums of weights", size)):
+            found = of_all(value, pl_module.device)
+            if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
+                raise RuntimeError(f"processes have come apart: their {name} are {found}")
 
 
 def _watch(children: list["subprocess.Popen[bytes]"]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,9 @@ def test_two_processes_reach_the_weights_of_one_with_their_batches_together(phan
     for name, more in (("one", ["data.batch_size=4"]), ("two", ["data.batch_size=2", *TWO])):
         done = run(tmp_path / name, *steps, *more)
         assert done.returncode == 0, done.stderr
+        windows = re.search(r"(\d+) windows", done.stderr)
+        assert windows
+        assert int(windows[1]) % 4, "the last step should have fewer patches"
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for key, value in one.items():
         assert torch.allclose(two[key], value, rtol=0, atol=1e-5), key
@@ -62,6 +66,12 @@ def test_with_batch_norms_in_training_both_find_the_same_finite_numbers(phantoms
     for row in read_history(tmp_path / "two" / "runs" / "a" / "metrics.csv"):
         assert all(value == value and abs(value) < float("inf") for value in row.values())
     assert [p.name for p in (tmp_path / "two" / "runs").iterdir()] == ["a"]
+
+
+def test_a_limit_of_time_keeps_one_learning_rate(phantoms: Path, tmp_path: Path) -> None:
+    limited = overrides(phantoms, "trainer.max_time=00:00:00:06", "data.batch_size=2", "optim.lr=0.01", *TWO)
+    done = run(tmp_path / "two", *limited)
+    assert done.returncode == 0, done.stderr  # at each epoch's end the processes compare their weights
 
 
 def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phantoms: Path, tmp_path: Path) -> None:
