@@ -73,7 +73,8 @@ def _run(arguments: list[str]) -> int:
 
         launch(arguments[1:], train, identify)
         return 0
-    if arguments[:1] == ["crossval"]:  # argparse takes overrides in one row only
+    if arguments[:1] == ["crossval"] or arguments[:2] == ["benchmark", "train"]:
+        # argparse takes overrides in one row only
         arguments = sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
     options = make_parser().parse_args(arguments)
     return _COMMANDS[options.command](options)
@@ -243,21 +244,40 @@ def make_parser() -> argparse.ArgumentParser:
     benchmark = commands.add_parser(
         "benchmark",
         help="measure speed against named peers",
+        description="Measures annotation or training against what users would take otherwise, interleaved in one run.",
+    )
+    subjects = benchmark.add_subparsers(dest="what", required=True, metavar="annotate|train")
+    annotating = subjects.add_parser(
+        "annotate",
+        help="a whole mosaic, file to files",
         description="Measures whole-mosaic annotation, file to files, against the bare network and MONAI's sliding "
         "window, interleaved in one run; writes annotation.md and annotation.json. Needs the extra [bench].",
     )
-    benchmark.add_argument("what", choices=("annotate",), help="what to measure")
-    benchmark.add_argument("--checkpoint", type=Path, required=True, metavar="C", help="of a trained network")
-    benchmark.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: %(default)s")
-    benchmark.add_argument(
+    annotating.add_argument("--checkpoint", type=Path, required=True, metavar="C", help="of a trained network")
+    annotating.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: %(default)s")
+    annotating.add_argument(
         "--image", type=Path, metavar="IMAGE", help="a mosaic, cut or mirrored to the size (default: a phantom)"
     )
-    benchmark.add_argument(
+    annotating.add_argument(
         "--size", type=int, nargs=2, default=(4096, 6000), metavar=("H", "W"), help="in px (default: 4096 6000)"
     )
-    benchmark.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
-    benchmark.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="default: auto")
-    benchmark.add_argument("--no-series", action="store_true", help="leave out the mosaics of 4 to 144 MP")
+    annotating.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of so many (default: 3)")
+    annotating.add_argument("--backend", choices=("auto", "torch", "openvino"), default="auto", help="default: auto")
+    annotating.add_argument("--no-series", action="store_true", help="leave out the mosaics of 4 to 144 MP")
+    training = subjects.add_parser(
+        "train",
+        help="training: the whole pipeline and its parts",
+        description="Measures training as it is run against the same steps without loading and augmentation, these two "
+        "against MONAI's, and a step against its naive form, interleaved in one run; writes training.md and "
+        "training.json. Needs the extra [bench].",
+    )
+    training.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train")
+    training.add_argument("--out", type=Path, default=Path("benchmark"), metavar="DIR", help="default: %(default)s")
+    training.add_argument("--rounds", type=int, default=7, metavar="N", help="medians of so many (default: 7)")
+    training.add_argument("--steps", type=int, default=20, metavar="N", help="timed in a round (default: 20)")
+    training.add_argument(
+        "--no-compile", action="store_true", help="leave out torch.compile, which takes minutes to begin with"
+    )
     return parser
 
 
@@ -345,6 +365,13 @@ def _annotate(options: argparse.Namespace) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
+    if options.what == "train":
+        from rcm_cascade.commands.benchmark_train import benchmark_training
+
+        compiled = not options.no_compile
+        table = benchmark_training(options.overrides, options.out, options.rounds, options.steps, compiled)
+        print(table, end="")
+        return 0
     from rcm_cascade.commands.benchmark import benchmark_annotation
 
     table = benchmark_annotation(

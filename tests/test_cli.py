@@ -52,6 +52,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--no-series"], "no.ckpt does not exist"),
         (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--rounds", "0"], "1 round or more"),
+        (["benchmark", "train", "--rounds", "0"], "expected 1 round or more"),
+        (["benchmark", "train", "model.levls=2"], "model.levls: no such key"),
         (["phantom", "p", "--mosaics", "0"], "mosaics"),
         (["phantom", "p", "--pixel-size", "-1"], "pixel"),
         (["demo", "--minutes", "0"], "minutes"),
@@ -131,6 +133,24 @@ def test_options_of_benchmark_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().out == "the table\n"
     named = {"image": Path("a.tif"), "shape": (256, 320), "rounds": 1, "backend": "torch", "series": False}
     assert called == [(Path("c.ckpt"), Path("o"), named)]
+
+
+def test_options_of_benchmark_train_reach_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[tuple[object, ...]] = []
+
+    def benchmark(*given: object) -> str:
+        called.append(given)
+        return "the table\n"
+
+    monkeypatch.setattr("rcm_cascade.commands.benchmark_train.benchmark_training", benchmark)
+
+    assert main(["benchmark", "train", "scale=paper", "--out", "o", "--rounds", "2", "seed=1", "--steps", "5"]) == 0
+    assert main(["benchmark", "train", "--no-compile"]) == 0
+
+    assert capsys.readouterr().out == "the table\n" * 2
+    assert called == [(["scale=paper", "seed=1"], Path("o"), 2, 5, True), ([], Path("benchmark"), 7, 20, False)]
 
 
 def test_the_installed_console_script_runs() -> None:

@@ -124,9 +124,12 @@ def _sampling_grid(linear: Tensor, side: int, patch: int) -> Tensor:
     have: kornia takes its inverse and inverts that twice, which cost three times as much as the sampling. Products and
     sums rather than a matrix product, which a GPU may be told to compute in TF32, a quarter of a pixel off.
     """
-    x, y = create_meshgrid(patch, patch, device=linear.device, dtype=torch.float32).unbind(dim=-1)
-    to_x, to_y = (linear * ((patch - 1) / max(side - 1, 1))).view(-1, 2, 1, 1, 2).unbind(dim=1)
-    return torch.stack([m[..., 0] * x + m[..., 1] * y for m in (to_x, to_y)], dim=-1)
+    x, y = create_meshgrid(patch, patch, device=linear.device, dtype=torch.float32)[0].unbind(dim=-1)
+    scaled = (linear * ((patch - 1) / max(side - 1, 1))).view(-1, 2, 2, 1, 1)
+    grid = linear.new_empty(len(linear), patch, patch, 2)
+    for axis in (0, 1):  # a row of x and a column of y, so that the only pass over all pixels is their sum
+        torch.add(scaled[:, axis, 0] * x[:1], scaled[:, axis, 1] * y[:, :1], out=grid[..., axis])
+    return grid
 
 
 def centre_crop(square: Tensor, patch: int) -> Tensor:

@@ -1,0 +1,135 @@
+"""Forms of a training step: the naive one, ours, and ours with one means switched off or on."""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+
+from rcm_cascade.benchmark.machine import stopwatch
+from rcm_cascade.data.datamodule import Batch
+from rcm_cascade.training.module import CascadeModule
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a step is computed.
+
+    Args:
+        name: as the table shows it.
+        channels_last: weights and images as NHWC rather than NCHW.
+        fused: AdamW in one kernel rather than a loop over weights; the same for clipping.
+        bf16: under autocast.
+        tf32: convolutions of float32 in TF32; on a GPU.
+        compiled: the mode of `torch.compile`, in place; None: eager.
+    """
+
+    name: str
+    channels_last: bool = True
+    fused: bool = True
+    bf16: bool = False
+    tf32: bool = True
+    compiled: str | None = None
+
+
+NAIVE = Form("naive: NCHW, float32, eager, AdamW in a loop", channels_last=False, fused=False, tf32=False)
+
+
+def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> list[Form]:
+    """What is compared, the naive form and ours first.
+
+    Args:
+        device: that computes; TF32 and CUDA graphs are a GPU's.
+        bf16: whether training computes in bf16.
+        has_bf16: whether the device could.
+        compiled: whether to compile, too.
+    """
+    gpu = device.type == "cuda"
+    ours = Form("ours", bf16=bf16)
+    found = [NAIVE, ours]
+    if gpu:
+        found.append(replace(NAIVE, name="naive with TF32", tf32=True))
+    found.append(replace(ours, name="ours in NCHW", channels_last=False))
+    found.append(replace(ours, name="ours with AdamW in a loop", fused=False))
+    if has_bf16:
+        found.append(replace(ours, name="ours in float32" if bf16 else "ours in bf16", bf16=not bf16))
+    if compiled:
+        found.append(replace(ours, name="ours, compiled", compiled="default"))
+        if gpu:
+            found.append(replace(ours, name="ours, compiled, CUDA graphs", compiled="reduce-overhead"))
+    return found
+
+
+class Step:
+    """Forward, loss, backward, clipping and update, without Lightning; a call gives the seconds of a step.
+
+    Args:
+        form: how.
+        module: whose weights are copied.
+        batch: that every step sees.
+        steps: in a call.
+    """
+
+    def __init__(self, form: Form, module: CascadeModule, batch: Batch, steps: int) -> None:
+        device = batch["image"].device
+        layout = torch.channels_last if form.channels_last else torch.contiguous_format
+        self.form, self.steps, self.device = form, steps, device
+        self.module = copy.deepcopy(module).to(device).train()
+        self.module.network.to(memory_format=layout)
+        self.batch = Batch(image=batch["image"].contiguous(memory_format=layout), labels=batch["labels"])
+        groups = [
+            {"params": group["params"], "weight_decay": group["weight_decay"]}
+            for group in self.module.configure_optimizers().param_groups
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=module.optim.lr, fused=form.fused, foreach=False)
+        if form.compiled:
+            with _of_the_compiler():
+                self.module.network.compile(mode=form.compiled)
+
+    def once(self) -> torch.Tensor:
+        """One step; its loss."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.form.bf16):
+            loss = self.module.total(self.module.losses(self.module(self.batch["image"]), self.batch["labels"]))
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.module.optim.clip_norm:
+            torch.nn.utils.clip_grad_norm_(
+                self.module.network.parameters(), self.module.optim.clip_norm, foreach=self.form.fused
+            )
+        self.optimiser.step()
+        return loss.detach()
+
+    def __call__(self) -> float:
+        """Takes the steps."""
+        with self._arithmetic():
+            started = stopwatch(self.device)
+            for _ in range(self.steps):
+                self.once()
+            return (stopwatch(self.device) - started) / self.steps
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.form.tf32)
+
+
+@contextmanager
+def _of_the_compiler() -> Iterator[None]:
+    """Its import uses what torch itself deprecates, and it advises TF32, which is another form."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+        warnings.filterwarnings("ignore", r".*TensorFloat32 tensor cores", UserWarning)
+        yield
+
+
+def begun(step: Callable[[], object]) -> str | None:
+    """Takes the first step, which compiles; None, or in a few words why it cannot be taken here."""
+    try:
+        with _of_the_compiler():
+            step()
+    except Exception as error:  # Inductor raises what its compilers do
+        words = str(error).strip().splitlines()
+        return f"{type(error).__name__}: {words[0] if words else ''}"[:200]
+    return None
