@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How fast training is, its parts, and MONAI's. Usage: experiments/speed/train.sh [OVERRIDES of both, such as trainer.accelerator=gpu]
+# How fast training is, its parts, and MONAI's. Usage: experiments/speed/train.sh [--no-compile] [OVERRIDE of both …]
 # Writes runs/speed-train and runs/speed-train-paper, and copies their tables here. Leave the machine alone meanwhile.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,5 +12,5 @@ cp runs/speed-train/training.md "$here/training.md"
 # on a GPU: PAPER= STEPS=50 experiments/speed/train.sh
 read -ra paper <<<"${PAPER-data.batch_size=2 data.phantom.mosaics=6 data.phantom.size_mm=[2.5,2.5]}"
 rcm-cascade benchmark train experiment=paper "${paper[@]}" --out runs/speed-train-paper \
-  --rounds "${ROUNDS:-5}" --steps "${STEPS:-3}" "$@"
+  --rounds "${PAPER_ROUNDS:-3}" --steps "${STEPS:-3}" "$@"
 cp runs/speed-train-paper/training.md "$here/training_paper.md"
