@@ -26,7 +26,7 @@ interrupted run and leaves a finished one alone.
 
 Groups to choose from (group=name):
   data=phantom|folder   loss=injection    augment=standard|none   optim=adamw   logger=csv|wandb
-  scale=cpu|paper       experiment=paper|ablation|from_starter    +debug=fast
+  scale=cpu|paper       experiment=paper|ablation|starter|from_starter|few_labels    trainer=standard|ddp    +debug=fast
   model=cascade|cascade_no_injection|cascade_detached|cascade_logits|unet|unet_parameters|unet_flops|ensemble|dynunet
   +sweep=levels|depth_increment|loss_weights|error_injection|prior|baselines|labelled_fraction|starter
   launcher=here|slurm
@@ -35,7 +35,9 @@ Keys you are likely to change (key=value):
   loss.level_weights=equal|coarse|fine|last|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
   data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling data.labelled_fraction
   trainer.max_epochs trainer.max_steps trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision
-  optim.lr  seed  run  init=starter|CHECKPOINT (weights to begin with; the network must be of the same form)
+  trainer.devices trainer.nodes  trainer.accumulate trainer.recompute (small cards)
+  optim.lr optim.ema optim.freeze_norm  seed  run
+  init=starter|CHECKPOINT (weights to begin with; the network must be of the same form)
 Flags: --multirun (-m) runs every combination of values given as a,b,c, one folder a job, then see
 `rcm-cascade report`; --cfg job prints the configuration.
 """

@@ -32,7 +32,7 @@ from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.sweeps.sharing import find_twin, link_twin
-from rcm_cascade.training.ranks import rank, started_apart
+from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
@@ -123,13 +123,13 @@ class _Job:
             if self.identify is None:
                 self.error = error
                 return
-            if rank() == 0 and not isinstance(error, FolderInUseError):
+            if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
             print(f"error: {folder} failed: {error}", file=sys.stderr)
             if not isinstance(error, InputError):
                 traceback.print_exception(error)
             traceback.clear_frames(error.__traceback__)  # they hold the failed job's tensors
-            if started_apart():
+            if started() is not None:
                 sys.exit(1)  # Hydra would end this process well, and the others would wait for it
         else:
             if rank() == 0:
@@ -159,10 +159,11 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
     configs = _check(jobs)
     slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
     for config in configs:
-        if config.trainer.devices != 1 and not slurm:
+        if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
-                f"--multirun with trainer.devices={config.trainer.devices} would start the whole sweep again in every "
-                "process; sweep with trainer.devices=1 or launcher=slurm, or train one configuration on several devices"
+                f"--multirun with trainer.devices={config.trainer.devices} trainer.nodes={config.trainer.nodes} would "
+                "start the whole sweep again in every process; sweep with trainer.devices=1 or launcher=slurm, or "
+                "train one configuration on several devices"
             )
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")

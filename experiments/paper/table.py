@@ -54,7 +54,7 @@ def _page(
     named = [c["name"] for c in long["classes"]]
     height, width = phantom["size_mm"]
     lines = [
-        f"`experiments/paper/run.sh {scale}`, commit {machine['commit']}, {machine['device']}, "
+        f"`experiments/paper/run.sh {scale}`; table written by commit {machine['commit']} on {machine['device']}, "
         f"{machine['threads']} thread(s), torch {machine['torch']}. {SYNTHETIC_NOTE}",
         "",
         f"{phantom['mosaics']} phantoms of {height:g} × {width:g} mm at {phantom['pixel_size_um']:g} µm, one a "

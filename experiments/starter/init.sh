@@ -8,12 +8,15 @@ export OMP_NUM_THREADS=1
 lane() {
   local fraction=$1
   shift
-  rcm-cascade train --multirun +sweep=starter experiment=few_labels "data.labelled_fraction=$fraction" \
+  rcm-cascade train --multirun +sweep=starter experiment=few_labels "data.labelled_fraction=$fraction" seed=0,1 \
     "run=starter-$fraction" "$@"
   rcm-cascade report "runs/starter-$fraction"
 }
 
 lane 0.05 "$@" & first=$!
 lane 0.2 "$@" & second=$!
-wait "$first" && wait "$second"
+failed=0
+wait "$first" || failed=1
+wait "$second" || failed=1
+[ "$failed" = 0 ] || exit 1
 python "$here/saved.py" "$here/table.md" runs/starter-0.05 runs/starter-0.2

@@ -33,14 +33,14 @@ Outcomes = Mapping[int, Outcome]
 
 def main(out: Path, sweeps: Sequence[Path]) -> None:
     lines = [f"| {' | '.join(HEADS)} |", "|---:|---|" + "---:|" * (len(HEADS) - 2)]
-    tested = {""}
+    tested: set[str] = set()
     for sweep in sweeps:
         by_label = {c.label: c.jobs for c in group_jobs(read_sweep(sweep))}
         scratch, starter = (
             {job.seed: read_outcome(job) for job in by_label[label] if job.state == "finished"}
             for label in (SCRATCH, STARTER)
         )
-        tested = {f"{o.metrics['mosaics']} test mosaics of {o.metrics['patients']}" for o in scratch.values()}
+        tested |= {f"{o.metrics['mosaics']} test mosaics of {o.metrics['patients']}" for o in scratch.values()}
         lines += rows(scratch, starter)
     out.write_text("\n".join([_caption(" / ".join(sorted(tested))), "", *lines]) + "\n", encoding="utf-8")
     print(out)

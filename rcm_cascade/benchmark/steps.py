@@ -20,7 +20,7 @@ class Form:
     Args:
         name: as the table shows it.
         channels_last: weights and images as NHWC rather than NCHW.
-        fused: AdamW in one kernel rather than a loop over weights; the same for clipping.
+        fused: AdamW in one kernel, and clipping of all gradients at once, rather than as PyTorch does by itself.
         bf16: under autocast.
         tf32: convolutions of float32 in TF32; on a GPU.
         compiled: the mode of `torch.compile`, in place; None: eager.
@@ -34,7 +34,7 @@ class Form:
     compiled: str | None = None
 
 
-NAIVE = Form("naive: NCHW, float32, eager, AdamW in a loop", channels_last=False, fused=False, tf32=False)
+NAIVE = Form("naive: NCHW, float32, eager, AdamW unfused", channels_last=False, fused=False, tf32=False)
 
 
 def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> list[Form]:
@@ -52,7 +52,7 @@ def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> l
     if gpu:
         found.append(replace(NAIVE, name="naive with TF32", tf32=True))
     found.append(replace(ours, name="ours in NCHW", channels_last=False))
-    found.append(replace(ours, name="ours with AdamW in a loop", fused=False))
+    found.append(replace(ours, name="ours with AdamW unfused", fused=False))
     if has_bf16:
         found.append(replace(ours, name="ours in float32" if bf16 else "ours in bf16", bf16=not bf16))
     if compiled:
@@ -77,13 +77,14 @@ class Step:
         layout = torch.channels_last if form.channels_last else torch.contiguous_format
         self.form, self.steps, self.device = form, steps, device
         self.module = copy.deepcopy(module).to(device).train()
+        self.module.on_train_epoch_start()  # holds batch norms still where that is asked for
         self.module.network.to(memory_format=layout)
         self.batch = Batch(image=batch["image"].contiguous(memory_format=layout), labels=batch["labels"])
         groups = [
             {"params": group["params"], "weight_decay": group["weight_decay"]}
             for group in self.module.configure_optimizers().param_groups
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=module.optim.lr, fused=form.fused, foreach=False)
+        self.optimiser = torch.optim.AdamW(groups, lr=module.optim.lr, fused=form.fused or None)
         if form.compiled:
             with _of_the_compiler():
                 self.module.network.compile(mode=form.compiled)
@@ -96,7 +97,7 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]
         if self.module.optim.clip_norm:
             torch.nn.utils.clip_grad_norm_(
-                self.module.network.parameters(), self.module.optim.clip_norm, foreach=self.form.fused
+                self.module.network.parameters(), self.module.optim.clip_norm, foreach=True if self.form.fused else None
             )
         self.optimiser.step()
         return loss.detach()

@@ -31,7 +31,7 @@ from rcm_cascade.benchmark.training import (
 )
 from rcm_cascade.benchmark.training_peers import MonaiPipeline
 from rcm_cascade.commands.datasets import load_training_data
-from rcm_cascade.commands.train import make_datamodule, make_header
+from rcm_cascade.commands.train import make_datamodule, make_header, make_module
 from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
 from rcm_cascade.config import TrainConfig
 from rcm_cascade.data.atomic import written_whole
@@ -75,6 +75,10 @@ def benchmark_training(
     config = compose_config(overrides)
     if config.trainer.devices != 1 or config.trainer.nodes != 1:
         raise InputError("the benchmark measures one process; leave trainer.devices and trainer.nodes at 1")
+    if config.trainer.accumulate != 1 or config.init is not None:
+        raise InputError(
+            "the benchmark takes a batch a step and random weights; leave trainer.accumulate and init away"
+        )
     check_device(config)
     setting = _set_up(config, steps)
     out.mkdir(parents=True, exist_ok=True)  # before what takes long
@@ -122,7 +126,7 @@ def _set_up(config: TrainConfig, steps: int) -> _Setting:
         )
     limits = {"max_steps": WARMUP + steps, "max_epochs": None, "max_time": None}
     config = config.model_copy(update={"trainer": config.trainer.model_copy(update=limits)})
-    return _Setting(config, CascadeModule(header, config.loss, config.optim), datamodule, steps)
+    return _Setting(config, make_module(config, header, datamodule), datamodule, steps)
 
 
 def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
     with claim(folder, config) as state:
         if state == "finished":
             _refuse_other_data(config, folder)
-            print(f"{path} is finished; nothing to do (delete the folder to train again)", file=sys.stderr)
+            if rank() == 0:
+                print(f"{path} is finished; nothing to do (delete the folder to train again)", file=sys.stderr)
             return folder.read_result()
         return _run(config, folder, resume=state == "interrupted")
 
@@ -129,12 +130,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     header, initial = settle_init(config.init, make_header(config, loaded), folder.last if resume else None)
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
-    weights = None
-    if config.loss.class_weights == "inverse_frequency":
-        weights = inverse_frequency(datamodule.class_pixels().tolist())
-    module = CascadeModule(header, config.loss, config.optim, weights)
-    if config.trainer.recompute:
-        recompute_activations(module.network)
+    module = make_module(config, header, datamodule)
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)
     if initial is not None:
@@ -233,6 +229,21 @@ def make_datamodule(config: TrainConfig, loaded: TrainingData, header: Checkpoin
         steps_per_epoch=config.trainer.steps_per_epoch,
     )
     return MosaicDataModule(training, validation, len(header.classes), arguments)
+
+
+def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> CascadeModule:
+    """The network with fresh weights, its loss and its optimiser.
+
+    Raises:
+        InputError: if the network cannot compute activations again, and was asked to.
+    """
+    weights = None
+    if config.loss.class_weights == "inverse_frequency":
+        weights = inverse_frequency(datamodule.class_pixels().tolist())
+    module = CascadeModule(header, config.loss, config.optim, weights)
+    if config.trainer.recompute:
+        recompute_activations(module.network)
+    return module
 
 
 def _validate(

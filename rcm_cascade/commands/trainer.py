@@ -19,6 +19,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
 from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.ranks import started
 from rcm_cascade.training.watch import WatchRanks
 
 
@@ -77,12 +78,30 @@ def make_trainer(
 
 
 def check_device(config: TrainConfig) -> None:
-    """Refuses devices that are not there, before Lightning does in its own words."""
+    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them."""
     gpus = torch.cuda.device_count()
     if config.trainer.accelerator == "gpu" and not gpus:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
     if _on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
         raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+    _check_processes(config, max(1, gpus) if _on_gpu(config) else 1)
+
+
+def _check_processes(config: TrainConfig, devices: int) -> None:
+    """Each process by itself would train the whole run, into one folder; a missing one would be waited for."""
+    devices = devices if config.trainer.devices == "auto" else config.trainer.devices
+    there, nodes = started(), config.trainer.nodes
+    if there is None and nodes > 1:
+        raise InputError(
+            f"trainer.nodes={nodes} needs a process a device on each machine: start them with torchrun, or submit the "
+            "run with --multirun launcher=slurm"
+        )
+    if there is not None and there != devices * nodes:
+        raise InputError(
+            f"torchrun or Slurm started {there} processes, and trainer.devices={config.trainer.devices} with "
+            f"trainer.nodes={nodes} is {devices * nodes}; give the devices of a machine and the machines as they were "
+            "started"
+        )
 
 
 def _on_gpu(config: TrainConfig) -> bool:

@@ -46,8 +46,8 @@ class CheckpointHeader:
         version: of rcm_cascade that wrote it.
 
     Raises:
-        ValueError: if the temperature or the working pixel size is not a number above 0, the normalisation is not
-            known, or the class table is not the network's.
+        ValueError: if a value is not of its type, the temperature or the working pixel size is not a number above 0,
+            the normalisation is not known, or the class table is not the network's.
     """
 
     model: CascadeArguments
@@ -63,6 +63,11 @@ class CheckpointHeader:
     version: str = __version__
 
     def __post_init__(self) -> None:
+        texts = (self.dataset, self.dataset_id, self.init, self.version)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.synthetic, bool):
+            raise ValueError("dataset, dataset_id, init, version or synthetic is not of its type")
+        if not isinstance(self.split, Mapping) or not set(self.split.values()) <= set(get_args(SplitName)):
+            raise ValueError(f"split is {self.split!r:.80}; expected train, val or test for each mosaic")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
         working = self.working_pixel_size_um

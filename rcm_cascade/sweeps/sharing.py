@@ -37,9 +37,12 @@ def link_twin(folder: Path, identity: str, identify: Callable[[], Mapping[str, s
 
 
 def find_twin(folder: Path, identity: str, identify: Callable[[], Mapping[str, str] | None], runs: Path) -> Path | None:
-    """The run that `link_twin` would link to."""
-    if folder.is_symlink() or not {entry.name for entry in folder.iterdir()} <= BEGUN:
-        return None
+    """The run that `link_twin` would link to, or is linking to."""
+    try:
+        if not {entry.name for entry in folder.iterdir()} <= BEGUN or folder.is_symlink():
+            return None
+    except FileNotFoundError:  # between the folder and the link
+        pass
     for pattern in ("*/result.json", "*/*/result.json"):
         for result in sorted(runs.glob(pattern)):
             twin = result.parent

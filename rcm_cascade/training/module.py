@@ -17,7 +17,7 @@ from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
-from rcm_cascade.training.ranks import first_s, from_first, global_sum
+from rcm_cascade.training.ranks import from_first, global_sum, of_first
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
@@ -55,6 +55,19 @@ class OptimArguments:
             raise ValueError(f"lr {self.lr} must be more than 0, weight_decay and clip_norm 0 or more")
         if not (0 <= self.warmup < 1 and 0 <= self.final_lr <= 1 and 0 <= self.ema < 1):
             raise ValueError(f"warmup {self.warmup}, final_lr {self.final_lr} and ema {self.ema} must lie in [0, 1)")
+
+
+def batches_of_step(index: int, batches: int, together: int) -> int:
+    """How many batches make the step that a batch belongs to: ``together``, but in an epoch's last step what is left.
+
+    Lightning divides each batch's loss by ``together`` there too.
+
+    Args:
+        index: of the batch, in its epoch.
+        batches: of the epoch.
+        together: `trainer.accumulate`.
+    """
+    return min(together, batches - index // together * together)
 
 
 class CascadeModule(LightningModule):
@@ -123,7 +136,8 @@ class CascadeModule(LightningModule):
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
         for i, loss in enumerate(losses, start=1):
             self.log(f"train/loss_level{i}", loss, on_step=False, on_epoch=True, batch_size=1)
-        return total
+        batches, together = int(self.trainer.num_training_batches), self.trainer.accumulate_grad_batches
+        return total * (together / batches_of_step(batch_idx, batches, together))
 
     def on_train_start(self) -> None:
         """Steps of the whole run, now that the number of processes is known; None: only time is limited."""
@@ -133,13 +147,15 @@ class CascadeModule(LightningModule):
         self.max_steps = min((limit for limit in limits if limit > 0), default=None)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Sets the learning rate from the run's progress, which may be measured in time."""
+        """Sets the learning rate of a step from the run's progress, which may be measured in time."""
+        if batch_idx % self.trainer.accumulate_grad_batches:
+            return
         timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
         limit = timer.time_remaining() if timer else None
         elapsed = timer.time_elapsed() if timer else 0.0
         done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
         if timer:
-            done = first_s(done, self.device)  # each process has a clock of its own, and all need one learning rate
+            done = of_first(done, self.device)  # each process has a clock of its own, and all need one learning rate
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optim.lr * factor

@@ -57,7 +57,7 @@ def of_all(value: float, device: torch.device) -> list[float]:
     return found
 
 
-def first_s(value: float, device: torch.device) -> float:
+def of_first(value: float, device: torch.device) -> float:
     """The number that the first process has."""
     if not _several():
         return value
@@ -79,14 +79,24 @@ def _several() -> bool:
 def rank() -> int:
     """The number of this process among those of its job, before they have met.
 
-    As torchrun (``RANK``), Slurm (``SLURM_PROCID`` of several tasks), or Lightning, which starts processes on one
-    machine (``LOCAL_RANK``), says.
+    As torchrun (``RANK``), Slurm (``SLURM_PROCID``), or Lightning, which starts processes on one machine
+    (``LOCAL_RANK``), says.
     """
     if "RANK" in os.environ:
         return int(os.environ["RANK"])
-    return int(os.environ.get("SLURM_PROCID" if started_apart() else "LOCAL_RANK", "0"))
+    return int(os.environ.get("SLURM_PROCID" if _slurm_tasks() else "LOCAL_RANK", "0"))
 
 
-def started_apart() -> bool:
-    """Whether Slurm started several processes for this job, each by itself."""
-    return int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
+def started() -> int | None:
+    """How many processes torchrun or Slurm has started for this job; None: this one, which may start others."""
+    if "RANK" in os.environ:
+        return int(os.environ.get("WORLD_SIZE", "1"))
+    return _slurm_tasks()
+
+
+def _slurm_tasks() -> int | None:
+    """Of the step that ``srun`` started; None for one task, a batch script or a shell, as Lightning sees it, too."""
+    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return None
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    return tasks if tasks > 1 else None

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from math import isfinite
 from typing import Any, Final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,16 +21,31 @@ class WatchRanks(Callback):
     Under torchrun and Slurm these watch. Does nothing with one process.
     """
 
+    def __init__(self) -> None:
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.over = threading.Event()
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts watching, in the process that started the others."""
-        children = getattr(getattr(trainer.strategy, "launcher", None), "procs", [])
-        if children:
-            threading.Thread(target=_watch, args=(list(children),), daemon=True).start()
+        self.children = list(getattr(getattr(trainer.strategy, "launcher", None), "procs", []))
+        if self.children:
+            threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on the processes need not wait for each other."""
+        self.over.set()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """A broken connection is another's death: leaves the word to the thread that knows whose."""
+        """Ends the others, which would wait for this one.
+
+        A broken connection is another's death: leaves the word to the thread that knows whose.
+        """
         if trainer.world_size > 1 and isinstance(exception, RuntimeError):
-            time.sleep(4 * EVERY_S)
+            time.sleep(6 * EVERY_S)
+        self.over.set()
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All processes took the same steps, so that their loss and their weights are the same, and finite.
@@ -43,25 +59,25 @@ class WatchRanks(Callback):
         size = sum(float(p.detach().double().abs().sum()) for p in pl_module.parameters())
         for name, value in (("losses", float(loss["train/loss"])), ("sums of weights", size)):
             found = of_all(value, pl_module.device)
+            if not all(isfinite(v) for v in found):
+                raise RuntimeError(f"the {name} are {found}, no numbers any more; lower optim.lr")
             if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
                 raise RuntimeError(f"processes have come apart: their {name} are {found}")
 
 
-def _watch(children: list["subprocess.Popen[bytes]"]) -> None:
-    while True:
-        codes = [child.poll() for child in children]
-        for rank, (child, code) in enumerate(zip(children, codes, strict=True), start=1):
-            if code:
-                print(
-                    f"error: process {rank} of {len(children) + 1} (PID {child.pid}) ended with status {code}; the job "
-                    "ends, and the same command goes on from the last checkpoint",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                for other in children:
-                    if other.poll() is None:
-                        other.kill()
-                os._exit(1)  # the main thread may wait in a collective call, where nothing reaches it
-        if all(code == 0 for code in codes):
-            return
-        time.sleep(EVERY_S)
+def _watch(children: list["subprocess.Popen[bytes]"], over: threading.Event) -> None:
+    while not over.wait(EVERY_S):
+        for rank, child in enumerate(children, start=1):
+            code = child.poll()
+            if not code or over.wait(2 * EVERY_S):  # Ctrl-C ends all of them, this one last
+                continue
+            print(
+                f"error: process {rank} of {len(children) + 1} (PID {child.pid}) ended with status {code}; the job "
+                "ends, and the same command goes on from the last checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+            for other in children:
+                if other.poll() is None:
+                    other.kill()
+            os._exit(1)  # the main thread may wait in a collective call, where nothing reaches it

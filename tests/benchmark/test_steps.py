@@ -91,7 +91,7 @@ def test_forms_of_each_machine() -> None:
     def names(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> list[str]:
         return [form.name.split(":")[0] for form in forms(device, bf16, has_bf16, compiled)]
 
-    plain = ["naive", "ours", "ours in NCHW", "ours with AdamW in a loop"]
+    plain = ["naive", "ours", "ours in NCHW", "ours with AdamW unfused"]
     assert names(CPU, False, False, False) == plain
     assert names(CPU, True, True, True) == [*plain, "ours in float32", "ours, compiled"]
     assert names(CPU, False, True, False) == [*plain, "ours in bf16"]

@@ -1,17 +1,21 @@
-"""What training does to each design, without a Trainer."""
+"""What training does to each design."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from rcm_cascade.commands.trainer import quiet
 from rcm_cascade.labels import ClassTable, LabelClass
 from rcm_cascade.models import CascadeArguments, UNet
 from rcm_cascade.models.cascade import area_average
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.training.loss import LossArguments, level_loss
-from rcm_cascade.training.module import CascadeModule, OptimArguments
+from rcm_cascade.training.module import CascadeModule, OptimArguments, batches_of_step
 from rcm_cascade.training.targets import label_pyramid
 
 CLASSES = ClassTable((LabelClass(0, "a", "#ff0000"), LabelClass(1, "b", "#00ff00")))
@@ -23,8 +27,8 @@ def module(loss: LossArguments | None = None, **arguments: Any) -> CascadeModule
     return CascadeModule(CheckpointHeader(model, CLASSES, 1.0), loss or LossArguments(), OptimArguments())
 
 
-def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
+def batch(seed: int = 1) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 2, (2, 4, 4), generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
     image = labels[:, None] + 0.3 * torch.randn(2, 1, 32, 32, generator=generator)
     return image, labels.to(torch.uint8)
@@ -81,3 +85,35 @@ def test_the_whole_gradient_of_a_cascade_is_clipped_as_one() -> None:
     trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
     trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.5)
     assert float(gradient(trained.network).norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_last_step_of_an_epoch_has_the_batches_that_are_left() -> None:
+    assert [batches_of_step(i, batches=6, together=4) for i in range(6)] == [4, 4, 4, 4, 2, 2]
+    assert [batches_of_step(i, batches=3, together=1) for i in range(3)] == [1, 1, 1]
+
+
+def test_batches_of_a_step_count_alike_in_a_short_step_too(tmp_path: Path) -> None:
+    """Three batches, two a step: the weights after the epoch are those of steps of the mean loss of 2 and of 1."""
+    data = [{"image": image, "labels": labels} for image, labels in (batch(seed) for seed in range(3))]
+    trained, expected = module(), module()
+    expected.load_state_dict(trained.state_dict())
+    for m in (trained, expected):
+        m.configure_optimizers = lambda m=m: torch.optim.SGD(m.parameters(), lr=0.1)  # type: ignore[method-assign, misc]
+        m.on_train_batch_start = lambda *_: None  # type: ignore[method-assign]
+    with quiet():
+        trainer = Trainer(
+            accelerator="cpu", limit_val_batches=0, max_epochs=1, accumulate_grad_batches=2, logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        trainer.fit(trained, DataLoader(data, batch_size=None))  # type: ignore[arg-type]
+    optimiser = expected.configure_optimizers()
+    expected.train()
+    for step in (data[:2], data[2:]):
+        optimiser.zero_grad()
+        for one in step:
+            loss = expected.total(expected.losses(expected(one["image"]), one["labels"])) / len(step)
+            torch.autograd.backward(loss)
+        optimiser.step()
+    for key, value in expected.network.state_dict().items():
+        assert torch.allclose(trained.network.state_dict()[key], value, atol=1e-6), key

@@ -18,12 +18,14 @@ from rcm_cascade.training.ranks import global_any, global_sum, rank
         ({}, 0),
         ({"LOCAL_RANK": "3"}, 3),
         ({"RANK": "9", "LOCAL_RANK": "1"}, 9),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}, 2),
-        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2"}, 2),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 1),
     ],
 )
 def test_the_number_of_a_process(environment: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("RANK", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_PROCID"):
+    for key in ("RANK", "LOCAL_RANK", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_JOB_NAME"):
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)

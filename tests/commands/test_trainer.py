@@ -1,0 +1,42 @@
+import pytest
+
+from rcm_cascade.commands.trainer import check_device
+from rcm_cascade.errors import InputError
+from rcm_cascade.hydra_entry import compose_config
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4"}
+SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_JOB_NAME": "train"}
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(key, raising=False)
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SRUN])
+@pytest.mark.parametrize("asked", [[], ["trainer.devices=2"], ["trainer.devices=4", "trainer.nodes=2"]])
+def test_other_processes_than_asked_for_are_refused(
+    environment: dict[str, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    config = compose_config(["trainer.accelerator=cpu", *asked])
+    with pytest.raises(InputError, match="started 4 processes"):
+        check_device(config)
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SRUN])
+@pytest.mark.parametrize("asked", [["trainer.devices=4"], ["trainer.devices=2", "trainer.nodes=2"]])
+def test_the_processes_asked_for_may_train(
+    environment: dict[str, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    check_device(compose_config(["trainer.accelerator=cpu", *asked]))
+
+
+def test_machines_that_nobody_starts_are_not_waited_for() -> None:
+    with pytest.raises(InputError, match="torchrun"):
+        check_device(compose_config(["trainer.accelerator=cpu", "trainer.nodes=2"]))
+    check_device(compose_config(["trainer.accelerator=cpu", "trainer.devices=2"]))
