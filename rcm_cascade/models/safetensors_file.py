@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from rcm_cascade.data.atomic import written_whole
@@ -47,7 +47,8 @@ def write_safetensors(path: Path, content: Content) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in content.weights.items()}
     try:
         with written_whole(path) as temporary:
-            save_file(tensors, temporary, metadata={KEY: told})  # one key: the order of several is not ours
+            # One key: the order of several is not ours. By save_file nobody else might read the file.
+            temporary.write_bytes(save(tensors, metadata={KEY: told}))
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"{path} cannot be written ({error}); make room on the disk, or choose a folder that may be written"
