@@ -25,7 +25,7 @@ from rcm_cascade.sweeps.paired import Difference, paired_differences
 from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {
-    "long": "cascade",
+    "long": "cascade, as above",
     "cascade": "cascade",
     "unet": "U-Net of equal parameters",
     "ensemble": "ensemble of the three levels",

@@ -27,7 +27,7 @@ CASES: Final = ((1, False), (1, True), (2, False), (2, True), (4, False), (4, Tr
 def step(patches: int, recompute: bool) -> tuple[int, float]:
     """Bytes that one step adds to this process at most, optimiser included, and seconds of the second step."""
     before = peak_memory()
-    network = CascadedUNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = CascadedUNet()
     if recompute:
         recompute_activations(network)
     optimiser = torch.optim.AdamW(network.parameters(), fused=True)

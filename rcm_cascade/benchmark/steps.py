@@ -37,7 +37,7 @@ class Form:
 NAIVE = Form("naive: NCHW, float32, eager, AdamW unfused", channels_last=False, fused=False, tf32=False)
 
 
-def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> list[Form]:
+def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool, channels_last: bool = True) -> list[Form]:
     """What is compared, the naive form and ours first.
 
     Args:
@@ -45,13 +45,15 @@ def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool) -> l
         bf16: whether training computes in bf16.
         has_bf16: whether the device could.
         compiled: whether to compile, too.
+        channels_last: whether training has channels last.
     """
     gpu = device.type == "cuda"
-    ours = Form("ours", bf16=bf16)
+    ours = Form("ours", channels_last, bf16=bf16)
     found = [NAIVE, ours]
     if gpu:
         found.append(replace(NAIVE, name="naive with TF32", tf32=True))
-    found.append(replace(ours, name="ours in NCHW", channels_last=False))
+    other = "ours in NCHW" if channels_last else "ours in NHWC"
+    found.append(replace(ours, name=other, channels_last=not channels_last))
     found.append(replace(ours, name="ours with AdamW unfused", fused=False))
     if has_bf16:
         found.append(replace(ours, name="ours in float32" if bf16 else "ours in bf16", bf16=not bf16))

@@ -27,7 +27,7 @@ from rcm_cascade.commands.datasets import (
 from rcm_cascade.commands.overview import print_start
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
-from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
+from rcm_cascade.commands.trainer import check_device, make_trainer, memory_format, quiet
 from rcm_cascade.config import TrainConfig, config_hash
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
@@ -240,7 +240,8 @@ def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: Mosai
     weights = None
     if config.loss.class_weights == "inverse_frequency":
         weights = inverse_frequency(datamodule.class_pixels().tolist())
-    module = CascadeModule(header, config.loss, config.optim, weights)
+    layout = memory_format(config, header.model.base_filters, datamodule.arguments.geometry.patch)
+    module = CascadeModule(header, config.loss, config.optim, weights, layout)
     if config.trainer.recompute:
         recompute_activations(module.network)
     return module

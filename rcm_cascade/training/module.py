@@ -78,6 +78,7 @@ class CascadeModule(LightningModule):
         loss: which loss, with which weights.
         optim: the optimiser.
         class_weights: ``(C,)`` of the cross-entropy; None: all 1.
+        layout: of weights, and so of activations: `rcm_cascade.commands.trainer.memory_format`.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class CascadeModule(LightningModule):
         loss: LossArguments,
         optim: OptimArguments,
         class_weights: Tensor | None = None,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         super().__init__()
         self.header, self.loss_arguments, self.optim = header, loss, optim
         self.max_steps: int | None = None
-        self.network = build_network(header.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = layout
+        self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
         self.level_weights = loss.of_levels(len(header.model.output_factors))
         if header.model.independent:  # trained apart: each level's loss counts in full
             self.level_weights = tuple(1.0 for _ in self.level_weights)

@@ -95,6 +95,8 @@ def test_forms_of_each_machine() -> None:
     assert names(CPU, False, False, False) == plain
     assert names(CPU, True, True, True) == [*plain, "ours in float32", "ours, compiled"]
     assert names(CPU, False, True, False) == [*plain, "ours in bf16"]
+    large = forms(CPU, False, False, False, channels_last=False)
+    assert [(form.name, form.channels_last) for form in large[1:3]] == [("ours", False), ("ours in NHWC", True)]
     on_gpu = names(gpu, True, True, True)
     assert {"naive with TF32", "ours, compiled, CUDA graphs"} < set(on_gpu)
     assert len(set(on_gpu)) == len(on_gpu)

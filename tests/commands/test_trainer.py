@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from rcm_cascade.commands.trainer import check_device
+from rcm_cascade.commands.trainer import check_device, memory_format
 from rcm_cascade.errors import InputError
 from rcm_cascade.hydra_entry import compose_config
 
@@ -34,6 +35,21 @@ def test_the_processes_asked_for_may_train(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     check_device(compose_config(["trainer.accelerator=cpu", *asked]))
+
+
+@pytest.mark.parametrize(
+    ("filters", "side", "precision", "layout"),
+    [
+        (8, 64, "fp32", torch.channels_last),
+        (24, 512, "fp32", torch.contiguous_format),
+        (24, 512, "bf16", torch.channels_last),
+    ],
+)
+def test_large_activations_lie_channel_by_channel_on_a_processor(
+    filters: int, side: int, precision: str, layout: torch.memory_format
+) -> None:
+    config = compose_config(["trainer.accelerator=cpu", f"trainer.precision={precision}"])
+    assert memory_format(config, filters, side) == layout
 
 
 def test_machines_that_nobody_starts_are_not_waited_for() -> None:
