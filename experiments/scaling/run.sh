@@ -3,6 +3,6 @@
 # Usage: experiments/scaling/run.sh. Writes the tables here; ten minutes. Leave the machine alone meanwhile.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-python "$here/measure.py" "$here" model.base_filters=16
+python "$here/measure.py" "$here"
 python "$here/memory.py" "$here"
 python "$here/model.py" "$here"
