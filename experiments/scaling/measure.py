@@ -62,7 +62,7 @@ def main(out: Path, rounds: int, overrides: Sequence[str]) -> None:
     lines = [
         f"Measured: {machine['device']}, {os.cpu_count()} cores ({machine['arithmetic']}), torch {machine['torch']}, "
         f"commit {machine['commit']}; gloo; {rounds} interleaved rounds of {EPOCHS - 1} epochs, medians. "
-        f"`rcm-cascade train {' '.join(overrides)}`",
+        f"`{' '.join(['rcm-cascade train', *overrides])}`",
         "",
         "| | patches/s | as fast as one |",
         "|---|---:|---:|",
