@@ -23,15 +23,19 @@ def progress_bar(title: str, total: float, unit: str) -> Iterator[Advance]:
 
     Args:
         title: what is being done, a few words.
-        total: amount of work.
+        total: amount of work; a whole number is counted in whole numbers. Where there is none, nothing is shown.
         unit: of the amount, such as ``"MP"``.
     """
+    if not total:
+        yield lambda amount: None
+        return
     console = Console(stderr=True)
+    digits = 0 if isinstance(total, int) else 1
     started, done = time.monotonic(), 0.0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.1f}/{task.total:.1f} " + unit),
+        TextColumn(f"{{task.completed:.{digits}f}}/{{task.total:.{digits}f}} {unit}"),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
@@ -46,4 +50,5 @@ def progress_bar(title: str, total: float, unit: str) -> Iterator[Advance]:
 
         yield advance
     seconds = time.monotonic() - started
-    print(f"{title}: {done:.1f} {unit} in {seconds:.1f} s ({done / max(seconds, 1e-9):.2f} {unit}/s)", file=sys.stderr)
+    speed = done / max(seconds, 1e-9)
+    print(f"{title}: {done:.{digits}f} {unit} in {seconds:.1f} s ({speed:.2f} {unit}/s)", file=sys.stderr)

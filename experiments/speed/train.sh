@@ -12,5 +12,5 @@ cp runs/speed-train/training.md "$here/training.md"
 # on a GPU: PAPER= STEPS=50 experiments/speed/train.sh
 read -ra paper <<<"${PAPER-data.batch_size=2 data.phantom.mosaics=6 data.phantom.size_mm=[2.5,2.5]}"
 rcm-cascade benchmark train experiment=paper "${paper[@]}" --out runs/speed-train-paper \
-  --rounds "${PAPER_ROUNDS:-3}" --steps "${STEPS:-3}" "$@"
+  --rounds "${PAPER_ROUNDS:-5}" --steps "${STEPS:-3}" "$@"
 cp runs/speed-train-paper/training.md "$here/training_paper.md"
