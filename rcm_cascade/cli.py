@@ -35,7 +35,7 @@ Keys you are likely to change (key=value):
   loss.level_weights=equal|coarse|fine|last|[1,2,4]  loss.cross_entropy  loss.dice  loss.class_weights
   data.root data.split_file data.working_pixel_size_um data.batch_size data.sampling data.labelled_fraction
   trainer.max_epochs trainer.max_steps trainer.max_time=DD:HH:MM:SS trainer.accelerator trainer.precision
-  trainer.devices trainer.nodes  trainer.accumulate trainer.recompute (small cards)
+  trainer.devices trainer.nodes  trainer.accumulate trainer.recompute (small cards)  trainer.compile
   optim.lr optim.ema optim.freeze_norm  seed  run
   init=starter|CHECKPOINT (weights to begin with; the network must be of the same form)
 Flags: --multirun (-m) runs every combination of values given as a,b,c, one folder a job, then see

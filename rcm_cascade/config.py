@@ -99,6 +99,7 @@ class TrainerSection(Section):
     precision: Literal["auto", "fp32", "bf16"]
     accumulate: Positive = 1
     recompute: bool = False
+    compile: bool = False
     steps_per_epoch: Positive | None
     validation_regions: Positive | None
     validation_mosaics: Positive | None
@@ -140,6 +141,8 @@ class TrainConfig(Section):
             )
         if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
             raise ValueError("trainer.max_epochs and trainer.max_steps are both given; give one")
+        if self.trainer.compile and self.trainer.recompute:
+            raise ValueError("torch.compile cannot compile trainer.recompute; give trainer.compile or it, not both")
         return self
 
     def to_plain(self) -> dict[str, Any]:
@@ -173,6 +176,7 @@ _ADDED: Final[Mapping[tuple[str, ...], object]] = {
     ("trainer", "nodes"): 1,
     ("trainer", "accumulate"): 1,
     ("trainer", "recompute"): False,
+    ("trainer", "compile"): False,
     ("optim", "freeze_norm"): False,
     ("init",): None,
 }

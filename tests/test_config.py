@@ -32,6 +32,7 @@ def test_a_composed_configuration_round_trips() -> None:
         ("seed", -1, "seed: got -1"),
         ("model.network", "dynunet", "network is 'dynunet' with 3 levels"),
         ("trainer", {**plain()["trainer"], "max_epochs": 3, "max_steps": 3}, "max_steps are both given"),
+        ("trainer", {**plain()["trainer"], "compile": True, "recompute": True}, "give trainer.compile or it, not both"),
         ("data.labelled_fraction", 0, r"data\.labelled_fraction: got 0"),
     ],
 )

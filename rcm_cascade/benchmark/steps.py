@@ -1,15 +1,15 @@
 """Forms of a training step: the naive one, ours, and ours with one means switched off or on."""
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 
 from rcm_cascade.benchmark.machine import stopwatch
 from rcm_cascade.data.datamodule import Batch
+from rcm_cascade.training.compiled import compiler_warnings, why
 from rcm_cascade.training.module import CascadeModule
 
 
@@ -37,7 +37,9 @@ class Form:
 NAIVE = Form("naive: NCHW, float32, eager, AdamW unfused", channels_last=False, fused=False, tf32=False)
 
 
-def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool, channels_last: bool = True) -> list[Form]:
+def forms(
+    device: torch.device, bf16: bool, has_bf16: bool, compiled: bool, channels_last: bool = True, compiles: bool = False
+) -> list[Form]:
     """What is compared, the naive form and ours first.
 
     Args:
@@ -46,9 +48,10 @@ def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool, chan
         has_bf16: whether the device could.
         compiled: whether to compile, too.
         channels_last: whether training has channels last.
+        compiles: whether training compiles.
     """
     gpu = device.type == "cuda"
-    ours = Form("ours", channels_last, bf16=bf16)
+    ours = Form("ours", channels_last, bf16=bf16, compiled="default" if compiles else None)
     found = [NAIVE, ours]
     if gpu:
         found.append(replace(NAIVE, name="naive with TF32", tf32=True))
@@ -57,8 +60,11 @@ def forms(device: torch.device, bf16: bool, has_bf16: bool, compiled: bool, chan
     found.append(replace(ours, name="ours with AdamW unfused", fused=False))
     if has_bf16:
         found.append(replace(ours, name="ours in float32" if bf16 else "ours in bf16", bf16=not bf16))
+    if compiles:
+        found.append(replace(ours, name="ours, not compiled", compiled=None))
     if compiled:
-        found.append(replace(ours, name="ours, compiled", compiled="default"))
+        if not compiles:
+            found.append(replace(ours, name="ours, compiled", compiled="default"))
         if gpu:
             found.append(replace(ours, name="ours, compiled, CUDA graphs", compiled="reduce-overhead"))
     return found
@@ -88,7 +94,7 @@ class Step:
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=module.optim.lr, fused=form.fused or None)
         if form.compiled:
-            with _of_the_compiler():
+            with compiler_warnings():
                 self.module.network.compile(mode=form.compiled)
 
     def once(self) -> torch.Tensor:
@@ -118,21 +124,11 @@ class Step:
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.form.tf32)
 
 
-@contextmanager
-def _of_the_compiler() -> Iterator[None]:
-    """Its import uses what torch itself deprecates, and it advises TF32, which is another form."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
-        warnings.filterwarnings("ignore", r".*TensorFloat32 tensor cores", UserWarning)
-        yield
-
-
 def begun(step: Callable[[], object]) -> str | None:
     """Takes the first step, which compiles; None, or in a few words why it cannot be taken here."""
     try:
-        with _of_the_compiler():
+        with compiler_warnings():
             step()
     except Exception as error:  # Inductor raises what its compilers do
-        words = str(error).strip().splitlines()
-        return f"{type(error).__name__}: {words[0] if words else ''}"[:200]
+        return why(error)
     return None

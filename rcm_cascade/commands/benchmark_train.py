@@ -153,7 +153,8 @@ def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
 
     runs = [Timed(REAL, paced(REAL, datamodule)), Timed(RESIDENT, paced(RESIDENT, ResidentBatch(datamodule, batch)))]
     unavailable = {}
-    for form in forms(device, bf16, has_bf16(device), compiled, pristine.layout == torch.channels_last):
+    last, compiles = pristine.layout == torch.channels_last, setting.config.trainer.compile
+    for form in forms(device, bf16, has_bf16(device), compiled, last, compiles):
         step = Step(form, pristine, batch, steps)
         reason = begun(step.once)
         if reason is None:

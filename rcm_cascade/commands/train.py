@@ -39,6 +39,7 @@ from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder, claim, write_json
+from rcm_cascade.training.compiled import compiled_forward
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.initial import digest_init, settle_init
 from rcm_cascade.training.loss import inverse_frequency
@@ -244,6 +245,8 @@ def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: Mosai
     module = CascadeModule(header, config.loss, config.optim, weights, layout)
     if config.trainer.recompute:
         recompute_activations(module.network)
+    if config.trainer.compile:
+        module.learn = compiled_forward(module.network)
     return module
 
 

@@ -1,6 +1,7 @@
 """The LightningModule: the cascade, the error injected at each level, and what is measured on the way."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,9 @@ class CascadeModule(LightningModule):
         optim: the optimiser.
         class_weights: ``(C,)`` of the cross-entropy; None: all 1.
         layout: of weights, and so of activations: `rcm_cascade.commands.trainer.memory_format`.
+
+    Attributes:
+        learn: what computes `forward` in training steps, such as `compiled_forward`; None: itself.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class CascadeModule(LightningModule):
         super().__init__()
         self.header, self.loss_arguments, self.optim = header, loss, optim
         self.max_steps: int | None = None
+        self.learn: Callable[[Tensor], list[Tensor]] | None = None
         self.layout = layout
         self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
         self.level_weights = loss.of_levels(len(header.model.output_factors))
@@ -133,7 +138,7 @@ class CascadeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
-        losses = self.losses(self(batch["image"]), batch["labels"], global_sum)
+        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], global_sum)
         total = self.total(losses)
         # Every step weighs the same, so that all processes find one mean: the losses are already of all their batches.
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)

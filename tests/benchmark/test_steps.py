@@ -101,6 +101,8 @@ def test_forms_of_each_machine() -> None:
     assert {"naive with TF32", "ours, compiled, CUDA graphs"} < set(on_gpu)
     assert len(set(on_gpu)) == len(on_gpu)
     assert all(form.bf16 for form in forms(gpu, True, True, True) if form.name == "ours, compiled")
+    compiling = forms(CPU, False, False, True, compiles=True)
+    assert [form.name for form in compiling if not form.compiled] == [NAIVE.name, "ours, not compiled"]
 
 
 def test_what_cannot_begin_says_why_in_one_line() -> None:

@@ -207,6 +207,22 @@ def test_resume_after_sigkill_gives_the_same_weights(phantoms: Path, tmp_path: P
     assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
 
 
+@pytest.mark.slow
+def test_a_compiled_run_learns_the_same(phantoms: Path, tmp_path: Path) -> None:
+    losses = []
+    for compiled in ("true", "false"):
+        (tmp_path / compiled).mkdir()
+        small = ["model.levels=1", "model.base_depth=1", "run=a", "optim.ema=0.5", f"trainer.compile={compiled}"]
+        done = subprocess.run(
+            command(*tiny(phantoms), *small), cwd=tmp_path / compiled, check=True, capture_output=True, text=True
+        )
+        assert "Warning" not in done.stderr
+        run = tmp_path / compiled / "runs" / "a"
+        load_checkpoint(run / "checkpoints" / "best.ckpt")
+        losses.append([row["train/loss"] for row in read_history(run / "metrics.csv")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_first_attempt_that_failed_early_locks_no_folder(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         train(compose_config(tiny(tmp_path / "nowhere")), tmp_path / "run")

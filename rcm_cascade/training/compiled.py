@@ -1,0 +1,62 @@
+"""The network's forward and backward pass in training, compiled by `torch.compile`."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, compile, nn
+
+from rcm_cascade.errors import InputError
+
+
+def compiled_forward(network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+    """``network.forward``, compiled for batches of the first one's shape; others, an epoch's last, go uncompiled.
+
+    The network itself stays as it is, so that validation, which takes regions of another size, is not compiled too.
+
+    Args:
+        network: that gives a list of tensors for one.
+
+    Raises:
+        InputError: by the first call, if it cannot be compiled here, as without a C++ compiler.
+    """
+    with compiler_warnings():
+        run: Callable[[Tensor], list[Tensor]] = compile(network.forward, dynamic=False)
+    shapes: list[tuple[int, ...]] = []
+
+    def forward(image: Tensor) -> list[Tensor]:
+        first = not shapes
+        if first:
+            shapes.append(tuple(image.shape))
+        if tuple(image.shape) != shapes[0]:
+            return network.forward(image)
+        return _begin(run, image) if first else run(image)
+
+    return forward
+
+
+def _begin(run: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+    try:
+        with compiler_warnings():
+            return run(image)
+    except TorchDynamoException as error:
+        raise InputError(
+            f"torch.compile cannot compile the network here ({why(error)}); train with trainer.compile=false"
+        ) from error
+
+
+@contextmanager
+def compiler_warnings() -> Iterator[None]:
+    """Its import uses what torch itself deprecates, and it advises TF32, which is another form."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
+        warnings.filterwarnings("ignore", r".*TensorFloat32 tensor cores", UserWarning)
+        yield
+
+
+def why(error: Exception) -> str:
+    """What a compiler complains of, in a few words."""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0] if words else ''}"[:200]

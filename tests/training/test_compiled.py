@@ -1,0 +1,59 @@
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.models import CascadedUNet
+from rcm_cascade.training.compiled import compiled_forward, compiler_warnings, why
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """One thread, and nothing kept from what was compiled before."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+    torch.set_num_threads(threads)
+
+
+def small() -> CascadedUNet:
+    torch.manual_seed(0)
+    return CascadedUNet(num_classes=3, levels=1, base_depth=1, base_filters=2)
+
+
+@pytest.mark.slow
+def test_it_learns_the_same_and_a_smaller_batch_is_not_compiled() -> None:
+    plain, network = small(), small()
+    forward = compiled_forward(network)
+    images = torch.randn(3, 1, 32, 32)
+    for batch in (images, images[:1], images):
+        expected, found = plain(batch)[-1], forward(batch)[-1]
+        with compiler_warnings():  # the backward pass is compiled when it is first taken
+            for output in (expected, found):
+                output.square().sum().backward()
+        assert torch.allclose(found, expected, atol=1e-5)
+        assert (type(found.grad_fn).__name__ == "CompiledFunctionBackward") == (len(batch) == 3)
+    for one, other in zip(plain.parameters(), network.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-3 * float(one.grad.abs().max()))
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    copy.deepcopy(network)
+
+
+def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with compiler_warnings():
+        from torch._inductor import config
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    monkeypatch.setattr(config, "force_disable_caches", True)
+    with pytest.raises(InputError, match=r"cannot compile the network here \(.*\); train with trainer.compile=false$"):
+        compiled_forward(small())(torch.randn(2, 1, 32, 32))
+
+
+def test_why_is_a_line() -> None:
+    assert why(RuntimeError("no compiler\nand a page of its output")) == "RuntimeError: no compiler"
+    assert why(RuntimeError()) == "RuntimeError: "
