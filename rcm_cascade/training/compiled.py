@@ -4,18 +4,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import Tensor, compile, nn
+from torch import Tensor, compile
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.designs import Network
 
 
-def compiled_forward(network: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
     """``network.forward``, compiled for batches of the first one's shape; others, an epoch's last, go uncompiled.
 
     The network itself stays as it is, so that validation, which takes regions of another size, is not compiled too.
 
     Args:
-        network: that gives a list of tensors for one.
+        network: of any design.
 
     Raises:
         InputError: by the first call, if it cannot be compiled here, as without a C++ compiler.
