@@ -140,7 +140,10 @@ class TrainConfig(Section):
                 "each with its whole loss; leave it at equal"
             )
         if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
-            raise ValueError("trainer.max_epochs and trainer.max_steps are both given; give one")
+            raise ValueError(
+                "trainer.max_epochs and trainer.max_steps are both given; give one, or trainer.max_epochs=null where "
+                "an experiment gives it"
+            )
         if self.trainer.compile and self.trainer.recompute:
             raise ValueError("torch.compile cannot compile trainer.recompute; give trainer.compile or it, not both")
         return self

@@ -67,12 +67,27 @@ def gpus(accelerator: str, devices: int | str) -> int | str | None:
     return None if accelerator == "cpu" else devices
 
 
+def refuse_repeated(overrides: Sequence[str]) -> None:
+    """Of two experiments Hydra would take the last, silently; of two values of a key that is what is expected.
+
+    Raises:
+        InputError: if there are two.
+    """
+    named = [override.partition("=")[2] for override in overrides if override.startswith("experiment=")]
+    if len(named) > 1:
+        raise InputError(
+            f"experiment is given {len(named)} times, and only the last would count; give "
+            f"'experiment=[{','.join(named)}]', of which later ones win where they differ, or one of them"
+        )
+
+
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """Composes and checks the configuration that overrides make, without running anything.
 
     Raises:
         InputError: naming the key that is wrong, and what exists or is allowed.
     """
+    refuse_repeated(overrides)
     for override in overrides:
         try:
             OverridesParser.create().parse_override(override)
@@ -102,7 +117,8 @@ def explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
     if "submitit" in str(error):
         return "launcher=slurm needs submitit, which is not installed: pip install 'rcm-cascade[slurm]'"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = str(error).partition("Config search path:")[0]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith("See https://hydra.cc"))
     missing = re.search(
         r"Could not override '([\w.@/]+)'|Key '([\w.]+)' is not in struct full_key: ([\w.]+)", str(text)

@@ -100,5 +100,20 @@ def test_an_experiment_leaves_the_design_as_chosen(experiment: str) -> None:
         assert within.loss == alone.loss
 
 
+def test_a_second_experiment_does_not_replace_the_first_in_silence() -> None:
+    with pytest.raises(InputError, match=r"2 times, .* give 'experiment=\[paper,from_starter\]'"):
+        compose_config(["experiment=paper", "experiment=from_starter"])
+    both = compose_config(["experiment=[paper,from_starter]"])
+    assert (both.init, both.model.base_filters) == ("starter", 12)
+
+
+def test_a_wrong_choice_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(
+        InputError, match=r"'experiment/papr' Available options in 'experiment': .* paper.*[^:]$"
+    ) as caught:
+        compose_config(["experiment=papr"])
+    assert "provider" not in str(caught.value)
+
+
 def test_debug_goes_with_a_number_of_steps() -> None:
     assert compose_config(["+debug=fast", "experiment=ablation"]).trainer.max_steps is None

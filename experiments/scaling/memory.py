@@ -46,7 +46,8 @@ def main(out: Path) -> None:
     machine = describe_machine(torch.device("cpu"))
     lines = [
         f"24 filters, patches of {SIDE} px, float32, {machine['device']}, commit {machine['commit']}; process memory "
-        "that a training step adds, AdamW's included. A batch of 16 is trainer.accumulate=16 / patches.",
+        "that a training step adds, AdamW's included. "
+        "For a batch of 16, trainer.accumulate is 16 divided by the patches at a time.",
         "",
         "| patches at a time | trainer.recompute | memory |",
         "|---:|---|---:|",

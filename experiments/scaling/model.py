@@ -69,7 +69,7 @@ def main(out: Path, step_ms: float) -> None:
         "",
         "| | gradients | small sums | step: best | worst | patches/s: best | worst | efficiency |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
-        f"| one GPU | – | – | {step_ms:.1f} ms | {step_ms:.1f} ms | {alone:,.0f} | {alone:,.0f} | 100 % |",
+        f"| one GPU | – | – | {step_ms:.1f} ms | {step_ms:.1f} ms | {alone:,.0f} | {alone:,.0f} | 100% |",
     ]
     for link in LINKS:
         gradients, sums = all_reduce_s(parameters * FLOATS, link) * 1e3, small * link.latency * 1e3

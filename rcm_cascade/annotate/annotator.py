@@ -50,6 +50,7 @@ class MosaicAnnotation:
         synthetic: the network was trained on phantoms.
         read_s: seconds from file or array to the working grid; None: not measured.
         source_sha256: of the file's content; empty for an array.
+        init_sha256: of the file whose weights the network's training began with; empty for random ones.
     """
 
     name: str
@@ -65,6 +66,7 @@ class MosaicAnnotation:
     synthetic: bool
     read_s: float | None
     source_sha256: str = ""
+    init_sha256: str = ""
 
     def level_map(self, level: int) -> NDArray[np.uint8]:
         """One level's own class ids on the mosaic's own grid, ``(H, W)`` uint8, enlarged by nearest neighbour.
@@ -314,6 +316,7 @@ class Annotator:
             checkpoint=self.checkpoint,
             checkpoint_sha256=self.checkpoint_sha256,
             synthetic=self.header.synthetic,
+            init_sha256=self.header.init,
             read_s=read_s,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
         )

@@ -178,7 +178,11 @@ def summarise(image: str, annotated: MosaicAnnotation, regions: Sequence[Region]
             }
             for number, region in enumerate(regions, start=1)
         ],
-        "checkpoint": {"name": annotated.checkpoint, "sha256": annotated.checkpoint_sha256},
+        "checkpoint": {
+            "name": annotated.checkpoint,
+            "sha256": annotated.checkpoint_sha256,
+            "init_sha256": annotated.init_sha256 or None,
+        },
         "synthetic": annotated.synthetic,
         "note": SYNTHETIC if annotated.synthetic else None,
         "versions": {"rcm_cascade": __version__, "torch": str(torch.__version__)},

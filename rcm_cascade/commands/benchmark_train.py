@@ -122,7 +122,7 @@ def _set_up(config: TrainConfig, steps: int) -> _Setting:
     if steps < 1:
         raise InputError(
             f"an epoch has {datamodule.steps_per_epoch} batches; the benchmark needs more than {WARMUP}: lower "
-            "data.batch_size, or take more mosaics"
+            "data.batch_size, raise trainer.steps_per_epoch, or take more mosaics"
         )
     limits = {"max_steps": WARMUP + steps, "max_epochs": None, "max_time": None}
     config = config.model_copy(update={"trainer": config.trainer.model_copy(update=limits)})

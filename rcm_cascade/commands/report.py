@@ -21,6 +21,7 @@ from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder
+from rcm_cascade.starter import STARTER
 from rcm_cascade.training.history import read_history
 
 BATCH_PICTURE = "batch.png"
@@ -53,6 +54,7 @@ def write_run_page(folder: RunFolder, result: Mapping[str, Any], datamodule: Mos
         "epochs, steps": f"{result['epochs']}, {result['steps']}",
         "training time": f"{result['seconds'] / 60:.1f} min",
         "seed": str(config["seed"]),
+        **({"training began with": _initial(str(config["init"]), header.init)} if header.init else {}),
         "configuration": result["hash"],
         "rcm-cascade": __version__,
         "torch": str(torch.__version__),
@@ -68,6 +70,11 @@ def write_run_page(folder: RunFolder, result: Mapping[str, Any], datamodule: Mos
         sections=sections,
         synthetic=header.synthetic,
     )
+
+
+def _initial(init: str, sha256: str) -> str:
+    synthetic = ", trained on synthetic mosaics" if init == STARTER else ""
+    return f"init={init}{synthetic} (SHA-256 {sha256[:12]}…)"
 
 
 def read_section(folder: Path, title: str, classes: ClassTable) -> Section:

@@ -154,6 +154,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         with quiet():
             shown = [] if dashboard is None else [_shown_validation(config, dashboard, datamodule)]
             trainer = make_trainer(config, folder, datamodule, loggers, shown)
+            if config.trainer.devices == "auto" and trainer.world_size == 1:
+                print("trainer.devices=auto finds one device here, so one process trains", file=sys.stderr)
             _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
             return {}

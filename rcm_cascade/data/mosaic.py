@@ -145,7 +145,8 @@ def open_mosaic(
             )
         native_um, source = working_pixel_size_um, "assumed"
         warnings.warn(
-            f"{image_path} states no pixel size; {working_pixel_size_um:g} µm is assumed",
+            f"{image_path} states no pixel size; {working_pixel_size_um:g} µm is assumed; state it in the "
+            "manifest, or by annotate --pixel-size",
             ResolutionWarning,
             stacklevel=2,
         )

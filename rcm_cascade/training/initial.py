@@ -110,7 +110,10 @@ def settle_init(
         return header, None
     if last is not None:
         return replace(header, init=load_checkpoint(last).header.init), None
-    found = load_checkpoint(_init_path(init))
+    try:
+        found = load_checkpoint(_init_path(init))
+    except InputError as error:
+        raise InputError(f"init={init}: {error} (or init=starter, the package's own)") from error
     _refuse_other_form(init, found.header.model, header.model)
     initial = InitialWeights(init, found, digest(found.path))
     return replace(header, init=initial.sha256), initial
@@ -172,8 +175,8 @@ def _refuse_other_form(init: str, theirs: CascadeArguments, ours: CascadeArgumen
         asked = ", ".join(f"{getattr(ours, key)}" for key in differing)
         remedy = " ".join(f"model.{key}={getattr(theirs, key)}" for key in differing)
         raise InputError(
-            f"init={init} is a network of {have}, and the configuration asks for {asked}; add {remedy}, or leave init "
-            "away"
+            f"init={init} is a network of {have}, and the configuration asks for {asked}; add {remedy} to train such a "
+            "network, or leave init away"
         )
 
 

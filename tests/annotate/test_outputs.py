@@ -174,7 +174,7 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert second["area_mm2"] == pytest.approx(38 * 100 * 4e-6)
     assert second["bounding_box_px"] == {"top": 37, "left": 300, "height": 38, "width": 100}
     assert second["centroid_px"] == {"row": pytest.approx(55.5), "column": pytest.approx(349.5)}
-    assert content["checkpoint"] == {"name": "best.ckpt", "sha256": "ab" * 32}
+    assert content["checkpoint"] == {"name": "best.ckpt", "sha256": "ab" * 32, "init_sha256": None}
     assert content["synthetic"] is True
     assert set(content["versions"]) == {"rcm_cascade", "torch"}
     assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")

@@ -92,7 +92,11 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
     record = told(tmp_path / "out", "a")
     assert record["synthetic"] is True
     assert record["note"] == "trained on synthetic mosaics: reads no tissue"
-    assert record["checkpoint"] == {"name": "starter.safetensors", "sha256": digest(starter_path())}
+    assert record["checkpoint"] == {
+        "name": "starter.safetensors",
+        "sha256": digest(starter_path()),
+        "init_sha256": None,
+    }
     assert (record["pixel_size_um"], record["working_pixel_size_um"]) == (4, 8)
     with tifffile.TiffFile(tmp_path / "out" / "a.labels.ome.tif") as file:
         assert "5 patternless; trained on synthetic mosaics: reads no tissue" in str(file.ome_metadata)

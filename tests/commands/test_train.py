@@ -251,6 +251,7 @@ def test_a_run_begins_with_the_weights_that_it_is_told_to(
     assert f"init={best}: training begins with" in capsys.readouterr().err
     assert result["init"] == digest(best)
     assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
+    assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in (tmp_path / "begun" / "report.html").read_text()
     assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
     config = compose_config(tiny(phantoms, f"init={best}"))
     assert identify(config) == {key: result[key] for key in ("dataset_id", "split_id", "init")}

@@ -232,7 +232,7 @@ def test_of_a_data_set(
     assert a.labels is not None
     assert b.labels is None
     np.testing.assert_array_equal(b.image, picture[::-1])
-    assert "opening mosaics: 3.0 mosaics" in capfd.readouterr().err
+    assert "opening mosaics: 3 mosaics" in capfd.readouterr().err
     (only,) = open_dataset_mosaics(
         dataset, dataset.entries[1:2], working_pixel_size_um=1.0, cache=cache, normalisation="none", progress=False
     )

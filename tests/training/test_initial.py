@@ -91,7 +91,7 @@ def test_which_tensors_know_the_number_of_classes() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"base_filters": 3}, r"a network of base_filters 2, .* asks for 3; add model\.base_filters=2, or leave init"),
+        ({"base_filters": 3}, r"network of base_filters 2, .* asks for 3; add model\.base_filters=2 .* or leave init"),
         ({"levels": 3}, r"levels 2, .* asks for 3; add model\.levels=2"),
         ({"prior": "logits", "base_depth": 3}, r"asks for 3, logits; add model\.base_depth=2 model\.prior=softmax"),
     ],
@@ -122,7 +122,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with_and_begins_no_more(tmp_path
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.ckpt does not exist"):
+    with pytest.raises(InputError, match=r"^init=.*gone\.ckpt does not exist.* init=starter"):
         settle_init(str(tmp_path / "gone.ckpt"), header(), None)
     with pytest.raises(InputError, match=r"init=.*gone\.ckpt cannot be read"):
         digest_init(str(tmp_path / "gone.ckpt"))
