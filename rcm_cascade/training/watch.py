@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, Final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from rcm_cascade.training.ranks import of_all
 
@@ -25,9 +26,9 @@ class WatchRanks(Callback):
         self.children: list[subprocess.Popen[bytes]] = []
         self.over = threading.Event()
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts watching, in the process that started the others."""
-        self.children = list(getattr(getattr(trainer.strategy, "launcher", None), "procs", []))
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Starts watching, in the process that started the others, as soon as they are there."""
+        self.children = taken_over(trainer.strategy.launcher)
         if self.children:
             threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
 
@@ -63,6 +64,21 @@ class WatchRanks(Callback):
                 raise RuntimeError(f"the {name} are {found}, no numbers any more; lower optim.lr")
             if not all(abs(v - found[0]) <= 1e-6 * abs(found[0]) for v in found):
                 raise RuntimeError(f"processes have come apart: their {name} are {found}")
+
+
+def taken_over(launcher: object) -> list["subprocess.Popen[bytes]"]:
+    """The processes that Lightning started, which its own thread watches no more.
+
+    It looks every five seconds whether one has died, and then kills this process too, before a word is said.
+
+    Args:
+        launcher: of the trainer's strategy, if it has one.
+    """
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return []
+    watched, launcher.procs = launcher.procs, list(launcher.procs)  # whom Lightning tells of signals
+    watched.clear()
+    return launcher.procs
 
 
 def _watch(children: list["subprocess.Popen[bytes]"], over: threading.Event) -> None:
