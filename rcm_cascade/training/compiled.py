@@ -4,7 +4,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import Tensor, compile
+import torch
+from torch import Tensor
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.designs import Network
@@ -22,16 +23,15 @@ def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
         InputError: by the first call, if it cannot be compiled here, as without a C++ compiler.
     """
     with compiler_warnings():
-        run: Callable[[Tensor], list[Tensor]] = compile(network.forward, dynamic=False)
-    shapes: list[tuple[int, ...]] = []
+        run: Callable[[Tensor], list[Tensor]] = torch.compile(network.forward, dynamic=False)
+    compiled_for: torch.Size | None = None
 
     def forward(image: Tensor) -> list[Tensor]:
-        first = not shapes
-        if first:
-            shapes.append(tuple(image.shape))
-        if tuple(image.shape) != shapes[0]:
-            return network.forward(image)
-        return _begin(run, image) if first else run(image)
+        nonlocal compiled_for
+        if compiled_for is None:
+            compiled_for = image.shape
+            return _begin(run, image)
+        return run(image) if image.shape == compiled_for else network.forward(image)
 
     return forward
 

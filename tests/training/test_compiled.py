@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,12 +46,12 @@ def test_it_learns_the_same_and_a_smaller_batch_is_not_compiled() -> None:
     copy.deepcopy(network)
 
 
-def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with compiler_warnings():
         from torch._inductor import config
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(config, "force_disable_caches", True)
-    with pytest.raises(InputError, match=r"cannot compile the network here \(.*\); train with trainer.compile=false$"):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing that a compiler has already made
+    says = r"cannot compile the network here \(.*No working C\+\+ compiler.*\); train with trainer.compile=false$"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(InputError, match=says):
         compiled_forward(small())(torch.randn(2, 1, 32, 32))
 
 
