@@ -1,4 +1,4 @@
-# Everything from nothing: python3.11, make and a C compiler are all that a machine needs.
+# Everything from nothing: python3.11, make and a C compiler, for test-all C++, are all that a machine needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

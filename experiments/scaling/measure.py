@@ -62,8 +62,8 @@ def main(out: Path, rounds: int, overrides: Sequence[str]) -> None:
     lines = [
         f"Measured: {machine['device']}, {os.cpu_count()} cores ({machine['arithmetic']}), torch {machine['torch']}, "
         f"commit {machine['commit']}; gloo; {rounds} interleaved rounds of {EPOCHS - 1} epochs, medians. "
-        f"The default scale, 8 filters and batches of 16 × 64 × 64 px{''.join(f', {o}' for o in overrides)}; loading, "
-        "augmentation and logging included.",
+        f"The default scale, 8 filters and batches of 16 × 64 × 64 px{''.join(f', but {o}' for o in overrides)}; "
+        "loading, augmentation and logging included.",
         "",
         "| | patches/s | as fast as one |",
         "|---|---:|---:|",
