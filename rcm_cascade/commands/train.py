@@ -41,7 +41,7 @@ from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs import RunFolder, claim, write_json
 from rcm_cascade.training.compiled import compiled_forward
 from rcm_cascade.training.history import MetricsCsv
-from rcm_cascade.training.initial import digest_init, settle_init
+from rcm_cascade.training.initial import digest_init, read_initial, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.ranks import rank
@@ -120,6 +120,7 @@ def draw_batch(config: TrainConfig, out: Path) -> None:
 
 def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
+    initial = read_initial(config.init) if config.init is not None and not resume else None
     loaded = load_training_data(config.data)
     if resume and folder.split.is_file() and read_split(folder.split) != loaded.split:
         raise InputError(
@@ -128,7 +129,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         )
     if rank() == 0:
         write_split(folder.split, loaded.split)
-    header, initial = settle_init(config.init, make_header(config, loaded), folder.last if resume else None)
+    header = settle_init(initial, make_header(config, loaded), folder.last if resume else None)
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
     module = make_module(config, header, datamodule)

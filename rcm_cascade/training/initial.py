@@ -90,33 +90,39 @@ class InitialWeights:
         return told
 
 
-def settle_init(
-    init: str | None, header: CheckpointHeader, last: Path | None
-) -> tuple[CheckpointHeader, InitialWeights | None]:
-    """The header of a run, with what it began with in it, and the weights to begin with now.
+def read_initial(init: str) -> InitialWeights:
+    """The weights that ``init`` names.
 
     Args:
-        init: the configuration's: ``starter``, a checkpoint, or None: random weights.
-        header: of the run.
-        last: the checkpoint that the run goes on from, which has what it began with; None: it begins.
-
-    Returns:
-        The header, and the weights; None where training goes on or begins with random ones.
+        init: the configuration's: ``starter``, or a checkpoint.
 
     Raises:
-        InputError: if the checkpoint cannot be used or is a network of another form.
+        InputError: if the checkpoint cannot be used.
     """
-    if init is None:
-        return header, None
-    if last is not None:
-        return replace(header, init=load_checkpoint(last).header.init), None
     try:
         found = load_checkpoint(_init_path(init))
     except InputError as error:
         raise InputError(f"init={init}: {error} (or init=starter, the package's own)") from error
-    _refuse_other_form(init, found.header.model, header.model)
-    initial = InitialWeights(init, found, digest(found.path))
-    return replace(header, init=initial.sha256), initial
+    return InitialWeights(init, found, digest(found.path))
+
+
+def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: Path | None) -> CheckpointHeader:
+    """The header of a run, with what it began with in it.
+
+    Args:
+        initial: the weights that it begins with now, if any.
+        header: of the run.
+        last: the checkpoint that the run goes on from, which has what it began with; None: it begins.
+
+    Raises:
+        InputError: if the weights are a network's of another form.
+    """
+    if last is not None:
+        return replace(header, init=load_checkpoint(last).header.init)
+    if initial is None:
+        return header
+    _refuse_other_form(initial.name, initial.checkpoint.header.model, header.model)
+    return replace(header, init=initial.sha256)
 
 
 def digest_init(init: str) -> str:

@@ -288,6 +288,13 @@ def test_the_starter_is_refused_for_another_network_and_taken_for_its_own(
     assert "warning" not in capsys.readouterr().err
 
 
+def test_weights_that_are_not_there_are_missed_before_phantoms_are_made(phantoms: Path, tmp_path: Path) -> None:
+    new = [o for o in tiny(phantoms) if not o.startswith("data")]
+    with pytest.raises(InputError, match=r"^init=nothing: checkpoint nothing does not exist"):
+        train(compose_config([*new, f"data.root={tmp_path / 'phantoms'}", "init=nothing"]), tmp_path / "run")
+    assert not (tmp_path / "phantoms").exists()
+
+
 def test_a_batch_is_drawn_without_training(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.models import CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
-from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, seen_before, settle_init
+from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, read_initial, seen_before, settle_init
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 HEADS = {f"levels.{i}.head.{kind}" for i in range(2) for kind in ("weight", "bias")}
@@ -39,8 +39,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def begin(checkpoint: Path, ours: CheckpointHeader) -> tuple[Network, Network, tuple[str, ...]]:
     """A network of random weights, the same once it has begun with the checkpoint's, and what was said."""
-    settled, initial = settle_init(str(checkpoint), ours, None)
-    assert initial is not None
+    initial = read_initial(str(checkpoint))
+    settled = settle_init(initial, ours, None)
     assert settled == replace(ours, init=digest(checkpoint))
     torch.manual_seed(2)
     random, network = build_network(ours.model), build_network(ours.model)
@@ -100,30 +100,29 @@ def test_a_network_of_another_form_is_refused_with_the_keys_to_add(
     changes: dict[str, Any], words: str, checkpoint: Path
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        settle_init(str(checkpoint), header(model=replace(ARGUMENTS, **changes)), None)
+        settle_init(read_initial(str(checkpoint)), header(model=replace(ARGUMENTS, **changes)), None)
     assert "\n" not in str(caught.value)
 
 
 def test_what_changes_no_weight_is_no_other_form(checkpoint: Path, tmp_path: Path) -> None:
-    settle_init(str(checkpoint), header(model=replace(ARGUMENTS, detach_prior=True)), None)
+    settle_init(read_initial(str(checkpoint)), header(model=replace(ARGUMENTS, detach_prior=True)), None)
     one = replace(ARGUMENTS, levels=1, depth_increment=0)
-    save(tmp_path / "one.ckpt", header(model=one))
-    settle_init(str(tmp_path / "one.ckpt"), header(model=replace(one, depth_increment=1)), None)
+    saved = save(tmp_path / "one.ckpt", header(model=one))
+    settle_init(read_initial(str(saved)), header(model=replace(one, depth_increment=1)), None)
 
 
-def test_without_init_nothing_changes(tmp_path: Path) -> None:
-    assert settle_init(None, header(), None) == (header(), None)
-    assert settle_init(None, header(), tmp_path / "last.ckpt") == (header(), None)
+def test_without_init_nothing_changes() -> None:
+    assert settle_init(None, header(), None) == header()
 
 
-def test_a_run_that_goes_on_keeps_what_it_began_with_and_begins_no_more(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path: Path) -> None:
     last = save(tmp_path / "last.ckpt", header(init="ab"))
-    assert settle_init("gone.ckpt", header(), last) == (header(init="ab"), None)
+    assert settle_init(None, header(), last) == header(init="ab")
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^init=.*gone\.ckpt does not exist.* init=starter"):
-        settle_init(str(tmp_path / "gone.ckpt"), header(), None)
+        read_initial(str(tmp_path / "gone.ckpt"))
     with pytest.raises(InputError, match=r"init=.*gone\.ckpt cannot be read"):
         digest_init(str(tmp_path / "gone.ckpt"))
 
