@@ -40,8 +40,8 @@ def _held(block: nn.Module) -> Iterator[None]:
     """The second time, batch norms leave their running means and variances alone: they have seen the batch."""
     norms = [part for part in block.modules() if isinstance(part, _BatchNorm) and part.training]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    for norm, _, count in before:
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:
