@@ -19,7 +19,7 @@ class Form:
 
     Args:
         name: as the table shows it.
-        channels_last: weights and images as NHWC rather than NCHW.
+        channels_last: weights, and so activations, as NHWC rather than NCHW; a grey image is both.
         fused: AdamW in one kernel, and clipping of all gradients at once, rather than as PyTorch does by itself.
         bf16: under autocast.
         tf32: convolutions of float32 in TF32; on a GPU.
@@ -87,7 +87,7 @@ class Step:
         self.module = copy.deepcopy(module).to(device).train()
         self.module.on_train_epoch_start()  # holds batch norms still where that is asked for
         self.module.network.to(memory_format=layout)
-        self.batch = Batch(image=batch["image"].contiguous(memory_format=layout), labels=batch["labels"])
+        self.batch = batch
         groups = [
             {"params": group["params"], "weight_decay": group["weight_decay"]}
             for group in self.module.configure_optimizers().param_groups

@@ -103,6 +103,10 @@ class ResidentBatch(MosaicDataModule):
         """The batch, as often as an epoch has batches."""
         return DataLoader([self.batch] * self.steps_per_epoch, batch_size=None)  # type: ignore[arg-type]
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401
+        """Nothing: it has no place."""
+        return batch
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:  # noqa: ANN401
         """Nothing: it is what the network sees."""
         return batch  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from rcm_cascade.commands.datasets import (
 from rcm_cascade.commands.overview import print_start
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
-from rcm_cascade.commands.trainer import check_device, make_trainer, memory_format, quiet
+from rcm_cascade.commands.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
 from rcm_cascade.config import TrainConfig, config_hash
 from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
@@ -129,7 +129,9 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         )
     if rank() == 0:
         write_split(folder.split, loaded.split)
-    header = settle_init(initial, make_header(config, loaded), folder.last if resume else None)
+    resumed_step = _step_of(folder.last) if resume else None
+    begun = folder.last if resume and config.init is not None else None
+    header = settle_init(initial, make_header(config, loaded), begun)
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
     module = make_module(config, header, datamodule)
@@ -140,7 +142,6 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         if rank() == 0:
             print(*told, sep="\n", file=sys.stderr)
 
-    resumed_step = _step_of(folder.last) if resume else None
     history = MetricsCsv(folder.metrics, resumed_step)
     outcome = "failed"
     identity = {
@@ -231,6 +232,7 @@ def make_datamodule(config: TrainConfig, loaded: TrainingData, header: Checkpoin
         region_side=4 * geometry.patch,
         max_regions=config.trainer.validation_regions,
         steps_per_epoch=config.trainer.steps_per_epoch,
+        on_gpu=on_gpu(config),
     )
     return MosaicDataModule(training, validation, len(header.classes), arguments)
 

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Final, Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import Logger
 
+from rcm_cascade.annotate.backends import has_bf16
 from rcm_cascade.config import TrainConfig
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
@@ -41,7 +43,8 @@ def make_trainer(
     """
     validating = len(datamodule.regions) > 0
     checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
-    called: list[Callback] = [*callbacks, Coverage(), EpochLine(), WatchRanks()]
+    watch = WatchRanks()
+    called: list[Callback] = [*callbacks, Coverage(), EpochLine(), watch]
     if config.optim.ema:
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
@@ -53,11 +56,11 @@ def make_trainer(
     if validating:
         called.append(checkpoint("best", monitor=MONITORED, mode="max"))
     called.append(checkpoint("last", save_on_train_epoch_end=True))
-    return Trainer(
+    trainer = Trainer(
         accelerator=config.trainer.accelerator,
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
-        sync_batchnorm=_on_gpu(config) and _several(config),
+        sync_batchnorm=on_gpu(config) and _several(config),
         precision=_precision(config),
         max_epochs=config.max_epochs,
         max_steps=config.trainer.max_steps or -1,
@@ -74,7 +77,11 @@ def make_trainer(
         logger=loggers,
         callbacks=called,
         default_root_dir=folder.path,
+        # In a Slurm job whose tasks nobody started with srun, Lightning would take this process for one of them.
+        plugins=[LightningEnvironment()] if _several(config) and started() is None else None,
     )
+    watch.from_start(trainer.strategy.launcher)
+    return trainer
 
 
 def check_device(config: TrainConfig) -> None:
@@ -82,9 +89,14 @@ def check_device(config: TrainConfig) -> None:
     gpus = torch.cuda.device_count()
     if config.trainer.accelerator == "gpu" and not gpus:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
-    if _on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
+    if on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
         raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
-    _check_processes(config, max(1, gpus) if _on_gpu(config) else 1)
+    if config.trainer.compile and on_gpu(config) and _several(config):
+        raise InputError(
+            "trainer.compile=true is for one GPU: with synchronised batch norms an epoch's last batches, which are not "
+            "compiled, would wait for compiled ones; leave it false, or train with trainer.devices=1"
+        )
+    _check_processes(config, max(1, gpus) if on_gpu(config) else 1)
 
 
 def _check_processes(config: TrainConfig, devices: int) -> None:
@@ -104,7 +116,8 @@ def _check_processes(config: TrainConfig, devices: int) -> None:
         )
 
 
-def _on_gpu(config: TrainConfig) -> bool:
+def on_gpu(config: TrainConfig) -> bool:
+    """Whether a run trains on GPUs."""
     return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
@@ -128,14 +141,13 @@ def memory_format(config: TrainConfig, filters: int, side: int) -> torch.memory_
         filters: of the network's first block.
         side: of a patch, in px.
     """
-    slow = not _on_gpu(config) and _precision(config) == "32-true" and filters * side**2 > LARGE
+    slow = not on_gpu(config) and _precision(config) == "32-true" and filters * side**2 > LARGE
     return torch.contiguous_format if slow else torch.channels_last
 
 
 def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
     if config.trainer.precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if _on_gpu(config) else torch.cpu._is_avx512_bf16_supported()
-        return "bf16-mixed" if fast else "32-true"
+        return "bf16-mixed" if has_bf16(torch.device("cuda" if on_gpu(config) else "cpu")) else "32-true"
     return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
 
 

@@ -1,6 +1,5 @@
 """The LightningDataModule: random patches to train on, fixed regions to validate on, augmented on the device."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -16,6 +15,7 @@ from rcm_cascade.data.augment import Augmentation, warp
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
+from rcm_cascade.data.processors import processors
 from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
 from rcm_cascade.data.windows import PatchGeometry
 
@@ -36,11 +36,13 @@ class LoadingArguments:
         augmentation: what is changed at random; None: nothing.
         sampling: each window once an epoch, or balanced over classes.
         batch_size: patches in a batch of each process.
-        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most.
+        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most,
+            or this process's share of the machine's cores.
         seed: of the run.
         region_side: side in px of the fixed validation regions.
         max_regions: at most so many; None: as many as a tenth of the training time allows.
         steps_per_epoch: at most so many batches an epoch; None: all.
+        on_gpu: whether batches are sent to a GPU.
     """
 
     geometry: PatchGeometry
@@ -52,6 +54,7 @@ class LoadingArguments:
     region_side: int = 256
     max_regions: int | None = None
     steps_per_epoch: int | None = None
+    on_gpu: bool = False
 
 
 REGION_SHARE = 0.2
@@ -139,10 +142,10 @@ class MosaicDataModule(LightningDataModule):
     def _loader(
         self, dataset: Dataset[Sample], batch_size: int, sampler: EpochSampler | Sequence[int]
     ) -> DataLoader[Sample]:
-        gpu = torch.cuda.is_available()
-        workers = self.arguments.num_workers
+        gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
-            workers = min(8, os.cpu_count() or 1) if gpu else 0
+            beside = self.trainer.num_devices if self.trainer else 1
+            workers = max(1, min(8, processors() // beside)) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -152,11 +155,19 @@ class MosaicDataModule(LightningDataModule):
             pin_memory=gpu,
         )
 
+    def on_before_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Counts what a training batch covers, while that is here: reading it back from a GPU would wait for it."""
+        if self._training:
+            self.coverage.add(batch["place"].numpy())
+        return batch
+
+    @property
+    def _training(self) -> bool:
+        return bool(self.trainer and self.trainer.training)
+
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Batch:
         """Augments a training batch, and normalises any batch, on the device that it has been sent to."""
-        training = bool(self.trainer and self.trainer.training)
-        if training:
-            self.coverage.add(batch["place"].cpu().numpy())
+        training = self._training
         return prepare(batch, self.arguments.geometry.patch if training else self.arguments.region_side)
 
     def example(self, count: int, epoch: int = 0) -> Sample:
@@ -175,7 +186,7 @@ def prepare(batch: Sample, side: int) -> Batch:
     """
     grey, labels = warp(batch["image"], batch["labels"], batch["linear"], batch["shift"], side)
     image = normalise(grey, batch["offset"].view(-1, 1, 1), batch["scale"].view(-1, 1, 1)).unsqueeze(1)
-    return Batch(image=image.contiguous(memory_format=torch.channels_last), labels=labels)
+    return Batch(image=image, labels=labels)
 
 
 class Coverage:

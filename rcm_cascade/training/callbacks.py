@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,11 +26,24 @@ class MovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-            d = min(decay, (1 + int(updates)) / (10 + int(updates)))
-            return averaged * d + current * (1 - d) if averaged.is_floating_point() else current
+        super().__init__(multi_avg_fn=self._average)
+        self.decay = decay
 
-        super().__init__(avg_fn=average)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Makes the averaged copy; its count of updates stays on the processor: a GPU would be waited for each step."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    @torch.no_grad()
+    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+        """All tensors of one dtype at once; counts are taken over."""
+        assert self._average_model is not None
+        n = int(self._average_model.n_averaged)  # `updates` is the same, on the device
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(list(averaged), list(current), 1 - min(self.decay, (1 + n) / (10 + n)))
+        else:
+            torch._foreach_copy_(list(averaged), list(current))
 
 
 class Coverage(Callback):

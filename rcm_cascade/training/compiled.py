@@ -22,6 +22,7 @@ def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
     Raises:
         InputError: by the first call, if it cannot be compiled here, as without a C++ compiler.
     """
+    torch.compiler.reset()  # Dynamo compiles one function for eight networks and no more: a sweep has others
     with compiler_warnings():
         run: Callable[[Tensor], list[Tensor]] = torch.compile(network.forward, dynamic=False)
     compiled_for: torch.Size | None = None

@@ -112,7 +112,7 @@ def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: 
     Args:
         initial: the weights that it begins with now, if any.
         header: of the run.
-        last: the checkpoint that the run goes on from, which has what it began with; None: it begins.
+        last: the checkpoint that a run with `init` goes on from, which has what it began with; None: it begins.
 
     Raises:
         InputError: if the weights are a network's of another form.

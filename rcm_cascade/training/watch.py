@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, Final
 
@@ -26,11 +27,26 @@ class WatchRanks(Callback):
         self.children: list[subprocess.Popen[bytes]] = []
         self.over = threading.Event()
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Starts watching, in the process that started the others, as soon as they are there."""
-        self.children = taken_over(trainer.strategy.launcher)
-        if self.children:
-            threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
+    def from_start(self, launcher: object) -> None:
+        """Watches, in the process that starts the others, from before they first meet.
+
+        Args:
+            launcher: of the trainer's strategy, if it has one.
+        """
+        if not isinstance(launcher, _SubprocessScriptLauncher):
+            return
+        launch = launcher.launch
+
+        def launch_watched(function: Callable[..., Any], *args: object, **more: Any) -> object:  # noqa: ANN401
+            def watched(*args: object, **more: object) -> object:
+                self.children = take_over(launcher)
+                if self.children:
+                    threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
+                return function(*args, **more)
+
+            return launch(watched, *args, **more)
+
+        launcher.launch = launch_watched  # type: ignore[method-assign]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on the processes need not wait for each other."""
@@ -66,16 +82,11 @@ class WatchRanks(Callback):
                 raise RuntimeError(f"processes have come apart: their {name} are {found}")
 
 
-def taken_over(launcher: object) -> list["subprocess.Popen[bytes]"]:
-    """The processes that Lightning started, which its own thread watches no more.
+def take_over(launcher: _SubprocessScriptLauncher) -> list["subprocess.Popen[bytes]"]:
+    """The processes that Lightning started, which its own thread then watches no more.
 
     It looks every five seconds whether one has died, and then kills this process too, before a word is said.
-
-    Args:
-        launcher: of the trainer's strategy, if it has one.
     """
-    if not isinstance(launcher, _SubprocessScriptLauncher):
-        return []
     watched, launcher.procs = launcher.procs, list(launcher.procs)  # whom Lightning tells of signals
     watched.clear()
     return launcher.procs

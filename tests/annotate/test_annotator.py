@@ -188,7 +188,7 @@ def test_wrong_input_is_one_sentence(cache: MosaicCache) -> None:
 
 
 def test_a_checkpoint_is_loaded_with_its_hash(tmp_path: Path, cache: MosaicCache) -> None:
-    network, header = telling_network(torch.float32), make(cache, dataset="d").header
+    network, header = telling_network(torch.float32), make(cache, dataset="d", init="ef" * 32).header
     state = {NETWORK_PREFIX + key: value for key, value in network.state_dict().items()}
     path = tmp_path / "best.ckpt"
     torch.save({HEADER: header.to_plain(), "state_dict": state}, path)
@@ -198,7 +198,7 @@ def test_a_checkpoint_is_loaded_with_its_hash(tmp_path: Path, cache: MosaicCache
     result = annotator.annotate(image, pixel_size_um=2.0)
 
     assert replace(annotator.header, split={}) == replace(header, split={})
-    assert result.checkpoint == "best.ckpt"
+    assert (result.checkpoint, result.init_sha256) == ("best.ckpt", "ef" * 32)
     assert result.checkpoint_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert np.array_equal(result.labels, make(cache).annotate(image, pixel_size_um=2.0).labels)
     with pytest.raises(InputError, match="device 'abacus' cannot be used"):

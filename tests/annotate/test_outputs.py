@@ -177,6 +177,8 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert content["checkpoint"] == {"name": "best.ckpt", "sha256": "ab" * 32, "init_sha256": None}
     assert content["synthetic"] is True
     assert set(content["versions"]) == {"rcm_cascade", "torch"}
+    begun = write_annotation(tmp_path, "b/a.tif", annotated(init_sha256="cd" * 32))
+    assert json.loads(begun.summary.read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
     assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")
     assert content["tile"] == [[64, 64], [64, 64]]
     timing = content["timing"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,12 @@ def overrides(phantoms: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def run(cwd: Path, *arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+def run(cwd: Path, *arguments: str, timeout: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
     cwd.mkdir(exist_ok=True)
     command = [SCRIPT, "train", *arguments]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -61,8 +64,14 @@ def test_two_processes_reach_the_weights_of_one_with_their_batches_together(phan
 
 
 def test_with_batch_norms_in_training_both_find_the_same_finite_numbers(phantoms: Path, tmp_path: Path) -> None:
-    done = run(tmp_path / "two", *overrides(phantoms, "trainer.max_epochs=2", "data.batch_size=3", *TWO))
+    epochs = overrides(phantoms, "trainer.max_epochs=2", "data.batch_size=3", *TWO)
+    # As within an allocation of Slurm's of one task, without srun.
+    done = run(tmp_path / "two", *epochs, SLURM_JOB_ID="1", SLURM_NTASKS="1", SLURM_JOB_NAME="train")
     assert done.returncode == 0, done.stderr  # at each epoch's end the processes compare their losses
+    windows = re.search(r"(\d+) windows", done.stderr)
+    assert windows
+    steps = json.loads((tmp_path / "two" / "runs" / "a" / "result.json").read_text())["steps"]
+    assert steps == 2 * -(-int(windows[1]) // 6)
     for row in read_history(tmp_path / "two" / "runs" / "a" / "metrics.csv"):
         assert all(value == value and abs(value) < float("inf") for value in row.values())
     assert [p.name for p in (tmp_path / "two" / "runs").iterdir()] == ["a"]
@@ -76,21 +85,10 @@ def test_a_limit_of_time_keeps_one_learning_rate(phantoms: Path, tmp_path: Path)
 
 def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phantoms: Path, tmp_path: Path) -> None:
     command = overrides(phantoms, "trainer.max_epochs=12", "data.batch_size=2", *TWO)
-    process = subprocess.Popen(
-        [SCRIPT, "train", *command], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
     last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 200
-    while not last.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    (child,) = children(process.pid)
-    os.kill(child, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"process 1 of 2 (PID {child}) ended with status -9; the job ends" in said
+    kill_second(tmp_path, command, lambda pid: bool(children(pid)))  # before they have met
+    assert not last.exists()
+    kill_second(tmp_path, command, lambda pid: last.exists())
     assert not (tmp_path / "runs" / "a" / "result.json").exists()
 
     begun = torch.load(last, weights_only=True)["epoch"]
@@ -109,6 +107,23 @@ def test_torchrun_starts_it_too(phantoms: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "runs" / "a" / "result.json").read_text())["steps"] == 3
+
+
+def kill_second(cwd: Path, command: list[str], when: Callable[[int], bool]) -> None:
+    """Kills the second process once something is so of the first, which then says it and ends."""
+    process = subprocess.Popen(
+        [SCRIPT, "train", *command], cwd=cwd, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while not when(process.pid):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (child,) = children(process.pid)
+    os.kill(child, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert f"process 1 of 2 (PID {child}) ended with status -9; the job ends" in said
 
 
 def children(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ import yaml
 
 from rcm_cascade.cli import main
 from rcm_cascade.commands.datasets import load_training_data
-from rcm_cascade.commands.train import identify, make_datamodule, make_header, train
+from rcm_cascade.commands.train import identify, make_datamodule, make_header, make_module, train
 from rcm_cascade.data.datamodule import prepare
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
@@ -276,6 +276,42 @@ def test_a_run_that_goes_on_does_not_begin_again(
     assert again.header.init == result["init"]
     assert all(torch.equal(tensor, trained[name]) for name, tensor in again.network.state_dict().items())
     assert train(config, run)["init"] == result["init"]  # finished, and init is gone
+
+
+def test_batches_are_put_together_and_batch_norms_held_still_where_asked(phantoms: Path, tmp_path: Path) -> None:
+    asked = ["trainer.accumulate=2", "optim.freeze_norm=true", "trainer.steps_per_epoch=5", "trainer.max_epochs=1"]
+    assert train(compose_config(tiny(phantoms, *asked)), tmp_path / "run")["steps"] == 3
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt").network.state_dict()
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    assert means
+    assert not any(mean.any() for mean in means)
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_says_how_to_begin_again(
+    finished_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    (run / "result.json").unlink()
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be read .*; delete it to train from the beginning$"):
+        train(compose_config(tiny(phantoms)), run)
+
+
+@pytest.mark.parametrize(
+    ("filters", "layout"), [(2, torch.channels_last), (513, torch.contiguous_format)], ids=["small", "large"]
+)
+def test_the_network_lies_as_its_activations_are_computed_fastest(
+    filters: int, layout: torch.memory_format, phantoms: Path
+) -> None:
+    small = ["model.levels=1", "model.base_depth=1", f"model.base_filters={filters}", "trainer.precision=fp32"]
+    config = compose_config(["trainer.accelerator=cpu", *tiny(phantoms), *small])
+    loaded = load_training_data(config.data)
+    header = make_header(config, loaded)
+    module = make_module(config, header, make_datamodule(config, loaded, header))
+    weights = [p for p in module.network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert weights
+    assert all(p.is_contiguous(memory_format=layout) for p in weights)
 
 
 def test_the_starter_is_refused_for_another_network_and_taken_for_its_own(

@@ -46,6 +46,17 @@ def test_it_learns_the_same_and_a_smaller_batch_is_not_compiled() -> None:
     copy.deepcopy(network)
 
 
+@pytest.mark.slow
+def test_each_of_many_networks_is_compiled() -> None:
+    with compiler_warnings():
+        from torch._dynamo import config
+    with config.patch(recompile_limit=1):
+        for filters in (2, 3):
+            network = CascadedUNet(num_classes=3, levels=1, base_depth=1, base_filters=filters)
+            found = compiled_forward(network)(torch.randn(2, 1, 32, 32))[-1]
+            assert type(found.grad_fn).__name__ == "CompiledFunctionBackward"
+
+
 def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with compiler_warnings():
         from torch._inductor import config

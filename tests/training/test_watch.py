@@ -8,7 +8,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from rcm_cascade.training.watch import taken_over
+from rcm_cascade.training.watch import take_over
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_lightning_kills_nobody_whose_children_are_taken_over(
     launcher.procs = [child]
     observer = _ChildProcessObserver(first.pid, launcher.procs)
     if taken:
-        assert taken_over(launcher) == launcher.procs == [child]
+        assert take_over(launcher) == launcher.procs == [child]
     child.kill()
     child.wait()
     assert observer._run()  # and is over
@@ -40,7 +40,3 @@ def test_lightning_kills_nobody_whose_children_are_taken_over(
             first.wait(0.2)
     else:
         assert first.wait(10) == -9
-
-
-def test_there_may_be_nothing_to_take() -> None:
-    assert taken_over(None) == taken_over(object()) == []

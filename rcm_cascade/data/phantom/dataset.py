@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from rcm_cascade.data.manifest import write_dataset
 from rcm_cascade.data.phantom.generate import generate
 from rcm_cascade.data.phantom.people import make_patient
 from rcm_cascade.data.phantom.recipe import Recipe, make_recipe
+from rcm_cascade.data.processors import processors
 from rcm_cascade.errors import InputError
 from rcm_cascade.labels import RCM_CLASSES
 from rcm_cascade.progress import progress_bar
@@ -163,9 +163,7 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 
 
 def _write_all(folder: Path, recipes: list[Recipe], processes: int | None) -> None:
-    # not every system tells which processors are ours
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(processes or processors, len(recipes))
+    count = min(processes or processors(), len(recipes))
     megapixels = recipes[0].shape[0] * recipes[0].shape[1] / 1e6
     with progress_bar("phantoms", len(recipes) * megapixels, "MP") as advance:
         if count == 1:
