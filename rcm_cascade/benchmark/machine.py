@@ -5,6 +5,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -28,15 +30,32 @@ def describe_machine(device: torch.device) -> dict[str, str]:
     }
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, a multiply-add being two: what the hardware gives at best."""
+def matmul_rate(device: torch.device, dtype: torch.dtype, tf32: bool = False) -> float:
+    """Operations a second of a large matrix product, a multiply-add being two: what the hardware gives at best.
+
+    Args:
+        device: that computes.
+        dtype: of the factors.
+        tf32: whether a GPU may compute float32 in TF32, as it does in the convolutions of training.
+    """
     a, b = (torch.randn(MATMUL_SIDE, MATMUL_SIDE, device=device).to(dtype) for _ in range(2))
     seconds = []
-    for _ in range(MATMULS + 1):
-        started = stopwatch(device)
-        a @ b
-        seconds.append(stopwatch(device) - started)
+    with _matmul_precision("high" if tf32 and device.type == "cuda" else "highest"):
+        for _ in range(MATMULS + 1):
+            started = stopwatch(device)
+            a @ b
+            seconds.append(stopwatch(device) - started)
     return float(2 * MATMUL_SIDE**3 / median(seconds[1:]))
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def stopwatch(device: torch.device) -> float:

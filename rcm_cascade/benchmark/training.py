@@ -179,7 +179,7 @@ def floor_s(arguments: CascadeArguments, pixels: int, device: torch.device, dtyp
         device: that computes.
         dtype: of the product.
     """
-    rate = matmul_rate(device, dtype)
+    rate = matmul_rate(device, dtype, tf32=True)
     forward = sum(s.gflop_per_mp for s in summarise_network(arguments)) * 1e3 * pixels
     return 3 * forward / rate, rate
 

@@ -155,7 +155,7 @@ def test_steps_are_an_epoch_s_without_the_first() -> None:
 
 
 def test_the_floor_is_three_forward_passes_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "matmul_rate", lambda device, dtype: 2e9)
+    monkeypatch.setattr(training, "matmul_rate", lambda device, dtype, tf32: 2e9)
     module: CascadeModule = small_module()
     per_px = sum(s.gflop_per_mp for s in summarise_network(module.header.model)) * 1e3
     assert per_px > 100
