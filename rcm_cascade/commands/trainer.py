@@ -133,8 +133,8 @@ LARGE: Final = 2**20
 def memory_format(config: TrainConfig, filters: int, side: int) -> torch.memory_format:
     """How activations lie in memory: channels last, but for large ones in float32 on a processor.
 
-    There they fall out of its cache: at 24 filters and 512 px channels-last took half as long again, at 64 px a tenth
-    less (experiments/speed).
+    There they fall out of its cache: at 24 filters and 512 px channels-last took a third as long again, at 64 px no
+    longer (experiments/speed).
 
     Args:
         config: of the run.
