@@ -91,17 +91,18 @@ def check_device(config: TrainConfig) -> None:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
     if on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
         raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
-    if config.trainer.compile and on_gpu(config) and _several(config):
+    every = max(1, gpus) if on_gpu(config) else 1
+    devices = every if config.trainer.devices == "auto" else config.trainer.devices
+    if config.trainer.compile and on_gpu(config) and devices * config.trainer.nodes > 1:
         raise InputError(
-            "trainer.compile=true is for one GPU: with synchronised batch norms an epoch's last batches, which are not "
-            "compiled, would wait for compiled ones; leave it false, or train with trainer.devices=1"
+            "trainer.compile=true is for one GPU: with batch norms synchronised between several it has never been run; "
+            "leave it false, or train with trainer.devices=1"
         )
-    _check_processes(config, max(1, gpus) if on_gpu(config) else 1)
+    _check_processes(config, devices)
 
 
 def _check_processes(config: TrainConfig, devices: int) -> None:
     """Each process by itself would train the whole run, into one folder; a missing one would be waited for."""
-    devices = devices if config.trainer.devices == "auto" else config.trainer.devices
     there, nodes = started(), config.trainer.nodes
     if there is None and nodes > 1:
         raise InputError(

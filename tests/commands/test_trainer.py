@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -50,6 +52,15 @@ def test_large_activations_lie_channel_by_channel_on_a_processor(
 ) -> None:
     config = compose_config(["trainer.accelerator=cpu", f"trainer.precision={precision}"])
     assert memory_format(config, filters, side) == layout
+
+
+@pytest.mark.parametrize(("gpus", "asked", "refused"), [(2, "auto", True), (2, "1", False), (1, "auto", False)])
+def test_one_gpu_may_compile(gpus: int, asked: str, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    config = compose_config(["trainer.compile=true", f"trainer.devices={asked}"])
+    with pytest.raises(InputError, match="is for one GPU") if refused else nullcontext():
+        check_device(config)
 
 
 def test_machines_that_nobody_starts_are_not_waited_for() -> None:
