@@ -98,7 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Makes phantoms, trains a small cascade, evaluates it on held-out phantom patients, annotates a "
         "held-out mosaic, and writes runs/demo/report.html.",
     )
-    demo.add_argument("--minutes", type=float, default=5.5, help="training time (default: %(default)s)")
+    demo.add_argument("--minutes", type=float, default=4.5, help="training time (default: %(default)s)")
 
     phantom = commands.add_parser(
         "phantom",
