@@ -17,7 +17,13 @@ from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.summary import summarise_network
 
 WARMUP: Final = 2
-"""Steps at the beginning of a run that do not count: they allocate memory and choose algorithms."""
+"""Steps at the beginning of a run that never count: they allocate memory."""
+
+
+def warm_up(datamodule: MosaicDataModule) -> int:
+    """Steps at the beginning of a run that do not count: `WARMUP`, and those whose batches were loaded before it."""
+    loader = datamodule.train_dataloader()
+    return WARMUP + loader.num_workers * (loader.prefetch_factor or 0)
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,13 @@ class StepClock(Callback):
     """Marks the steps of a run without stopping the device: by the device's own events on a GPU.
 
     Stands first among the callbacks, so that what the others do between steps counts as between steps.
+
+    Args:
+        warmup: steps at the beginning that do not count, 1 or more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warmup: int = WARMUP) -> None:
+        self.warmup = warmup
         self._begun: list[Any] = []
         self._ended: list[Any] = []
 
@@ -55,14 +65,14 @@ class StepClock(Callback):
         self._ended.append(_mark(pl_module.device))
 
     def pace(self) -> Pace:
-        """Of all steps but the first `WARMUP`.
+        """Of all steps but the first.
 
         Raises:
             ValueError: if there was none.
         """
-        begun, ended = self._begun[WARMUP:], self._ended[WARMUP - 1 :]
+        begun, ended = self._begun[self.warmup :], self._ended[self.warmup - 1 :]
         if not begun or len(ended) != len(begun) + 1:
-            raise ValueError(f"{len(self._ended)} steps were taken; expected more than {WARMUP}")
+            raise ValueError(f"{len(self._ended)} steps were taken; expected more than {self.warmup}")
         whole = sum(_seconds(a, b) for a, b in pairwise(ended))
         between = sum(_seconds(end, begin) for end, begin in zip(ended, begun, strict=False))
         return Pace(whole / len(begun), between / whole)
@@ -185,12 +195,15 @@ def floor_s(arguments: CascadeArguments, pixels: int, device: torch.device, dtyp
 
 
 def epoch_steps(datamodule: MosaicDataModule, wanted: int) -> int:
-    """Steps that are timed: as wanted, or as many as an epoch has behind the `WARMUP`; 0 or less: too few."""
-    return min(wanted, datamodule.steps_per_epoch - WARMUP)
+    """Steps that are timed: as wanted, or as many as an epoch has behind its `warm_up`; 0 or less: too few."""
+    return min(wanted, datamodule.steps_per_epoch - warm_up(datamodule))
 
 
 def fitted(
-    trainer: Callable[[Sequence[Callback]], Trainer], module: LightningModule, datamodule: MosaicDataModule
+    trainer: Callable[[Sequence[Callback]], Trainer],
+    module: LightningModule,
+    datamodule: MosaicDataModule,
+    warmup: int = WARMUP,
 ) -> Pace:
     """Trains, and tells how fast.
 
@@ -198,7 +211,8 @@ def fitted(
         trainer: makes a Trainer that calls these callbacks first.
         module: goes on training.
         datamodule: real, or a `ResidentBatch`.
+        warmup: steps at the beginning that do not count.
     """
-    clock = StepClock()
+    clock = StepClock(warmup)
     trainer([clock]).fit(module, datamodule)
     return clock.pace()

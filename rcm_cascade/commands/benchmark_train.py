@@ -19,7 +19,6 @@ from rcm_cascade.benchmark.machine import describe_machine, peak_memory
 from rcm_cascade.benchmark.rounds import Timed, take_turns
 from rcm_cascade.benchmark.steps import NAIVE, Step, begun, forms
 from rcm_cascade.benchmark.training import (
-    WARMUP,
     Loading,
     Pace,
     ResidentBatch,
@@ -28,6 +27,7 @@ from rcm_cascade.benchmark.training import (
     fitted,
     floor_s,
     to_device,
+    warm_up,
 )
 from rcm_cascade.benchmark.training_peers import MonaiPipeline
 from rcm_cascade.commands.datasets import load_training_data
@@ -98,6 +98,7 @@ class _Setting:
     module: CascadeModule
     datamodule: MosaicDataModule
     steps: int
+    warmup: int
     folder: str | None = None
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
@@ -109,7 +110,7 @@ class _Setting:
     def pace(self, datamodule: MosaicDataModule) -> Pace:
         """Trains these steps, silently, in a folder that does not stay."""
         with tempfile.TemporaryDirectory() as folder, quiet(), redirect_stderr(io.StringIO()):
-            return fitted(replace(self, folder=folder).trainer, self.module, datamodule)
+            return fitted(replace(self, folder=folder).trainer, self.module, datamodule, self.warmup)
 
 
 def _set_up(config: TrainConfig, steps: int) -> _Setting:
@@ -118,15 +119,15 @@ def _set_up(config: TrainConfig, steps: int) -> _Setting:
     header = make_header(config, loaded)
     training = {name: part for name, part in loaded.split.items() if part == "train"}  # nothing to validate on
     datamodule = make_datamodule(config, replace(loaded, split=training), header)
-    steps = epoch_steps(datamodule, steps)
+    steps, warmup = epoch_steps(datamodule, steps), warm_up(datamodule)
     if steps < 1:
         raise InputError(
-            f"an epoch has {datamodule.steps_per_epoch} batches; the benchmark needs more than {WARMUP}: lower "
+            f"an epoch has {datamodule.steps_per_epoch} batches; the benchmark needs more than {warmup}: lower "
             "data.batch_size, raise trainer.steps_per_epoch, or take more mosaics"
         )
-    limits = {"max_steps": WARMUP + steps, "max_epochs": None, "max_time": None}
+    limits = {"max_steps": warmup + steps, "max_epochs": None, "max_time": None}
     config = config.model_copy(update={"trainer": config.trainer.model_copy(update=limits)})
-    return _Setting(config, make_module(config, header, datamodule), datamodule, steps)
+    return _Setting(config, make_module(config, header, datamodule), datamodule, steps, warmup)
 
 
 def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
     last, compiles = pristine.layout == torch.channels_last, setting.config.trainer.compile
     for form in forms(device, bf16, has_bf16(device), compiled, last, compiles):
         step = Step(form, pristine, batch, steps)
-        reason = begun(step.once)
+        reason = begun(step.once, device)
         if reason is None:
             runs.append(Timed(form.name, step))
         else:
@@ -200,10 +201,11 @@ def _ratios(steps: Mapping[str, float], patches: Mapping[str, float]) -> dict[st
     """How many times as fast the first is as the second."""
     found = {"real pipeline / resident batch": steps[RESIDENT] / steps[REAL]}
     found |= {f"{BOTH} / {name}": patches[BOTH] / patches[name] for name in MONAI}
-    if NAIVE.name in steps and "ours" in steps:
-        found["ours / naive"] = steps[NAIVE.name] / steps["ours"]
-    others = [name for name in steps if name.startswith(("ours ", "ours,"))]
-    found |= {f"ours / {name}": steps[name] / steps["ours"] for name in others}
+    for name in steps if "ours" in steps else ():
+        if name == NAIVE.name:
+            found["ours / naive"] = steps[name] / steps["ours"]
+        elif name.startswith(("ours ", "ours,")):
+            found[f"ours / {name}"] = steps[name] / steps["ours"]
     return found
 
 

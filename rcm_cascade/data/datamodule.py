@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +16,7 @@ from rcm_cascade.data.augment import Augmentation, warp
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
-from rcm_cascade.data.processors import processors
+from rcm_cascade.data.processors import own_processors, processors
 from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
 from rcm_cascade.data.windows import PatchGeometry
 
@@ -94,6 +95,13 @@ class MosaicDataModule(LightningDataModule):
         """This process's number, and of how many."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    @property
+    def _processors(self) -> int:
+        if self.trainer is None:
+            return processors()
+        started_by = getattr(self.trainer.strategy, "cluster_environment", None)  # several processes have one
+        return own_processors(self.trainer.num_devices, isinstance(started_by, SLURMEnvironment))
+
     def validation_order(self) -> list[int]:
         """The regions that this process validates on, in their order; -1: a blank one, where others have one more."""
         rank, ranks = self._rank
@@ -144,8 +152,7 @@ class MosaicDataModule(LightningDataModule):
     ) -> DataLoader[Sample]:
         gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
-            beside = self.trainer.num_devices if self.trainer else 1
-            workers = max(1, min(8, processors() // beside)) if gpu else 0
+            workers = min(8, self._processors) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

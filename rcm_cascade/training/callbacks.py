@@ -2,13 +2,15 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.training.module import MONITORED
@@ -26,24 +28,39 @@ class MovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=self._average)
+        super().__init__()
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes the averaged copy; its count of updates stays on the processor: a GPU would be waited for each step."""
-        super().setup(trainer, pl_module, stage)
-        if self._average_model is not None:
-            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+        """Makes the averaged copy where the module is going to be: Lightning moves it there only after this."""
+        if stage == "fit":
+            self._average_model = _Average(pl_module, trainer.strategy.root_device, self.decay)
+
+
+class _Average(AveragedModel):
+    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: it keeps count itself."""
+
+    def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.module.to(device)  # the count stays here
+        self.decay = decay
 
     @torch.no_grad()
-    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        """All tensors of one dtype at once; counts are taken over."""
-        assert self._average_model is not None
-        n = int(self._average_model.n_averaged)  # `updates` is the same, on the device
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(list(averaged), list(current), 1 - min(self.decay, (1 + n) / (10 + n)))
-        else:
-            torch._foreach_copy_(list(averaged), list(current))
+    def update_parameters(self, model: nn.Module) -> None:
+        """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
+        n = int(self.n_averaged)
+        weight = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+        torch._foreach_lerp_([average for average, _ in numbers], [current for _, current in numbers], weight)
+        if counts:
+            torch._foreach_copy_([average for average, _ in counts], [current for _, current in counts])
+        self.n_averaged += 1
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return chain(module.parameters(), module.buffers())
 
 
 class Coverage(Callback):

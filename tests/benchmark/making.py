@@ -16,9 +16,11 @@ PATCH = 32
 CPU = torch.device("cpu")
 
 
-def small_datamodule(batch_size: int = 4, seed: int = 0) -> MosaicDataModule:
+def small_datamodule(batch_size: int = 4, seed: int = 0, num_workers: int | None = None) -> MosaicDataModule:
     mosaics = [memory_mosaic(*textured(160, 160, seed=i)) for i in range(2)]
-    arguments = LoadingArguments(PatchGeometry(64, 32, PATCH), Augmentation(), batch_size=batch_size, seed=seed)
+    arguments = LoadingArguments(
+        PatchGeometry(64, 32, PATCH), Augmentation(), batch_size=batch_size, seed=seed, num_workers=num_workers
+    )
     return MosaicDataModule(mosaics, [], 3, arguments)
 
 

@@ -55,12 +55,13 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(error: Exception, monke
     assert describe_machine(CPU)["commit"] == "unknown"
 
 
-def test_the_rate_is_operations_over_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MATMUL_SIDE", 8)
+@pytest.mark.parametrize("products", [1, 4])
+def test_the_rate_is_operations_over_seconds(products: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(machine.MATMUL, "cpu", (8, products))
     times = iter([0.0, 50.0, 100.0, 102.0, 200.0, 202.0, 300.0, 302.0, 400.0, 402.0, 500.0, 530.0])
     monkeypatch.setattr(machine, "stopwatch", lambda device: next(times))
 
-    assert matmul_rate(CPU, torch.float32) == pytest.approx(2 * 8**3 / 2)  # the first, slow one does not count
+    assert matmul_rate(CPU, torch.float32) == pytest.approx(products * 2 * 8**3 / 2)  # the first one does not count
 
 
 def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,14 +109,37 @@ def test_what_cannot_begin_says_why_in_one_line() -> None:
     def broken() -> None:
         raise RuntimeError("no compiler\nand a page of its output")
 
-    assert begun(broken) == "RuntimeError: no compiler"
-    assert begun(lambda: None) is None
+    assert begun(broken, CPU) == "RuntimeError: no compiler"
+    assert begun(lambda: None, CPU) is None
+
+
+def test_a_gpu_s_forms_begin_until_their_graphs_are_played_and_warm_up_each_round(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def fails_when_played() -> None:
+        taken.append(1)
+        if len(taken) == 3:
+            raise RuntimeError("out of memory")
+
+    assert begun(fails_when_played, CPU) is None
+    taken.clear()
+    assert begun(fails_when_played, torch.device("cuda")) == "RuntimeError: out of memory"
+
+    step, times = Step(OURS, small_module(), batch, 4), iter([1.0, 9.0])
+    step.device = torch.device("cuda")
+    taken.clear()
+    monkeypatch.setattr(steps, "stopwatch", lambda device: next(times))
+    monkeypatch.setattr(step, "once", lambda: taken.append(1))
+    assert step() == 2.0
+    assert len(taken) == 5
 
 
 @pytest.mark.slow
 def test_a_compiled_step_is_the_same_step(batch: Batch) -> None:
     compiled, eager = (Step(replace(OURS, compiled=c), small_module(), batch, 1) for c in ("default", None))
-    assert begun(compiled.once) is None
+    assert begun(compiled.once, CPU) is None
     eager.once()
     assert float(compiled.once()) == pytest.approx(float(eager.once()), rel=1e-3)
     assert not any("_orig_mod" in key for key in compiled.module.state_dict())

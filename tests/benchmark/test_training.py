@@ -17,6 +17,7 @@ from rcm_cascade.benchmark.training import (
     fitted,
     floor_s,
     to_device,
+    warm_up,
 )
 from rcm_cascade.commands.trainer import quiet
 from rcm_cascade.data.datamodule import Batch, prepare
@@ -33,9 +34,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def clocked(marks: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> StepClock:
+def clocked(marks: Sequence[float], monkeypatch: pytest.MonkeyPatch, warmup: int = WARMUP) -> StepClock:
     """A clock that has seen steps begin and end at these seconds, in turn."""
-    times, clock, module = iter(marks), StepClock(), small_module()
+    times, clock, module = iter(marks), StepClock(warmup), small_module()
     monkeypatch.setattr(training, "_mark", lambda device: next(times))
     for i in range(len(marks) // 2):
         clock.on_train_batch_start(Trainer.__new__(Trainer), module, None, i)
@@ -152,6 +153,16 @@ def test_steps_are_an_epoch_s_without_the_first() -> None:
     assert epoch_steps(datamodule, 3) == 3
     assert epoch_steps(datamodule, 100) == 8 - WARMUP
     assert epoch_steps(small_datamodule(batch_size=100), 5) < 1
+
+
+def test_steps_whose_batches_were_loaded_before_them_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert warm_up(small_datamodule()) == WARMUP
+    assert warm_up(small_datamodule(num_workers=2)) == WARMUP + 2 * 2  # PyTorch's processes load two batches ahead
+    assert epoch_steps(small_datamodule(num_workers=2), 100) == 8 - WARMUP - 2 * 2
+
+    slow = [float(mark) for mark in range(0, 600, 100)]
+    pace = clocked([*slow, 501.0, 504.0, 506.0, 509.0], monkeypatch, warmup=3).pace()
+    assert pace.step_s == pytest.approx(4.5)
 
 
 def test_the_floor_is_three_forward_passes_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:

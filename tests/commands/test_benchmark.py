@@ -9,6 +9,7 @@ import pytest
 from rcm_cascade.annotate.int8 import Int8Report, write_report
 from rcm_cascade.benchmark import mosaics
 from rcm_cascade.benchmark.annotation import Growth
+from rcm_cascade.benchmark.machine import MATMUL
 from rcm_cascade.commands import benchmark
 from rcm_cascade.commands.benchmark import benchmark_annotation, to_markdown
 from rcm_cascade.data.manifest import read_dataset
@@ -27,7 +28,7 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the tables hold the same rows whatever the processor is."""
     monkeypatch.setattr(benchmark, "has_bf16", lambda device: False)
     monkeypatch.setattr("rcm_cascade.annotate.backends.has_bf16", lambda device: False)
-    monkeypatch.setattr("rcm_cascade.benchmark.machine.MATMUL_SIDE", 64)
+    monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rcm_cascade.benchmark.machine import MATMUL
 from rcm_cascade.benchmark.steps import NAIVE
 from rcm_cascade.commands import benchmark_train
 from rcm_cascade.commands.benchmark_train import BOTH, MONAI, REAL, RESIDENT, benchmark_training, to_markdown
@@ -20,7 +21,7 @@ def tiny(root: Path, *more: str) -> list[str]:
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the tables hold the same rows whatever the processor is."""
     monkeypatch.setattr(benchmark_train, "has_bf16", lambda device: False)
-    monkeypatch.setattr("rcm_cascade.benchmark.machine.MATMUL_SIDE", 64)
+    monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
 def test_the_table_and_the_record(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +63,12 @@ def test_the_table_and_the_record(phantoms: Path, tmp_path: Path, monkeypatch: p
     assert "Not available" not in table
 
 
-def test_what_cannot_be_computed_here_is_told(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons = iter([None, None, None, None, "InductorError: no g++"])
-    monkeypatch.setattr(benchmark_train, "begun", lambda step: next(reasons))
+@pytest.mark.parametrize("ours", [None, "OutOfMemoryError: none left"])
+def test_what_cannot_be_computed_here_is_told(
+    ours: str | None, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = iter([None, ours, None, None, "InductorError: no g++"])
+    monkeypatch.setattr(benchmark_train, "begun", lambda step, device: next(reasons))
     monkeypatch.setattr(benchmark_train, "MonaiPipeline", lambda *given: lambda: 0.25)
 
     table = benchmark_training(
@@ -73,6 +77,8 @@ def test_what_cannot_be_computed_here_is_told(phantoms: Path, tmp_path: Path, mo
 
     assert "| ours, compiled | not available | |" in table
     assert "Not available: ours, compiled (InductorError: no g++)." in table
+    assert ("Not available: ours (OutOfMemoryError: none left)." in table) == (ours is not None)
+    assert ("| ours / naive |" in table) == (ours is None)
     assert "ours / ours, compiled" not in table
     assert "| MONAI as it comes | 4 |" in table
 

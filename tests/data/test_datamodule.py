@@ -1,5 +1,13 @@
+import os
+
 import numpy as np
+import pytest
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
 
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import Coverage, LoadingArguments, MosaicDataModule, prepare
@@ -9,7 +17,7 @@ from tests.data.making import memory_mosaic, textured
 GEOMETRY = PatchGeometry(64, 32, 32)
 
 
-def made(max_regions: int | None = None, steps_per_epoch: int | None = None) -> MosaicDataModule:
+def made(max_regions: int | None = None, steps_per_epoch: int | None = None, on_gpu: bool = False) -> MosaicDataModule:
     training = [memory_mosaic(*textured(160, 160, seed=i)) for i in range(3)]
     validation = [memory_mosaic(*textured(160, 160, seed=9))]
     arguments = LoadingArguments(
@@ -19,6 +27,7 @@ def made(max_regions: int | None = None, steps_per_epoch: int | None = None) -> 
         region_side=64,
         max_regions=max_regions,
         steps_per_epoch=steps_per_epoch,
+        on_gpu=on_gpu,
     )
     return MosaicDataModule(training, validation, 3, arguments)
 
@@ -81,3 +90,16 @@ def test_coverage_of_the_labelled_area() -> None:
     assert coverage.share() == 1
     coverage.reset()
     assert coverage.share() == 0
+
+
+@pytest.mark.parametrize(("environment", "workers"), [(LightningEnvironment(), 3), (SLURMEnvironment(), 5)])
+def test_loading_processes_beside_a_gpu_are_this_process_s_share(
+    environment: ClusterEnvironment, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datamodule = made(on_gpu=True)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    for name, value in {"CPUS_PER_TASK": 5, "NTASKS": 2, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = Trainer(accelerator="cpu", devices=2, strategy=DDPStrategy(cluster_environment=environment), logger=False)
+    datamodule.trainer = trainer
+    assert datamodule.train_dataloader().num_workers == workers
