@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.labels import ClassTable, LabelClass
 
+# Beside a GPU tests run on the processor, too: that is where they hold bit for bit.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 REAL_DATA_VARIABLE = "RCM_CASCADE_TEST_DATA"
 
 THREE = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ff0000"), LabelClass(2, "c", "#00ff00")))

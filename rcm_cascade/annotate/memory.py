@@ -27,7 +27,9 @@ FEATURES_PER_FILTER: Final = 18
 skip connections that wait for the decoder."""
 
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_OUT_OF_MEMORY: Final = re.compile(r"out of memory|can't allocate|cannot allocate|bad[ _]alloc|not enough memory", re.I)
+_OUT_OF_MEMORY: Final = re.compile(
+    r"out of memory|can't allocate|cannot allocate|bad[ _]alloc|not enough memory|STATUS_ALLOC_FAILED", re.I
+)
 
 
 def parse_memory(text: str) -> int:
@@ -46,7 +48,8 @@ def parse_memory(text: str) -> int:
 def default_budget(device: torch.device) -> int:
     """Bytes that annotation may take on a device: 2 GB on a CPU, most of what is free on a GPU."""
     if device.type == "cuda":
-        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, from before
+        return int(GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept))
     return CPU_BUDGET
 
 

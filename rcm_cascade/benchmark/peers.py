@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rcm_cascade.annotate.backends import convolution_arithmetic
 from rcm_cascade.models import Network
 
 ROI: Final = 512
@@ -20,12 +21,13 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 def torch_predictor(model: Network, precision: str) -> Predictor:
-    """The unmodified network, channels-last, under autocast for bf16."""
+    """The unmodified network, channels-last, under autocast for bf16; float32 is float32, on a GPU too, as ours is."""
     device = next(model.parameters()).device
     network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(x: Tensor) -> Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        bf16 = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+        with torch.inference_mode(), bf16, convolution_arithmetic(device):
             logits: Tensor = network.predict(x.to(device).contiguous(memory_format=torch.channels_last))
             return logits.float()
 
@@ -33,7 +35,7 @@ def torch_predictor(model: Network, precision: str) -> Predictor:
 
 
 def plain_predictor(model: Network) -> Predictor:
-    """The unmodified network as it comes: float32, channels first."""
+    """The unmodified network as it comes: float32, in TF32 where PyTorch does that; channels first."""
     network = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def predict(x: Tensor) -> Tensor:

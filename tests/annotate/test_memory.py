@@ -53,8 +53,10 @@ def test_the_budget_of_a_gpu_is_most_of_what_is_free(monkeypatch: pytest.MonkeyP
         return 10**10, 10**11
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", free)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7 * 10**9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4 * 10**9)
 
-    assert default_budget(torch.device("cuda:1")) == int(GPU_SHARE * 10**10)
+    assert default_budget(torch.device("cuda:1")) == int(GPU_SHARE * 13 * 10**9)
     assert asked == [torch.device("cuda:1")]
     assert default_budget(torch.device("cpu")) == CPU_BUDGET
 
@@ -115,6 +117,7 @@ def test_each_library_s_way_to_say_it_is_known() -> None:
     assert is_out_of_memory(numpy_s.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert is_out_of_memory(RuntimeError("Exception from src/core.cpp: std::bad_alloc"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
