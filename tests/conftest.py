@@ -1,13 +1,14 @@
 """Fixtures for all tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.data.cache import MosaicCache
@@ -37,6 +38,15 @@ def real_data() -> Path:
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps decoded mosaics of tests out of the user's cache; processes that a test starts inherit it."""
     monkeypatch.setenv("RCM_CASCADE_CACHE", str(tmp_path_factory.getbasetemp() / "mosaic-cache"))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For tests beside others, which would have the same cores, and for results to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

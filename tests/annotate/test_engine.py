@@ -1,7 +1,7 @@
 """What annotate_image makes of a mosaic's levels."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,7 @@ from rcm_cascade.evaluate.calibration import LogitSampler
 from rcm_cascade.models import CascadedUNet, build_network
 from tests.annotate.telling import network_input, noise, telling_network, whole
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_labels_of_every_level_on_request() -> None:

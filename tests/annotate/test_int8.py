@@ -1,6 +1,5 @@
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +32,11 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
 from tests.annotate.telling import noise, telling_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 pytest.importorskip("openvino")
 
 REPORT = Int8Report("ab" * 32, 0.995, {"a": (0.5, 0.48), "b": (None, None)}, ["x", "y"], ["z"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def network() -> CascadedUNet:

@@ -1,6 +1,6 @@
 """Streamed equals whole, on a network that can tell, and broken ways of reading that it tells from the right one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +21,11 @@ from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.cascade import upsample
 from tests.annotate.telling import MIN_SHARE, class_shares, network_input, noise, telling_network, whole
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EXACT = 1e-10
 BROKEN = 1e-6
 """A broken reading must miss by far more than rounding does."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def torch_backend(model: CascadedUNet) -> Backend:

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,9 @@ from tests.annotate.telling import noise, telling_network, whole
 pytest.importorskip("openvino")
 from rcm_cascade.annotate.openvino_backend import OpenVinoBackend
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EXACT = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,9 @@ from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHead
 from rcm_cascade.models.summary import summarise_network
 from tests.annotate.telling import noise, telling_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def header() -> CheckpointHeader:

@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,9 @@ from rcm_cascade import __version__
 from rcm_cascade.benchmark import machine
 from rcm_cascade.benchmark.machine import describe_machine, matmul_rate, peak_memory, stopwatch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_record_names_what_ran() -> None:

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,7 @@ from rcm_cascade.benchmark import peers
 from rcm_cascade.benchmark.peers import openvino_predictor, plain_predictor, sliding_window, torch_predictor
 from tests.annotate.telling import network_input, noise, telling_network, whole
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(count: int) -> Tensor:

@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,15 +9,9 @@ from rcm_cascade.benchmark.steps import NAIVE, Form, Step, begun, forms
 from rcm_cascade.data.datamodule import Batch, prepare
 from tests.benchmark.making import CPU, PATCH, small_datamodule, small_module
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OURS = Form("ours")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,7 @@ from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.training.module import CascadeModule
 from tests.benchmark.making import CPU, PATCH, small_datamodule, small_module
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def clocked(marks: Sequence[float], monkeypatch: pytest.MonkeyPatch, warmup: int = WARMUP) -> StepClock:

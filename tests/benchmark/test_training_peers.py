@@ -1,22 +1,13 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 
 from rcm_cascade.benchmark.training_peers import MonaiPipeline, transforms
 from rcm_cascade.data.augment import Augmentation
 from tests.benchmark.making import CPU, PATCH, small_datamodule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 pytest.importorskip("monai")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("metadata", [True, False])
