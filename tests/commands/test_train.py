@@ -176,6 +176,7 @@ def test_resume_after_sigkill_gives_the_same_weights(phantoms: Path, tmp_path: P
     overrides = [
         *[o for o in tiny(phantoms) if o != "+debug=fast"],
         "run=a", "trainer.max_epochs=4", "trainer.steps_per_epoch=6", "data.batch_size=4", "trainer.precision=fp32",
+        "optim.ema=0.9",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -200,8 +201,10 @@ def test_resume_after_sigkill_gives_the_same_weights(phantoms: Path, tmp_path: P
 
     a, b = (torch.load(f / "runs" / "a" / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, parts))
     assert a["global_step"] == b["global_step"] == 24
-    for key, weights in a["state_dict"].items():
-        assert torch.equal(weights, b["state_dict"][key]), key
+    for state in ("state_dict", "current_model_state", "averaging_state"):  # the average, the weights, its count
+        for key, weights in a[state].items():
+            assert torch.equal(weights, b[state][key]), (state, key)
+    assert any(not torch.equal(weights, a["current_model_state"][key]) for key, weights in a["state_dict"].items())
     rows = [read_history(f / "runs" / "a" / "metrics.csv") for f in (whole, parts)]
     assert [r["step"] for r in rows[0]] == [r["step"] for r in rows[1]]
     assert [r["train/loss"] for r in rows[0]] == [r["train/loss"] for r in rows[1]]
