@@ -1,6 +1,7 @@
 """The command line `rcm-cascade`: thin; it parses, calls and prints."""
 
 import argparse
+import errno
 import sys
 import warnings
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
 
 
@@ -309,8 +310,10 @@ def _phantom(options: argparse.Namespace) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     from rcm_cascade.commands.train import draw_batch
+    from rcm_cascade.data.atomic import refuse_unwritable
     from rcm_cascade.hydra_entry import compose_config
 
+    refuse_unwritable(options.out.parent)
     draw_batch(compose_config(options.overrides), options.out)
     print(options.out)
     return 0
@@ -399,6 +402,19 @@ _COMMANDS = {
     "annotate": _annotate,
     "benchmark": _benchmark,
 }
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused, with the file and what helps."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    remedy = {
+        errno.ENOSPC: "make room there, or choose another disk",
+        errno.ENOENT: "give a path that exists",
+        errno.ENOTDIR: "choose another folder: a part of this path is a file",
+        errno.EEXIST: "choose another path, or move what is there away",
+    }.get(error.errno or 0, "choose a folder that you may write to, or change its permissions")
+    return f"{error.filename} cannot be read or written ({error.strerror.lower()}); {remedy}"
 
 
 def _one_line(

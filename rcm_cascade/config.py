@@ -144,6 +144,8 @@ class TrainConfig(Section):
                 "trainer.max_epochs and trainer.max_steps are both given; give one, or trainer.max_epochs=null where "
                 "an experiment gives it"
             )
+        if self.trainer.max_time is not None and not self.trainer.max_time.strip("0:"):
+            raise ValueError("trainer.max_time is no time at all; give it as DD:HH:MM:SS, ten minutes as 00:00:10:00")
         if self.trainer.compile and self.trainer.recompute:
             raise ValueError("torch.compile cannot compile trainer.recompute; give trainer.compile or it, not both")
         return self

@@ -28,7 +28,7 @@ from rcm_cascade.hydra_entry import (
     job_folder,
     run_dir,
 )
-from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
+from rcm_cascade.runs import FolderInUseError, RunFolder, make_runs_folder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.sweeps.sharing import find_twin, link_twin
@@ -70,6 +70,7 @@ def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         _check([values])
+        make_runs_folder()
         job = _Job(task)
         _hydra([sys.argv[0], *values], job)
         if job.error is not None:

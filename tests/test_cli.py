@@ -83,6 +83,33 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_left_behind(
     assert set(left) <= {".lock", "config.yaml"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "+debug=fast"],
+        ["train", "-m", "seed=0,1"],
+        ["phantom", "runs/p", "--mosaics", "1", "--size-mm", "1", "1"],
+        ["batch", "--out", "runs/pictures/batch.png"],
+        ["annotate", "a.tif", "--out", "runs/a"],
+        ["benchmark", "annotate", "--checkpoint", "no.ckpt", "--out", "runs/b"],
+        ["benchmark", "train", "--out", "runs/b"],
+    ],
+    ids=lambda a: a[0],
+)
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").write_text("a file")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "runs" in error
+    assert "choose another" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "runs").read_text() == "a file"
+
+
 def test_hydras_own_flags_reach_hydra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def test_a_composed_configuration_round_trips() -> None:
         ("augment.rotate", 3, r"augment\.rotate: no such key; known are flip, intensity_shift, rotation, shear"),
         ("data.rooot", "x", r"data\.rooot: "),
         ("trainer.max_time", "10 minutes", r"trainer\.max_time: got '10 minutes'; input should be DD:HH:MM:SS"),
+        ("trainer.max_time", "00:00:00:00", "no time at all"),
         ("seed", -1, "seed: got -1"),
         ("model.network", "dynunet", "network is 'dynunet' with 3 levels"),
         ("trainer", {**plain()["trainer"], "max_epochs": 3, "max_steps": 3}, "max_steps are both given"),

@@ -12,6 +12,7 @@ from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import has_openvino
 from rcm_cascade.annotate.finished import is_finished
 from rcm_cascade.annotate.outputs import refuse_equal_stems, write_annotation
+from rcm_cascade.data.atomic import refuse_unwritable
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.progress import progress_bar
@@ -63,12 +64,13 @@ def annotate(images: Sequence[Path], checkpoint: Path | None, out: Path, options
         How many failed, each reported on stderr.
 
     Raises:
-        InputError: before any work starts, if the checkpoint is wrong, a folder holds no mosaic, or two files would get
-            one name.
+        InputError: before any work starts, if the checkpoint is wrong, a folder holds no mosaic, two files would get
+            one name, or `out` cannot be written.
     """
     options = options or Options()
     files = find_images(images)
     refuse_equal_stems(files)
+    refuse_unwritable(out)
     if checkpoint is None:
         checkpoint = _take_starter(options)
     if options.precision == "int8":
@@ -87,8 +89,8 @@ def _take_starter(options: Options) -> Path:
     """The starter's file; says on stderr what it is, and how to have a model of one's own."""
     if options.precision == "int8":
         raise InputError(
-            "--precision int8 is quantised on training mosaics and kept beside the checkpoint, which the starter model "
-            "is not for; give a checkpoint of your own, or leave int8 away"
+            "--precision int8 is quantised on a checkpoint's training mosaics, without which the starter model comes; "
+            "give a --checkpoint of your own, or leave int8 away"
         )
     path = starter_path()
     print(

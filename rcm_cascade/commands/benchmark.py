@@ -26,7 +26,7 @@ from rcm_cascade.benchmark.annotation import (
 )
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.benchmark.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.atomic import refuse_unwritable, written_whole
 from rcm_cascade.data.decode import read_image
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
@@ -71,6 +71,7 @@ def benchmark_annotation(
         raise InputError(
             f"{rounds} rounds of {shape[0]} × {shape[1]} px; expected 1 round or more, and {LEAST_PX} px or more a side"
         )
+    refuse_unwritable(out)
     annotator = Annotator.load(checkpoint)
     device = next(annotator.network.parameters()).device
     chosen = annotator.prepare("fp32", backend)

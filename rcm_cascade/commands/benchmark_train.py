@@ -34,7 +34,7 @@ from rcm_cascade.commands.datasets import load_training_data
 from rcm_cascade.commands.train import make_datamodule, make_header, make_module
 from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
 from rcm_cascade.config import TrainConfig
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.atomic import refuse_unwritable, written_whole
 from rcm_cascade.data.datamodule import MosaicDataModule, prepare
 from rcm_cascade.errors import InputError
 from rcm_cascade.hydra_entry import compose_config
@@ -80,8 +80,8 @@ def benchmark_training(
             "the benchmark takes a batch a step and random weights; leave trainer.accumulate and init away"
         )
     check_device(config)
+    refuse_unwritable(out)
     setting = _set_up(config, steps)
-    out.mkdir(parents=True, exist_ok=True)  # before what takes long
     found = _measure(setting, rounds, compiled)
     found["overrides"] = list(overrides)
     with written_whole(out / "training.json") as path:

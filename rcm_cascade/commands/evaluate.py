@@ -7,6 +7,7 @@ from typing import Any
 from rcm_cascade.commands.datasets import TrainingData, make_cache, need
 from rcm_cascade.commands.report import write_run_page
 from rcm_cascade.commands.score import score
+from rcm_cascade.data.atomic import refuse_unwritable
 from rcm_cascade.data.manifest import Dataset, SplitName, read_dataset
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
@@ -45,6 +46,8 @@ def evaluate(
         split = make_split(dataset, seed=0, split_file=split_file, training=False)
         _refuse_trained_on(dataset, split, part, header)
     loaded = TrainingData(dataset, split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
+    if not loaded.entries(part):
+        need([], part, dataset)
     run = RunFolder(checkpoint.resolve().parent.parent)
     own = run.path / "evaluation"
     if out is None and not run.config.is_file():
@@ -62,8 +65,7 @@ def evaluate(
             raise InputError(
                 f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
             )
-    if not loaded.entries(part):
-        need([], part, dataset)
+    refuse_unwritable(out)
     summary = score(checkpoint, loaded.open(part), out, dataset, part=part)
     if renewed:
         write_run_page(run, run.read_result())

@@ -1,9 +1,12 @@
 """Files written whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from rcm_cascade.errors import InputError
 
 
 @contextmanager
@@ -19,3 +22,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Refuses a folder given as ``--out`` in which nothing can be written, before anything is computed; makes nothing.
+
+    Raises:
+        InputError: if it, or the folder that it would be made in, is none or may not be written.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    fault = "is a file" if not there.is_dir() else "" if os.access(there, os.W_OK | os.X_OK) else "may not be written"
+    if fault:
+        raise InputError(f"nothing can be written to {out}, for {there} {fault}; choose another folder with --out")

@@ -42,7 +42,8 @@ def resampled_shape(shape: tuple[int, int], from_um: float, to_um: float, what: 
     if factor > MAX_UPSAMPLING:
         raise InputError(
             f"{what} has pixels of {from_um:g} µm and would be enlarged {factor:.3g} times to {to_um:g} µm, expected "
-            f"{MAX_UPSAMPLING:g} times at the most; correct its pixel size or set a coarser working_pixel_size_um"
+            f"{MAX_UPSAMPLING:g} times at the most; correct its pixel size, or train with "
+            f"data.working_pixel_size_um={from_um:g}"
         )
     if height > shape[0] or width > shape[1]:
         warnings.warn(

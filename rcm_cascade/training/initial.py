@@ -55,9 +55,11 @@ class InitialWeights:
             f"init={self.name}: training begins with {len(ours) - len(kept)} of {len(ours)} tensors of {self._path}"
         ]
         if by_class:
+            names = self.checkpoint.header.classes.names
+            other = "the classes in another order" if set(names) == set(header.classes.names) else "other classes"
             told[0] += (
-                f"; it has other classes ({', '.join(self.checkpoint.header.classes.names)}), so {len(kept)} tensors "
-                f"of heads are random, and the prior's channels of {len(partly)} others"
+                f"; it has {other} ({', '.join(names)}; this run: {', '.join(header.classes.names)}), so {len(kept)} "
+                f"tensors of heads are random, and the prior's channels of {len(partly)} others"
             )
         return (*told, *self._warnings(header))
 

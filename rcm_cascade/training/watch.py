@@ -16,9 +16,12 @@ from rcm_cascade.training.ranks import of_all
 
 EVERY_S: Final = 0.5
 
+FIRST: Final = "RCM_CASCADE_FIRST_PROCESS"
+"""Of the environment in which a process starts the others: its PID, to see that it is still there."""
+
 
 class WatchRanks(Callback):
-    """Ends the job when a process that Lightning started has died: the others would wait for its gradients.
+    """Ends the job when a process has died, one that Lightning started or the first: the others would wait for it.
 
     Under torchrun and Slurm these watch. Does nothing with one process.
     """
@@ -28,23 +31,30 @@ class WatchRanks(Callback):
         self.over = threading.Event()
 
     def from_start(self, launcher: object) -> None:
-        """Watches, in the process that starts the others, from before they first meet.
+        """Watches from before the processes first meet: the one that starts the others, those, and they that one.
 
         Args:
             launcher: of the trainer's strategy, if it has one.
         """
+        if first := os.environ.pop(FIRST, None):
+            threading.Thread(target=_watch_first, args=(int(first), self.over), daemon=True).start()
         if not isinstance(launcher, _SubprocessScriptLauncher):
             return
         launch = launcher.launch
 
         def launch_watched(function: Callable[..., Any], *args: object, **more: Any) -> object:  # noqa: ANN401
             def watched(*args: object, **more: object) -> object:
+                os.environ.pop(FIRST)
                 self.children = take_over(launcher)
                 if self.children:
                     threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
                 return function(*args, **more)
 
-            return launch(watched, *args, **more)
+            os.environ[FIRST] = str(os.getpid())
+            try:
+                return launch(watched, *args, **more)
+            finally:
+                os.environ.pop(FIRST, None)
 
         launcher.launch = launch_watched  # type: ignore[method-assign]
 
@@ -90,6 +100,19 @@ def take_over(launcher: _SubprocessScriptLauncher) -> list["subprocess.Popen[byt
     watched, launcher.procs = launcher.procs, list(launcher.procs)  # whom Lightning tells of signals
     watched.clear()
     return launcher.procs
+
+
+def _watch_first(first: int, over: threading.Event) -> None:
+    while not over.is_set():
+        if os.getppid() != first:
+            print(
+                f"error: the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too; the same "
+                "command goes on from the last checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(1)
+        over.wait(EVERY_S)
 
 
 def _watch(children: list["subprocess.Popen[bytes]"], over: threading.Event) -> None:

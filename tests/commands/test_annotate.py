@@ -106,7 +106,7 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
 
 def test_int8_of_the_starter_is_refused_before_work_starts(tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=60)
-    with pytest.raises(InputError, match="give a checkpoint of your own, or leave int8 away"):
+    with pytest.raises(InputError, match="give a --checkpoint of your own, or leave int8 away"):
         annotate([image], None, tmp_path / "out", Options(precision="int8"))
     assert not (tmp_path / "out").exists()
 
@@ -304,11 +304,19 @@ def test_warnings_of_the_mosaic_that_is_read_ahead_appear(checkpoint: Path, tmp_
     assert told(tmp_path / "out", "b")["pixel_size_source"] == "assumed"
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence_a_mosaic(
+def test_a_folder_that_cannot_be_written_stops_before_the_first_mosaic(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, not a folder")
+    for out in ("out", "out/more"):
+        with pytest.raises(InputError, match=r"to .*out.*, for .*out is a file; choose another folder with --out"):
+            annotate([tmp_path / "a.tif"], None, tmp_path / out)
+
+
+def test_what_cannot_be_written_is_one_sentence_a_mosaic(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [write(tmp_path / f"{name}.tif", seed=72) for name in "ab"]
-    (tmp_path / "out").write_text("a file, not a folder")
+    for image in images:
+        (tmp_path / "out" / f"{image.stem}.overlay.png").mkdir(parents=True)
 
     assert annotate(images, checkpoint, tmp_path / "out") == 2
 

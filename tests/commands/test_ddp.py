@@ -86,9 +86,9 @@ def test_a_limit_of_time_keeps_one_learning_rate(phantoms: Path, tmp_path: Path)
 def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phantoms: Path, tmp_path: Path) -> None:
     command = overrides(phantoms, "trainer.max_epochs=12", "data.batch_size=2", *TWO)
     last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
-    kill_second(tmp_path, command, lambda pid: bool(children(pid)))  # before they have met
+    kill_one(1, tmp_path, command, lambda pid: bool(children(pid)))  # before they have met
     assert not last.exists()
-    kill_second(tmp_path, command, lambda pid: last.exists())
+    kill_one(1, tmp_path, command, lambda pid: last.exists())
     assert not (tmp_path / "runs" / "a" / "result.json").exists()
 
     begun = torch.load(last, weights_only=True)["epoch"]
@@ -96,6 +96,14 @@ def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phanto
     assert done.returncode == 0, done.stderr
     assert "epoch 1/12" not in done.stderr
     assert f"epoch {begun + 2}/12" in done.stderr
+
+
+@pytest.mark.parametrize("met", [False, True])
+def test_when_the_first_process_dies_the_second_ends_and_says_so(met: bool, phantoms: Path, tmp_path: Path) -> None:
+    command = overrides(phantoms, "trainer.max_epochs=12", "data.batch_size=2", *TWO)
+    last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
+    kill_one(0, tmp_path, command, lambda pid: last.exists() if met else bool(children(pid)))
+    assert last.exists() == met
 
 
 def test_torchrun_starts_it_too(phantoms: Path, tmp_path: Path) -> None:
@@ -109,8 +117,8 @@ def test_torchrun_starts_it_too(phantoms: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "runs" / "a" / "result.json").read_text())["steps"] == 3
 
 
-def kill_second(cwd: Path, command: list[str], when: Callable[[int], bool]) -> None:
-    """Kills the second process once something is so of the first, which then says it and ends."""
+def kill_one(rank: int, cwd: Path, command: list[str], when: Callable[[int], bool]) -> None:
+    """Kills one of two processes once something is so of the first; the other then says it and ends."""
     process = subprocess.Popen(
         [SCRIPT, "train", *command], cwd=cwd, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -120,10 +128,14 @@ def kill_second(cwd: Path, command: list[str], when: Callable[[int], bool]) -> N
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (child,) = children(process.pid)
-    os.kill(child, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1, said
-    assert f"process 1 of 2 (PID {child}) ended with status -9; the job ends" in said
+    os.kill((process.pid, child)[rank], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)  # until both have closed it
+    assert process.returncode == (-9, 1)[rank], said
+    assert (
+        f"the first process (PID {process.pid}) is gone, so this one (PID {child}) ends",
+        f"process 1 of 2 (PID {child}) ended with status -9; the job ends",
+    )[rank] in said
+    assert "Traceback" not in said
 
 
 def children(pid: int) -> list[int]:

@@ -81,6 +81,19 @@ def test_the_runs_own_evaluation_is_for_its_own_test_split(finished_run: Path, p
         evaluate(finished_run / "checkpoints" / "best.ckpt", phantoms, "val", None)
 
 
+def test_a_split_without_mosaics_is_said_first(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(f"mosaic,split\n{next(iter(read_split(finished_run / 'split.csv')))},train\n")
+    with pytest.raises(InputError, match="test") as caught:
+        evaluate(finished_run / "checkpoints" / "best.ckpt", phantoms, "test", None, tmp_path / "s.csv")
+    assert "--out" not in str(caught.value)
+
+
+def test_where_nothing_can_be_written_is_said_first(finished_run: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match=r"out is a file"):
+        evaluate(finished_run / "checkpoints" / "best.ckpt", phantoms, "test", tmp_path / "out")
+
+
 def test_a_manifest_edited_since_does_not_turn_training_mosaics_into_test(
     finished_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.data.atomic import refuse_unwritable, written_whole
+from rcm_cascade.errors import InputError
 
 
 def test_the_file_appears_whole_and_alone(tmp_path: Path) -> None:
@@ -28,3 +29,12 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_looked_at_before_work_starts_and_not_made(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "new" / "deeper")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/deeper"):
+        with pytest.raises(InputError, match=r"file is a file; choose another folder with --out"):
+            refuse_unwritable(tmp_path / out)

@@ -64,9 +64,16 @@ REORDERED = ClassTable(
 )
 
 
-@pytest.mark.parametrize("classes", [FOUR, REORDERED], ids=["four", "reordered"])
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (FOUR, "other classes (non-lesion, artifact"),
+        (REORDERED, "the classes in another order (non-lesion, artifact"),
+    ],
+    ids=["four", "reordered"],
+)
 def test_of_other_classes_all_but_heads_and_what_reads_the_prior_is_loaded(
-    classes: ClassTable, checkpoint: Path
+    classes: ClassTable, words: str, checkpoint: Path
 ) -> None:
     random, network, told = begin(checkpoint, header(classes))
     ours, theirs, fresh = network.state_dict(), load_checkpoint(checkpoint).network.state_dict(), random.state_dict()
@@ -79,7 +86,8 @@ def test_of_other_classes_all_but_heads_and_what_reads_the_prior_is_loaded(
             assert not torch.equal(tensor[:, :1], fresh[name][:, :1])
         else:
             assert torch.equal(tensor, theirs[name]), name
-    assert "other classes (non-lesion, artifact" in told[0]
+    assert words in told[0]
+    assert f"this run: {', '.join(classes.names)}" in told[0]
     assert "4 tensors of heads are random, and the prior's channels of 1 others" in told[0]
 
 
