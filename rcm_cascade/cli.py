@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rcm_cascade import __version__
 from rcm_cascade.errors import InputError, JobsFailedError
@@ -314,6 +315,8 @@ def _batch(options: argparse.Namespace) -> int:
     from rcm_cascade.hydra_entry import compose_config
 
     refuse_unwritable(options.out.parent)
+    if options.out.is_dir():
+        raise InputError(f"{options.out} is a folder; give the picture's file with --out PNG")
     draw_batch(compose_config(options.overrides), options.out)
     print(options.out)
     return 0
@@ -404,17 +407,29 @@ _COMMANDS = {
 }
 
 
+_ROOM: Final = "make room there, or choose another disk"
+_LEAVE: Final = "choose a folder that you may write to, or change its permissions"
+_REMEDIES: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _LEAVE,
+    errno.EPERM: _LEAVE,
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOENT: "give a path that exists",
+    errno.ENOTDIR: "choose another folder: a part of this path is a file",
+    errno.EISDIR: "choose another path: this one is a folder",
+    errno.EEXIST: "choose another path, or move what is there away",
+}
+
+
 def _sentence(error: OSError) -> str:
-    """What the system refused, with the file and what helps."""
-    if error.filename is None or error.strerror is None:
+    """What the system refused, with the file and what helps, as far as they are known."""
+    if error.strerror is None:
         return str(error)
-    remedy = {
-        errno.ENOSPC: "make room there, or choose another disk",
-        errno.ENOENT: "give a path that exists",
-        errno.ENOTDIR: "choose another folder: a part of this path is a file",
-        errno.EEXIST: "choose another path, or move what is there away",
-    }.get(error.errno or 0, "choose a folder that you may write to, or change its permissions")
-    return f"{error.filename} cannot be read or written ({error.strerror.lower()}); {remedy}"
+    name = error.filename if error.filename2 is None else error.filename2  # of two, what was written took a name last
+    told = error.strerror.lower() if name is None else f"{name} cannot be read or written ({error.strerror.lower()})"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return told if remedy is None else f"{told}; {remedy}"
 
 
 def _one_line(

@@ -4,7 +4,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,13 +29,14 @@ from rcm_cascade.hydra_entry import (
     job_folder,
     run_dir,
 )
-from rcm_cascade.runs import FolderInUseError, RunFolder, make_runs_folder, state_of, write_json
+from rcm_cascade.runs import FolderInUseError, RunFolder, state_of, write_json
 from rcm_cascade.sweeps.jobs import FAILURE_FILE
 from rcm_cascade.sweeps.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.sweeps.sharing import find_twin, link_twin
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
+FULL_ERROR: Final = "HYDRA_FULL_ERROR"
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
@@ -70,9 +72,12 @@ def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         _check([values])
-        make_runs_folder()
         job = _Job(task)
-        _hydra([sys.argv[0], *values], job)
+        try:
+            with _hydras_errors():
+                _hydra([sys.argv[0], *values], job)
+        except (HydraException, OmegaConfBaseException) as refused:
+            raise InputError(explain(refused)) from None
         if job.error is not None:
             raise job.error
         return
@@ -145,6 +150,18 @@ def _hydra(argv: list[str], job: _Job) -> None:
         run()
     finally:
         sys.argv = before
+
+
+@contextmanager
+def _hydras_errors() -> Iterator[None]:
+    """Has Hydra raise what is wrong, a folder that cannot be made, say; it would print a report and exit."""
+    before, os.environ[FULL_ERROR] = os.environ.get(FULL_ERROR), "1"
+    try:
+        yield
+    finally:
+        del os.environ[FULL_ERROR]
+        if before is not None:
+            os.environ[FULL_ERROR] = before
 
 
 def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:

@@ -1,8 +1,6 @@
 """A run's folder: whose it is, whether it is finished, and the record of what was run."""
 
-import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,18 +61,6 @@ class RunFolder:
         """What `write_json` wrote into `result`."""
         content: dict[str, Any] = json.loads(self.result.read_text())
         return content
-
-
-def make_runs_folder() -> None:
-    """Makes ``runs/``, in which Hydra makes each run's folder and, where it cannot, prints where in its code it was.
-
-    Raises:
-        OSError: if it cannot be made, or not be written.
-    """
-    runs = Path("runs")
-    runs.mkdir(exist_ok=True)
-    if not os.access(runs, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(runs))
 
 
 State = Literal["new", "interrupted", "finished"]

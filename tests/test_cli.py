@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade import __version__
-from rcm_cascade.cli import main, make_parser
+from rcm_cascade.cli import _sentence, main, make_parser
 
 COMMANDS = ("demo", "phantom", "batch", "train", "crossval", "evaluate", "annotate", "benchmark")
 
@@ -54,6 +55,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--rounds", "0"], "1 round or more"),
         (["benchmark", "train", "--rounds", "0"], "expected 1 round or more"),
         (["benchmark", "train", "model.levls=2"], "model.levls: no such key"),
+        (["batch", "--out", "."], ". is a folder"),
         (["phantom", "p", "--mosaics", "0"], "mosaics"),
         (["phantom", "p", "--pixel-size", "-1"], "pixel"),
         (["demo", "--minutes", "0"], "minutes"),
@@ -87,10 +89,10 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_left_behind(
     "arguments",
     [
         ["train", "+debug=fast"],
+        ["train", "run=a/b", "+debug=fast"],
         ["train", "-m", "seed=0,1"],
         ["phantom", "runs/p", "--mosaics", "1", "--size-mm", "1", "1"],
         ["batch", "--out", "runs/pictures/batch.png"],
-        ["annotate", "a.tif", "--out", "runs/a"],
         ["benchmark", "annotate", "--checkpoint", "no.ckpt", "--out", "runs/b"],
         ["benchmark", "train", "--out", "runs/b"],
     ],
@@ -108,6 +110,13 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
     assert "choose another" in error
     assert error.count("\n") == 1
     assert (tmp_path / "runs").read_text() == "a file"
+
+
+def test_a_full_disk_says_what_helps() -> None:
+    assert _sentence(OSError(errno.ENOSPC, "No space left on device")) == (
+        "no space left on device; make room there, or choose another disk"
+    )
+    assert _sentence(OSError(errno.EISDIR, "Is a directory", ".a.tmp", None, "a")).startswith("a cannot be")
 
 
 def test_hydras_own_flags_reach_hydra(

@@ -64,13 +64,12 @@ def annotate(images: Sequence[Path], checkpoint: Path | None, out: Path, options
         How many failed, each reported on stderr.
 
     Raises:
-        InputError: before any work starts, if the checkpoint is wrong, a folder holds no mosaic, two files would get
-            one name, or `out` cannot be written.
+        InputError: before any work starts, if the checkpoint is wrong, a folder holds no mosaic, or two files would get
+            one name.
     """
     options = options or Options()
     files = find_images(images)
     refuse_equal_stems(files)
-    refuse_unwritable(out)
     if checkpoint is None:
         checkpoint = _take_starter(options)
     if options.precision == "int8":
@@ -177,6 +176,7 @@ class _Run:
             backend=o.backend,
         ):
             return None
+        refuse_unwritable(self._out)
         mosaic = self._annotator.open(file, pixel_size_um=o.pixel_size_um)
         return _Opened(mosaic, time.perf_counter() - started)
 

@@ -48,7 +48,7 @@ def demo(minutes: float) -> None:
 
 def overrides(minutes: float) -> list[str]:
     """The demo's configuration: phantoms of 4 MP at 3 µm, trained on at 8 µm."""
-    seconds = round(minutes * 60)
+    seconds = max(1, round(minutes * 60))
     return [
         "data.phantom.mosaics=20",
         "data.phantom.size_mm=[6.2,6.2]",

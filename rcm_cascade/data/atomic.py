@@ -30,7 +30,13 @@ def refuse_unwritable(out: Path) -> None:
     Raises:
         InputError: if it, or the folder that it would be made in, is none or may not be written.
     """
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    fault = "is a file" if not there.is_dir() else "" if os.access(there, os.W_OK | os.X_OK) else "may not be written"
+    folder = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    fault = ""
+    if not folder.is_dir():
+        fault = "is a link to nothing" if folder.is_symlink() and not folder.exists() else "is a file"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        fault = "may not be written"
     if fault:
-        raise InputError(f"nothing can be written to {out}, for {there} {fault}; choose another folder with --out")
+        raise InputError(
+            f"nothing can be written to {out}, for {folder.absolute()} {fault}; choose another folder with --out"
+        )

@@ -105,13 +105,10 @@ def take_over(launcher: _SubprocessScriptLauncher) -> list["subprocess.Popen[byt
 def _watch_first(first: int, over: threading.Event) -> None:
     while not over.is_set():
         if os.getppid() != first:
-            print(
-                f"error: the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too; the same "
-                "command goes on from the last checkpoint",
-                file=sys.stderr,
-                flush=True,
+            _end(
+                f"the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too; the same command "
+                "goes on from the last checkpoint"
             )
-            os._exit(1)
         over.wait(EVERY_S)
 
 
@@ -121,13 +118,18 @@ def _watch(children: list["subprocess.Popen[bytes]"], over: threading.Event) -> 
             code = child.poll()
             if not code or over.wait(2 * EVERY_S):  # Ctrl-C ends all of them, this one last
                 continue
-            print(
-                f"error: process {rank} of {len(children) + 1} (PID {child.pid}) ended with status {code}; the job "
-                "ends, and the same command goes on from the last checkpoint",
-                file=sys.stderr,
-                flush=True,
-            )
             for other in children:
                 if other.poll() is None:
                     other.kill()
-            os._exit(1)  # the main thread may wait in a collective call, where nothing reaches it
+            _end(
+                f"process {rank} of {len(children) + 1} (PID {child.pid}) ended with status {code}; the job ends, and "
+                "the same command goes on from the last checkpoint"
+            )
+
+
+def _end(sentence: str) -> None:
+    """Ends this process at once: its main thread may wait in a collective call, where nothing reaches it."""
+    try:
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    finally:  # though nobody listens any more
+        os._exit(1)

@@ -304,11 +304,15 @@ def test_warnings_of_the_mosaic_that_is_read_ahead_appear(checkpoint: Path, tmp_
     assert told(tmp_path / "out", "b")["pixel_size_source"] == "assumed"
 
 
-def test_a_folder_that_cannot_be_written_stops_before_the_first_mosaic(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(Annotator, "annotate_mosaic")
+    image = write(tmp_path / "a.tif", seed=72)
     (tmp_path / "out").write_text("a file, not a folder")
     for out in ("out", "out/more"):
-        with pytest.raises(InputError, match=r"to .*out.*, for .*out is a file; choose another folder with --out"):
-            annotate([tmp_path / "a.tif"], None, tmp_path / out)
+        assert annotate([image], checkpoint, tmp_path / out) == 1
+        assert "out is a file; choose another folder with --out" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_one_sentence_a_mosaic(

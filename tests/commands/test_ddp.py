@@ -98,11 +98,13 @@ def test_a_process_that_dies_ends_the_job_by_name_and_the_command_goes_on(phanto
     assert f"epoch {begun + 2}/12" in done.stderr
 
 
-@pytest.mark.parametrize("met", [False, True])
-def test_when_the_first_process_dies_the_second_ends_and_says_so(met: bool, phantoms: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "met"), [(signal.SIGTERM, False), (signal.SIGKILL, True)])
+def test_when_the_first_process_dies_the_second_ends_and_says_so(
+    sent: signal.Signals, met: bool, phantoms: Path, tmp_path: Path
+) -> None:
     command = overrides(phantoms, "trainer.max_epochs=12", "data.batch_size=2", *TWO)
     last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
-    kill_one(0, tmp_path, command, lambda pid: last.exists() if met else bool(children(pid)))
+    kill_one(0, tmp_path, command, lambda pid: last.exists() if met else bool(children(pid)), sent)
     assert last.exists() == met
 
 
@@ -117,7 +119,9 @@ def test_torchrun_starts_it_too(phantoms: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "runs" / "a" / "result.json").read_text())["steps"] == 3
 
 
-def kill_one(rank: int, cwd: Path, command: list[str], when: Callable[[int], bool]) -> None:
+def kill_one(
+    rank: int, cwd: Path, command: list[str], when: Callable[[int], bool], sent: signal.Signals = signal.SIGKILL
+) -> None:
     """Kills one of two processes once something is so of the first; the other then says it and ends."""
     process = subprocess.Popen(
         [SCRIPT, "train", *command], cwd=cwd, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -128,9 +132,9 @@ def kill_one(rank: int, cwd: Path, command: list[str], when: Callable[[int], boo
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (child,) = children(process.pid)
-    os.kill((process.pid, child)[rank], signal.SIGKILL)
+    os.kill((process.pid, child)[rank], sent)
     _, said = process.communicate(timeout=60)  # until both have closed it
-    assert process.returncode == (-9, 1)[rank], said
+    assert process.returncode == (-sent, 1)[rank], said
     assert (
         f"the first process (PID {process.pid}) is gone, so this one (PID {child}) ends",
         f"process 1 of 2 (PID {child}) ended with status -9; the job ends",

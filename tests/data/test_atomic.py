@@ -38,3 +38,6 @@ def test_a_folder_is_looked_at_before_work_starts_and_not_made(tmp_path: Path) -
     for out in ("file", "file/deeper"):
         with pytest.raises(InputError, match=r"file is a file; choose another folder with --out"):
             refuse_unwritable(tmp_path / out)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match="link is a link to nothing"):
+        refuse_unwritable(tmp_path / "link" / "deeper")

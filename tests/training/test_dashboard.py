@@ -16,7 +16,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.training.dashboard import NAME_LENGTH, TAG_LENGTH, Dashboard, open_dashboard, shortened, tags
 from rcm_cascade.training.module import MONITORED
 from tests.training.conftest import wandb_environment
-from tests.training.wandb_file import read_wandb, read_wandb_file
+from tests.training.wandb_file import read_records, read_wandb, read_wandb_file
 
 CONFIG = {"model": {"base_filters": 2, "prior": "softmax"}, "seed": 0, "run": None}
 FACTS = {"hash": "h1", "dataset_id": "d1", "split_id": "s1", "synthetic": True}
@@ -90,6 +90,15 @@ def test_a_failed_job_is_shown_as_failed(wandb_offline: Path, tmp_path: Path) ->
     content = read_wandb(tmp_path / "a")
     assert content.exit_code == 1
     assert content.column("train/loss") == [(0, 1.0)]
+
+
+def test_a_file_that_is_being_written_reads_as_far_as_it_is(wandb_offline: Path, tmp_path: Path) -> None:
+    begin(tmp_path / "a").close(0)
+    whole = read_wandb(tmp_path / "a").path.read_bytes()
+    records = list(read_records(whole))
+    for length in range(0, len(whole), 5):
+        found = list(read_records(whole[:length]))
+        assert found == records[: len(found)]
 
 
 def test_a_resumed_job_goes_on_with_its_run(wandb_offline: Path, tmp_path: Path) -> None:

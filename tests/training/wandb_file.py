@@ -77,7 +77,7 @@ def read_wandb_file(path: Path) -> WandbFile:
 
 def _read(path: Path) -> WandbFile:
     content = WandbFile(path)
-    for raw in _records(path.read_bytes()):
+    for raw in read_records(path.read_bytes()):
         record = Record.FromString(raw)
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -109,10 +109,11 @@ def _update(target: dict[str, Any], items: Any) -> None:
         place[last] = json.loads(item.value_json)
 
 
-def _records(content: bytes) -> Iterator[bytes]:
-    assert content[:4] == b":W&B"
+def read_records(content: bytes) -> Iterator[bytes]:
+    """The records of a file, without one that is still being written."""
+    assert b":W&B".startswith(content[:4])
     place, parts = 7, b""
-    while place < len(content):
+    while place + 7 <= len(content):
         left = BLOCK - place % BLOCK
         if left < 7:  # too little for a piece: padding
             place += left
@@ -121,6 +122,8 @@ def _records(content: bytes) -> Iterator[bytes]:
         if kind == 0:  # the rest of a block that was flushed
             place += left
             continue
+        if place + 7 + length > len(content):
+            return
         parts += content[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):
