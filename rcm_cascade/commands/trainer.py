@@ -20,6 +20,7 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs import RunFolder
 from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
+from rcm_cascade.training.checkpoint_io import WholeCheckpoints
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import started
 from rcm_cascade.training.watch import WatchRanks
@@ -56,6 +57,8 @@ def make_trainer(
     if validating:
         called.append(checkpoint("best", monitor=MONITORED, mode="max"))
     called.append(checkpoint("last", save_on_train_epoch_end=True))
+    # In a Slurm job whose tasks nobody started with srun, Lightning would take this process for one of them.
+    environment = [LightningEnvironment()] if _several(config) and started() is None else []
     trainer = Trainer(
         accelerator=config.trainer.accelerator,
         devices=config.trainer.devices,
@@ -77,8 +80,7 @@ def make_trainer(
         logger=loggers,
         callbacks=called,
         default_root_dir=folder.path,
-        # In a Slurm job whose tasks nobody started with srun, Lightning would take this process for one of them.
-        plugins=[LightningEnvironment()] if _several(config) and started() is None else None,
+        plugins=[WholeCheckpoints(), *environment],
     )
     watch.from_start(trainer.strategy.launcher)
     return trainer

@@ -195,12 +195,26 @@ def store_temperature(path: str | Path, temperature: float) -> None:
     header = replace(load_checkpoint(path).header, temperature=temperature)
     content = torch.load(path, map_location="cpu", weights_only=True)
     content[HEADER] = header.to_plain()
+    write_checkpoint(content, path)
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a .ckpt file whole or not at all; equal contents make equal files.
+
+    Args:
+        content: what Lightning saves, with our header in it.
+        path: of the file; one that is there stays as it was until the new one is whole.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     try:
-        with written_whole(path) as temporary:
-            torch.save(content, temporary)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)  # given a path, it would write the temporary name into the file
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        said = error.__context__ if isinstance(error.__context__, OSError) else error
         raise InputError(
-            f"checkpoint {path} cannot be written ({str(error).splitlines()[0]}); make room on the disk, or allow "
+            f"checkpoint {path} cannot be written ({str(said).splitlines()[0]}); make room on the disk, or allow "
             "writing there, and try again"
         ) from error
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -126,8 +127,8 @@ def test_a_temperature_that_cannot_be_written_leaves_the_checkpoint(
     write(path)
     before = path.read_bytes()
 
-    def full(content: object, to: Path) -> None:
-        to.write_bytes(b"half")
+    def full(content: object, to: BinaryIO) -> None:
+        to.write(b"half")
         raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
 
     monkeypatch.setattr(torch, "save", full)
