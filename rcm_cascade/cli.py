@@ -1,15 +1,13 @@
 """The command line `rcm-cascade`: thin; it parses, calls and prints."""
 
 import argparse
-import errno
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from rcm_cascade import __version__
-from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.errors import InputError, JobsFailedError, explain_os_error
 from rcm_cascade.starter import WHAT_IT_IS
 
 TRAIN_HELP = """\
@@ -63,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {explain_os_error(error)}", file=sys.stderr)
         return 2
 
 
@@ -405,31 +403,6 @@ _COMMANDS = {
     "annotate": _annotate,
     "benchmark": _benchmark,
 }
-
-
-_ROOM: Final = "make room there, or choose another disk"
-_LEAVE: Final = "choose a folder that you may write to, or change its permissions"
-_REMEDIES: Final = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EACCES: _LEAVE,
-    errno.EPERM: _LEAVE,
-    errno.EROFS: "choose a folder that you may write to",
-    errno.ENOENT: "give a path that exists",
-    errno.ENOTDIR: "choose another folder: a part of this path is a file",
-    errno.EISDIR: "choose another path: this one is a folder",
-    errno.EEXIST: "choose another path, or move what is there away",
-}
-
-
-def _sentence(error: OSError) -> str:
-    """What the system refused, with the file and what helps, as far as they are known."""
-    if error.strerror is None:
-        return str(error)
-    name = error.filename if error.filename2 is None else error.filename2  # of two, what was written took a name last
-    told = error.strerror.lower() if name is None else f"{name} cannot be read or written ({error.strerror.lower()})"
-    remedy = _REMEDIES.get(error.errno or 0)
-    return told if remedy is None else f"{told}; {remedy}"
 
 
 def _one_line(

@@ -1,4 +1,7 @@
-"""The one error that users see as a sentence."""
+"""Errors that users see as a sentence: our own, and what the system says."""
+
+import errno
+from typing import Final
 
 
 class InputError(ValueError):
@@ -11,3 +14,28 @@ class InputError(ValueError):
 
 class JobsFailedError(Exception):
     """Some of several jobs failed, each alone; the message names them. The command line exits with status 1."""
+
+
+_ROOM: Final = "make room there, or choose another disk"
+_LEAVE: Final = "choose a folder that you may write to, or change its permissions"
+_REMEDIES: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _LEAVE,
+    errno.EPERM: _LEAVE,
+    errno.EROFS: "choose a folder that you may write to",
+    errno.ENOENT: "give a path that exists",
+    errno.ENOTDIR: "choose another folder: a part of this path is a file",
+    errno.EISDIR: "choose another path: this one is a folder",
+    errno.EEXIST: "choose another path, or move what is there away",
+}
+
+
+def explain_os_error(error: OSError) -> str:
+    """What the system refused, with the file and what helps, as far as they are known."""
+    if error.strerror is None:
+        return str(error)
+    name = error.filename if error.filename2 is None else error.filename2  # of two, what was written took a name last
+    told = error.strerror.lower() if name is None else f"{name} cannot be read or written ({error.strerror.lower()})"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return told if remedy is None else f"{told}; {remedy}"

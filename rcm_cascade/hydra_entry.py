@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,11 +96,8 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
             raise InputError(
                 f"{override!r} is not of the form key=value; quote values with brackets or commas"
             ) from None
-    try:
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            return checked(compose(CONFIG_NAME, overrides=list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(explain(error)) from None
+    with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        return checked(compose(CONFIG_NAME, overrides=list(overrides)))
 
 
 def checked(composed: DictConfig) -> TrainConfig:
@@ -111,6 +109,19 @@ def checked(composed: DictConfig) -> TrainConfig:
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
     return parse_config({str(k): v for k, v in plain.items() if k != "hydra"})
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what Hydra or OmegaConf raises into one sentence.
+
+    Raises:
+        InputError: in place of theirs.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(explain(error)) from None
 
 
 def explain(error: Exception) -> str:

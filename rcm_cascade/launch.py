@@ -13,9 +13,7 @@ from typing import Any, Final
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from rcm_cascade.config import TrainConfig, config_hash
 from rcm_cascade.errors import InputError, JobsFailedError
@@ -25,7 +23,7 @@ from rcm_cascade.hydra_entry import (
     checked,
     compose_config,
     config_folder,
-    explain,
+    explained,
     job_folder,
     run_dir,
 )
@@ -73,11 +71,8 @@ def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         _check([values])
         job = _Job(task)
-        try:
-            with _hydras_errors():
-                _hydra([sys.argv[0], *values], job)
-        except (HydraException, OmegaConfBaseException) as refused:
-            raise InputError(explain(refused)) from None
+        with explained(), _raised():
+            _hydra([sys.argv[0], *values], job)
         if job.error is not None:
             raise job.error
         return
@@ -153,7 +148,7 @@ def _hydra(argv: list[str], job: _Job) -> None:
 
 
 @contextmanager
-def _hydras_errors() -> Iterator[None]:
+def _raised() -> Iterator[None]:
     """Has Hydra raise what is wrong, a folder that cannot be made, say; it would print a report and exit."""
     before, os.environ[FULL_ERROR] = os.environ.get(FULL_ERROR), "1"
     try:
@@ -167,13 +162,11 @@ def _hydras_errors() -> Iterator[None]:
 def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
     """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
     choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
-    try:
+    with explained():
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             composed = compose(CONFIG_NAME, overrides=choices, return_hydra_config=True)
         params = composed.hydra.sweeper.params or {}
         jobs = split_jobs(values, {str(key): params[key] for key in params})
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(explain(error)) from None
     configs = _check(jobs)
     slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
     for config in configs:

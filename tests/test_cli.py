@@ -1,4 +1,3 @@
-import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade import __version__
-from rcm_cascade.cli import _sentence, main, make_parser
+from rcm_cascade.cli import main, make_parser
 
 COMMANDS = ("demo", "phantom", "batch", "train", "crossval", "evaluate", "annotate", "benchmark")
 
@@ -110,13 +109,6 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
     assert "choose another" in error
     assert error.count("\n") == 1
     assert (tmp_path / "runs").read_text() == "a file"
-
-
-def test_a_full_disk_says_what_helps() -> None:
-    assert _sentence(OSError(errno.ENOSPC, "No space left on device")) == (
-        "no space left on device; make room there, or choose another disk"
-    )
-    assert _sentence(OSError(errno.EISDIR, "Is a directory", ".a.tmp", None, "a")).startswith("a cannot be")
 
 
 def test_hydras_own_flags_reach_hydra(

@@ -33,7 +33,7 @@ def refuse_unwritable(out: Path) -> None:
     folder = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     fault = ""
     if not folder.is_dir():
-        fault = "is a link to nothing" if folder.is_symlink() and not folder.exists() else "is a file"
+        fault = "is a file" if folder.exists() else "is a link to nothing"
     elif not os.access(folder, os.W_OK | os.X_OK):
         fault = "may not be written"
     if fault:

@@ -31,7 +31,7 @@ class WatchRanks(Callback):
         self.over = threading.Event()
 
     def from_start(self, launcher: object) -> None:
-        """Watches from before the processes first meet: the one that starts the others, those, and they that one.
+        """Watches from before the processes first meet: the one that starts the others watches those, and they it.
 
         Args:
             launcher: of the trainer's strategy, if it has one.
@@ -44,7 +44,6 @@ class WatchRanks(Callback):
 
         def launch_watched(function: Callable[..., Any], *args: object, **more: Any) -> object:  # noqa: ANN401
             def watched(*args: object, **more: object) -> object:
-                os.environ.pop(FIRST)
                 self.children = take_over(launcher)
                 if self.children:
                     threading.Thread(target=_watch, args=(self.children, self.over), daemon=True).start()
@@ -54,7 +53,7 @@ class WatchRanks(Callback):
             try:
                 return launch(watched, *args, **more)
             finally:
-                os.environ.pop(FIRST, None)
+                del os.environ[FIRST]
 
         launcher.launch = launch_watched  # type: ignore[method-assign]
 
