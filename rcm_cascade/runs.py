@@ -104,8 +104,10 @@ def state_of(folder: RunFolder, config: TrainConfig) -> State:
     """Whether a folder's run is to begin, to go on, or done; a folder that is not there is to begin.
 
     Raises:
-        InputError: if it holds a run of another configuration.
+        InputError: if it holds a run of another configuration, or is a file.
     """
+    if folder.path.is_file():
+        raise InputError(f"run folder {folder.path} is a file; move it away, or choose another with run=NAME")
     if not folder.config.is_file():
         if folder.last.exists() or folder.result.exists():
             raise InputError(

@@ -6,7 +6,7 @@ import pytest
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.runs import RunFolder, claim, write_json
+from rcm_cascade.runs import RunFolder, claim, state_of, write_json
 
 
 def test_a_folder_goes_from_new_to_interrupted_to_finished(tmp_path: Path) -> None:
@@ -50,6 +50,12 @@ def _hold(path: Path, held: Event, done: Event) -> None:
     with claim(RunFolder(path), compose_config([])):
         held.set()
         done.wait(60)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(InputError, match=r"run folder .*a is a file; move it away"):
+        state_of(RunFolder(tmp_path / "a"), compose_config([]))
 
 
 def test_a_second_process_on_a_live_folder_is_refused(tmp_path: Path) -> None:

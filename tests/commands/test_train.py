@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,6 +290,25 @@ def test_batches_are_put_together_and_batch_norms_held_still_where_asked(phantom
     means = [value for name, value in state.items() if name.endswith("running_mean")]
     assert means
     assert not any(mean.any() for mean in means)
+
+
+def test_a_disk_that_fills_leaves_the_checkpoint_before_and_the_command_goes_on(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, last = compose_config(tiny(phantoms, "trainer.max_epochs=3")), tmp_path / "checkpoints" / "last.ckpt"
+    save = torch.save
+
+    def fill(content: dict[str, Any], to: object) -> None:
+        if last.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(content, to)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(torch, "save", fill)
+        with pytest.raises(InputError, match=r"\.ckpt cannot be written .*No space left on device"):
+            train(config, tmp_path)
+    assert torch.load(last, weights_only=True)["epoch"] == 0
+    assert train(config, tmp_path)["epochs"] == 3
 
 
 def test_a_run_whose_last_checkpoint_is_damaged_says_how_to_begin_again(
