@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -298,7 +298,7 @@ def test_a_disk_that_fills_leaves_the_checkpoint_before_and_the_command_goes_on(
     config, last = compose_config(tiny(phantoms, "trainer.max_epochs=3")), tmp_path / "checkpoints" / "last.ckpt"
     save = torch.save
 
-    def fill(content: dict[str, Any], to: object) -> None:
+    def fill(content: dict[str, Any], to: BinaryIO) -> None:
         if last.exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         save(content, to)
