@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcm_cascade import __version__
+from rcm_cascade.annotate.starter import WHAT_IT_IS
 from rcm_cascade.errors import InputError, JobsFailedError, explain_os_error
-from rcm_cascade.starter import WHAT_IT_IS
 
 TRAIN_HELP = """\
 usage: rcm-cascade train [KEY=VALUE ...] [--multirun]
@@ -70,8 +70,8 @@ def _run(arguments: list[str]) -> int:
         if set(arguments[1:]) & {"--help", "-h"}:
             print(TRAIN_HELP, end="")
             return 0
-        from rcm_cascade.commands.train import identify, train
-        from rcm_cascade.launch import main as launch
+        from rcm_cascade.runs.launch import main as launch
+        from rcm_cascade.runs.train import identify, train
 
         launch(arguments[1:], train, identify)
         return 0
@@ -291,7 +291,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _phantom(options: argparse.Namespace) -> int:
-    from rcm_cascade.data.phantom import write_phantoms
+    from rcm_cascade.phantom import write_phantoms
 
     out = write_phantoms(
         options.out,
@@ -308,9 +308,9 @@ def _phantom(options: argparse.Namespace) -> int:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from rcm_cascade.commands.train import draw_batch
-    from rcm_cascade.data.atomic import refuse_unwritable
-    from rcm_cascade.hydra_entry import compose_config
+    from rcm_cascade.files import refuse_unwritable
+    from rcm_cascade.runs.compose import compose_config
+    from rcm_cascade.runs.train import draw_batch
 
     refuse_unwritable(options.out.parent)
     if options.out.is_dir():
@@ -335,7 +335,7 @@ def _crossval(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rcm_cascade.commands.sweep_report import page_path, report
+    from rcm_cascade.commands.report import page_path, report
 
     comparison = report(options.sweep, reference=options.reference, score=options.score, metric=options.metric)
     print(page_path(options.sweep))
@@ -346,7 +346,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from rcm_cascade.commands.evaluate import evaluate
-    from rcm_cascade.evaluate.table import format_table
+    from rcm_cascade.report.table import format_table
 
     summary, classes, out = evaluate(options.checkpoint, options.data, options.split, options.out, options.split_file)
     Console().print(format_table(summary, classes))

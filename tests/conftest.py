@@ -11,8 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.data.cache import MosaicCache
-from rcm_cascade.labels import ClassTable, LabelClass
+from tests.running import finished_run, phantoms
+from tests.scoring import results
+
+__all__ = ["finished_run", "phantoms", "results"]
 
 # Beside a GPU tests run on the processor, too: that is where they hold bit for bit.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

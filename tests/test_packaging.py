@@ -30,8 +30,8 @@ def test_the_wheel_works_alone(tmp_path: Path) -> None:
     assert {t for t in tops if not t.endswith(".dist-info")} == {"rcm_cascade"}
     assert "rcm_cascade/conf/train.yaml" in names
     assert "rcm_cascade/py.typed" in names
-    assert "rcm_cascade/starter/README.md" in names
-    assert "rcm_cascade/starter/starter.safetensors" in names
+    assert "rcm_cascade/annotate/starter/README.md" in names
+    assert "rcm_cascade/annotate/starter/starter.safetensors" in names
     assert wheel.stat().st_size < 10_000_000
 
     venv.create(tmp_path / "empty", with_pip=True)

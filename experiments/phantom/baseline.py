@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
-from rcm_cascade.commands.datasets import load_training_data
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.manifest import SPLIT_NAMES
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import MosaicResult, score_mosaic, summarise, write_metrics, write_whole
-from rcm_cascade.evaluate.table import ResultRow, decimal, interval_note, result_rows
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.labels import UNLABELLED, ClassTable
+from rcm_cascade.report.table import ResultRow, decimal, interval_note, result_rows
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.data import load_training_data
 
 SCALES_UM: Final = (16, 48, 144)
 """Standard deviations of the Gaussians: a cell, half a ring, a few rings."""

@@ -12,17 +12,17 @@ from typing import Final
 
 from experiments.phantom.baseline import markdown_tables
 from rcm_cascade.annotate import Annotator
-from rcm_cascade.commands.datasets import TrainingData, find_dataset, load_training_data
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.evaluate import evaluate
-from rcm_cascade.commands.train import train
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusions import Compared, Confusion, draw_confusions, most_common
 from rcm_cascade.evaluate.metrics import write_whole
-from rcm_cascade.evaluate.table import SYNTHETIC_NOTE
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.labels import ClassTable
-from rcm_cascade.runs import RunFolder
+from rcm_cascade.files import written_whole
+from rcm_cascade.report.table import SYNTHETIC_NOTE
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.data import TrainingData, find_dataset, load_training_data
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.train import train
 
 MINUTES: Final = 20.0
 MOSAICS: Final = 80

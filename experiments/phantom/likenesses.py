@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 from typing import Any, Final
 
-from rcm_cascade.data.phantom.people import make_patient
-from rcm_cascade.data.phantom.recipe import PATTERNS, Recipe, make_recipe
+from rcm_cascade.phantom.people import make_patient
+from rcm_cascade.phantom.recipe import PATTERNS, Recipe, make_recipe
 
 SEED, SIZE_UM, PIXEL_UM = 11, 6000.0, 8.0
 

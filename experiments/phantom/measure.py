@@ -16,12 +16,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-import rcm_cascade.data.phantom
-from rcm_cascade.data.atomic import written_whole
+import rcm_cascade.phantom
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.decode import pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.data.manifest import Dataset, read_dataset
-from rcm_cascade.data.phantom import write_phantoms
 from rcm_cascade.data.texture import (
     AREA_PERCENTILES,
     LAGS_UM,
@@ -32,7 +31,8 @@ from rcm_cascade.data.texture import (
     measure_mosaic,
 )
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.files import written_whole
+from rcm_cascade.phantom import write_phantoms
 
 Figures = Mapping[str, float]
 """By the names that the tables use."""
@@ -145,7 +145,7 @@ def area_figures(found: AreaTexture) -> Figures:
 
 def make_set(out: Path, mosaics: int, processes: int | None) -> Path:
     """A folder of phantoms under ``out``; one that this very generator has made already is taken as it is."""
-    source = Path(rcm_cascade.data.phantom.__file__).parent
+    source = Path(rcm_cascade.phantom.__file__).parent
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.glob("*.py")))).hexdigest()[:8]
     folder = out / f"set-{SEED}-{mosaics}-{code}"
     if not folder.exists():

@@ -18,12 +18,12 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from experiments.phantom.likenesses import WORDS, likeness
-from rcm_cascade.data.atomic import written_whole
-from rcm_cascade.data.phantom.generate import Phantom, generate
-from rcm_cascade.data.phantom.people import make_patient
-from rcm_cascade.data.phantom.recipe import PATTERNS, Recipe, make_recipe
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.texture import FIELD_UM
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.files import written_whole
+from rcm_cascade.phantom.generate import Phantom, generate
+from rcm_cascade.phantom.people import make_patient
+from rcm_cascade.phantom.recipe import PATTERNS, Recipe, make_recipe
 from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
 

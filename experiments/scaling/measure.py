@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from rcm_cascade.benchmark.machine import describe_machine
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.files import written_whole
 from rcm_cascade.training.history import read_history
 
 WAYS: Final = {

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from rcm_cascade.benchmark.machine import describe_machine, peak_memory
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.files import written_whole
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.recompute import recompute_activations

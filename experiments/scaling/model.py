@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import nn
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.files import written_whole
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.summary import summarise_network
 

@@ -16,7 +16,7 @@ import torch
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import folded
-from rcm_cascade.annotate.openvino_backend import OpenVinoBackend, core
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
 
 ROUNDS: Final = 7
 SIDE: Final = 512

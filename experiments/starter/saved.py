@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
-from rcm_cascade.sweeps.configurations import group_jobs
-from rcm_cascade.sweeps.jobs import read_sweep
-from rcm_cascade.sweeps.learning import MONITORED
-from rcm_cascade.sweeps.outcomes import Outcome, class_numbers, read_outcome
-from rcm_cascade.sweeps.paired import Difference, paired_differences
+from rcm_cascade.evaluate.paired import Difference, paired_differences
+from rcm_cascade.report.configurations import group_jobs
+from rcm_cascade.report.learning import MONITORED
+from rcm_cascade.report.outcomes import Outcome, class_numbers, read_outcome
+from rcm_cascade.runs.jobs import read_sweep
 from rcm_cascade.training.history import Row
 
 SCRATCH: Final = "init=null"

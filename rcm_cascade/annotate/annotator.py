@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from rcm_cascade.annotate.backends import Backend, has_openvino, open_backend
 from rcm_cascade.annotate.engine import Annotation, annotate_with
 from rcm_cascade.annotate.levels import LevelPiece
+from rcm_cascade.annotate.starter import starter_path
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, to_uint8
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.progress import Advance
-from rcm_cascade.starter import starter_path
 
 INT8_SUFFIX: Final = ".int8"
 """Of the folder beside a checkpoint that holds its quantised graphs."""
@@ -92,7 +92,7 @@ class Annotator:
         checkpoint: file name, for reports.
         checkpoint_sha256: of the file's content, for reports.
         cache: of decoded mosaics; None: the user's.
-        int8: folder of the network's quantised graphs, see `rcm_cascade.annotate.int8`; None: it was not quantised.
+        int8: folder of the network's quantised graphs, see `rcm_cascade.annotate.cpu.int8`; None: it was not quantised.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Annotator:
     def _open_int8(self, backend: str) -> Backend:
         if backend == "torch" or not has_openvino():
             raise InputError("int8 is OpenVINO's: pip install 'rcm-cascade[openvino]' and leave --backend away")
-        from rcm_cascade.annotate.int8 import Int8Backend, read_report
+        from rcm_cascade.annotate.cpu.int8 import Int8Backend, read_report
 
         if self.int8 is None or read_report(self.int8, self.checkpoint_sha256) is None:
             raise InputError(

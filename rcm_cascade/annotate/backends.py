@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rcm_cascade.annotate.streaming import LevelStream, StripDecoder, StripEncoder, StripRunner
+from rcm_cascade.annotate.cpu.streaming import LevelStream, StripDecoder, StripEncoder, StripRunner
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.unet import UNet
@@ -162,7 +162,7 @@ def open_backend(model: Network, backend: str = "auto", precision: str = "auto")
     if backend == "openvino" and not has_openvino():
         raise InputError("backend is 'openvino', which is not installed: pip install 'rcm-cascade[openvino]'")
     if backend == "openvino" or (backend == "auto" and suits and has_openvino()):
-        from rcm_cascade.annotate.openvino_backend import OpenVinoBackend
+        from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
 
         return OpenVinoBackend(model, resolved)
     from rcm_cascade.annotate.torch_backend import TorchBackend

@@ -16,9 +16,9 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.overlay import SYNTHETIC, draw_overlay
 from rcm_cascade.annotate.regions import LOOK_FIRST, Region, largest_regions
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
+from rcm_cascade.files import written_whole
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.pictures.shrink import count_ids
 

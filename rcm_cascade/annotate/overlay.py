@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.regions import Region
-from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.pictures.colours import blend
 from rcm_cascade.pictures.figure import Panel, compose
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels

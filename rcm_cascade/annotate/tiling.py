@@ -1,7 +1,7 @@
 """Which part of each level is read when, and what it answers for: integers only, no arrays.
 
 A level is cut into bands of columns, and a band is read strip by strip from the top. Strips need no halo (see
-`rcm_cascade.annotate.streaming`), bands do. The result equals one pass over the whole if and only if bands start on the
+`rcm_cascade.annotate.cpu.streaming`), bands do. It equals one pass over the whole if and only if bands start on the
 level's pooling grid, read their true neighbours as far as the network reaches, and meet a border only where the padded
 mosaic ends.
 """

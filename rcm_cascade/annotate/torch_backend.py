@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import StripBackend, convolution_arithmetic
-from rcm_cascade.annotate.streaming import StripDecoder, StripEncoder, StripRunner
+from rcm_cascade.annotate.cpu.streaming import StripDecoder, StripEncoder, StripRunner
 from rcm_cascade.models import CascadedUNet
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from rcm_cascade.data.phantom.generate import generate
-from rcm_cascade.data.phantom.people import make_patient
-from rcm_cascade.data.phantom.recipe import make_recipe
+from rcm_cascade.phantom.generate import generate
+from rcm_cascade.phantom.people import make_patient
+from rcm_cascade.phantom.recipe import make_recipe
 
 PHANTOM_PX: Final = 1024
 """Side of the phantom that is mirrored to the size asked for: a large one takes minutes to draw."""

@@ -50,7 +50,7 @@ def openvino_predictor(model: Network, precision: str, shape: tuple[int, int, in
     """The unmodified network as OpenVINO converts it, for inputs of one shape; smaller batches are filled up."""
     import openvino as ov
 
-    from rcm_cascade.annotate.openvino_backend import HINTS, core
+    from rcm_cascade.annotate.cpu.openvino_backend import HINTS, core
 
     class Finest(torch.nn.Module):
         def __init__(self) -> None:

@@ -12,11 +12,11 @@ from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import has_openvino
 from rcm_cascade.annotate.finished import is_finished
 from rcm_cascade.annotate.outputs import refuse_equal_stems, write_annotation
-from rcm_cascade.data.atomic import refuse_unwritable
+from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import refuse_unwritable
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.starter import WHAT_IT_IS, starter_path
 
 IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".png", ".bmp", ".jpg", ".jpeg", ".jp2")
 """What is taken from a folder; a file that is named is tried whatever its suffix."""

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.augment import centre_crop, warp
 from rcm_cascade.data.datamodule import MosaicDataModule
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.pictures.colours import blend
 from rcm_cascade.pictures.figure import Panel, compose
 

@@ -26,10 +26,10 @@ from rcm_cascade.benchmark.annotation import (
 )
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.benchmark.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
-from rcm_cascade.data.atomic import refuse_unwritable, written_whole
 from rcm_cascade.data.decode import read_image
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import refuse_unwritable, written_whole
 
 LEAST_PX: Final = 64
 """Side of the smallest mosaic that is measured."""
@@ -119,7 +119,7 @@ def _write(out: Path, found: Mapping[str, Any]) -> None:
 
 
 def _is_quantised(annotator: Annotator) -> bool:
-    from rcm_cascade.annotate.int8 import read_report
+    from rcm_cascade.annotate.cpu.int8 import read_report
 
     return annotator.int8 is not None and read_report(annotator.int8, annotator.checkpoint_sha256) is not None
 

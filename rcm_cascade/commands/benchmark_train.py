@@ -30,15 +30,15 @@ from rcm_cascade.benchmark.training import (
     warm_up,
 )
 from rcm_cascade.benchmark.training_peers import MonaiPipeline
-from rcm_cascade.commands.datasets import load_training_data
-from rcm_cascade.commands.train import make_datamodule, make_header, make_module
-from rcm_cascade.commands.trainer import check_device, make_trainer, quiet
-from rcm_cascade.config import TrainConfig
-from rcm_cascade.data.atomic import refuse_unwritable, written_whole
 from rcm_cascade.data.datamodule import MosaicDataModule, prepare
 from rcm_cascade.errors import InputError
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.runs import RunFolder
+from rcm_cascade.files import refuse_unwritable, written_whole
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.data import load_training_data
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.train import make_datamodule, make_header, make_module
+from rcm_cascade.runs.trainer import check_device, make_trainer, quiet
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.module import CascadeModule
 

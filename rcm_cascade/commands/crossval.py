@@ -13,22 +13,22 @@ from rich.console import Console
 
 from rcm_cascade.commands.crossval_designs import comparison_table, write_comparison
 from rcm_cascade.commands.crossval_report import pool_designs, write_pooled, write_table
-from rcm_cascade.commands.datasets import find_dataset
 from rcm_cascade.commands.evaluate import evaluate
 from rcm_cascade.commands.fold_files import Folds, settle_folds
 from rcm_cascade.commands.out_of_fold import FoldRun
-from rcm_cascade.commands.train import train
-from rcm_cascade.config import TrainConfig
 from rcm_cascade.data.folds import FoldRule, Rule
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.table import format_table
-from rcm_cascade.hydra_entry import UNNAMED_KEYS, compose_config, run_dir
 from rcm_cascade.models.dynunet import require_monai
-from rcm_cascade.runs import FolderInUseError, state_of, write_json
-from rcm_cascade.sweeps.jobs import FAILURE_FILE
-from rcm_cascade.sweeps.plan import Job, SweepPlan
+from rcm_cascade.report.table import format_table
+from rcm_cascade.runs.compose import UNNAMED_KEYS, compose_config, run_dir
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.data import find_dataset
+from rcm_cascade.runs.folder import FolderInUseError, state_of, write_json
+from rcm_cascade.runs.jobs import FAILURE_FILE
+from rcm_cascade.runs.plan import Job, SweepPlan
+from rcm_cascade.runs.train import train
 
 DEFAULT_FOLDS: Final = 5
 

@@ -15,13 +15,13 @@ from rcm_cascade.commands.fold_files import Folds
 from rcm_cascade.commands.out_of_fold import Pooled
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS, pool_by_patient
 from rcm_cascade.evaluate.metrics import write_whole
-from rcm_cascade.evaluate.table import SYNTHETIC_NOTE
-from rcm_cascade.runs import write_json
-from rcm_cascade.sweeps.figures import difference_figure, looks
-from rcm_cascade.sweeps.findings import METRIC_NAMES, NOT_TOLD, interval_text, signed
-from rcm_cascade.sweeps.outcomes import class_numbers
-from rcm_cascade.sweeps.paired import DRAWS, LEVEL, Difference, paired_differences, shared_seeds
-from rcm_cascade.sweeps.spread import spread
+from rcm_cascade.evaluate.paired import DRAWS, LEVEL, Difference, paired_differences, shared_seeds
+from rcm_cascade.report.comparison_figures import difference_figure, looks
+from rcm_cascade.report.findings import METRIC_NAMES, NOT_TOLD, interval_text, signed
+from rcm_cascade.report.outcomes import class_numbers
+from rcm_cascade.report.spread import spread
+from rcm_cascade.report.table import SYNTHETIC_NOTE
+from rcm_cascade.runs.folder import write_json
 
 COMPARISON_FILE: Final = "comparison.json"
 
@@ -83,7 +83,7 @@ def write_comparison(folds: Folds, pooled: Sequence[Pooled], told: Sequence[str]
     write_json(folds.folder / COMPARISON_FILE, comparison)
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("rcm_cascade.commands"), jinja2.PackageLoader("rcm_cascade.evaluate")]
+            [jinja2.PackageLoader("rcm_cascade.commands"), jinja2.PackageLoader("rcm_cascade.report")]
         ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -13,16 +13,16 @@ from PIL import Image
 from rcm_cascade import __version__
 from rcm_cascade.commands.fold_files import Folds
 from rcm_cascade.commands.out_of_fold import FoldRun, Pooled, pool_folds
-from rcm_cascade.commands.score import comparison_path
 from rcm_cascade.data.splits import patients_straddling
 from rcm_cascade.evaluate.confusion import dice, macro_mean
 from rcm_cascade.evaluate.metrics import summarise, write_whole
-from rcm_cascade.evaluate.report import Comparisons, write_evaluation
-from rcm_cascade.evaluate.table import counted
-from rcm_cascade.runs import write_json
-from rcm_cascade.sweeps.findings import METRIC_NAMES
-from rcm_cascade.sweeps.spread import Spread, spread
-from rcm_cascade.sweeps.table import to_csv
+from rcm_cascade.report.csv_tables import to_csv
+from rcm_cascade.report.evaluation import Comparisons, write_evaluation
+from rcm_cascade.report.findings import METRIC_NAMES
+from rcm_cascade.report.spread import Spread, spread
+from rcm_cascade.report.table import counted
+from rcm_cascade.runs.folder import write_json
+from rcm_cascade.runs.score import comparison_path
 
 TABLE_FILE: Final = "crossval.csv"
 

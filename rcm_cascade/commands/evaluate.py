@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rcm_cascade.commands.datasets import TrainingData, make_cache, need
-from rcm_cascade.commands.report import write_run_page
-from rcm_cascade.commands.score import score
-from rcm_cascade.data.atomic import refuse_unwritable
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.manifest import Dataset, SplitName, read_dataset
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
+from rcm_cascade.files import refuse_unwritable
 from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
-from rcm_cascade.runs import RunFolder
+from rcm_cascade.report.run_page import write_run_page
+from rcm_cascade.runs.data import TrainingData, make_cache, need
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.score import score
 
 
 def evaluate(

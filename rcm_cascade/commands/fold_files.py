@@ -10,15 +10,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.commands.datasets import TrainingData, describe_split, make_cache
-from rcm_cascade.config import DataSection, differences
 from rcm_cascade.data.folds import FoldRule, count_pixels, make_folds, untrained_classes, write_folds
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, SplitName
 from rcm_cascade.data.mosaic import resolve_working_pixel_size
 from rcm_cascade.data.splits import patients_straddling, read_split, write_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.runs import write_json
-from rcm_cascade.sweeps.jobs import SWEEP_FILE
+from rcm_cascade.runs.config import DataSection, differences
+from rcm_cascade.runs.data import TrainingData, describe_split, make_cache
+from rcm_cascade.runs.folder import write_json
+from rcm_cascade.runs.jobs import SWEEP_FILE
 
 RECORD_FILE: Final = "crossval.json"
 

@@ -12,8 +12,8 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.coherence import Coherence
 from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.evaluate.results import COUNTS, LevelResult, MosaicResult, read_results
-from rcm_cascade.runs import RunFolder
-from rcm_cascade.sweeps.outcomes import EVALUATION
+from rcm_cascade.report.outcomes import EVALUATION
+from rcm_cascade.runs.folder import RunFolder
 
 RESULTS_FILE: Final = "confusions.json"
 

@@ -11,8 +11,7 @@ import yaml
 
 from rcm_cascade.annotate.annotator import INT8_SUFFIX, Annotator
 from rcm_cascade.annotate.backends import Backend
-from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.annotate.int8 import (
+from rcm_cascade.annotate.cpu.int8 import (
     LEAST_AGREEMENT,
     Int8Backend,
     Int8Report,
@@ -21,14 +20,15 @@ from rcm_cascade.annotate.int8 import (
     read_report,
     write_report,
 )
-from rcm_cascade.commands.datasets import TrainingData, find_dataset, make_cache
-from rcm_cascade.config import DataSection
+from rcm_cascade.annotate.engine import annotate_with
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.runs import RunFolder
+from rcm_cascade.runs.config import DataSection
+from rcm_cascade.runs.data import TrainingData, find_dataset, make_cache
+from rcm_cascade.runs.folder import RunFolder
 
 CALIBRATION_MOSAICS: Final = 8
 MEASURED_MOSAICS: Final = 4

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.out_of_fold import pool_mosaics
 from rcm_cascade.evaluate.metrics import summarise
-from rcm_cascade.labels import ClassTable
-from rcm_cascade.runs import RunFolder
-from rcm_cascade.sweeps.jobs import Job, State, Sweep
-from rcm_cascade.sweeps.outcomes import Outcome
+from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.jobs import Job, State, Sweep
 
 _FOLD: Final = re.compile(r"\+{0,2}data\.split_file=.*")
 """The override by which a fold differs from another of the same design and seed."""

@@ -16,8 +16,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
 
 FORMAT: Final = 1
 """Counted up when the same file would be decoded to something else; older cache files are then never found."""

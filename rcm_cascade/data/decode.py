@@ -19,10 +19,10 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.resolution import PixelSizeSource, pixel_size, stored_pixel_size
 from rcm_cascade.data.untrusted import FORMATS, TIFF, check_size, first_bytes, in_one_sentence, size_text
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED, ClassTable
 
 __all__ = ["PixelSizeSource", "pixel_size", "read_image", "read_labels", "stored_pixel_size"]
 

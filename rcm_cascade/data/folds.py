@@ -10,10 +10,10 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_validation
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
 
 Rule = Literal["patients", "sites", "paper"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)

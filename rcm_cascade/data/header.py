@@ -9,9 +9,9 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED, ClassTable
 
 _EXPECTED: Final = {
     "name": "a text",

@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, get_args
 
 import yaml
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.header import read_header
 from rcm_cascade.data.lengths import Length
 from rcm_cascade.data.table import read_csv
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED, ClassTable
+from rcm_cascade.files import written_whole
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: Final[tuple[SplitName, ...]] = get_args(SplitName)

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache, cache_file, reopen
 from rcm_cascade.data.decode import PixelSizeSource, pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resampled_shape, resize_image
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.progress import progress_bar
 
 DEFAULT_WORKING_PIXEL_SIZE_UM = 1.0

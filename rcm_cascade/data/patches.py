@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED
 
 Sampling = Literal["grid", "balanced"]
 """``grid``: each window once an epoch, as in the paper; ``balanced``: as many draws, each for a class drawn evenly."""

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.patches import Sample, count_classes
 from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
-from rcm_cascade.labels import UNLABELLED
 
 BLANK: Final = -1
 """The number of a region without labels."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import UNLABELLED
 
 MAX_UPSAMPLING: Final = 4.0
 """Beyond this, up-sampled pixels hold too little tissue for patterns to be read from them."""

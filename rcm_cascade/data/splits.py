@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.data.manifest import SPLIT_NAMES, Dataset, SplitName
 from rcm_cascade.data.table import read_csv
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
 
 __all__ = [
     "Split",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from rcm_cascade.annotate.levels import LevelPiece
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.classes import UNLABELLED
 
 BINS: Final = 15
 """Of equal width over confidences from 0 to 1, as in Guo et al. 2017."""

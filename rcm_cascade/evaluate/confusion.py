@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.classes import UNLABELLED
 
 STRIP_PIXELS = 2**22
 """Pixels counted at a time: bincount copies its input to 8 bytes a pixel, which a 144 MP mosaic cannot afford."""

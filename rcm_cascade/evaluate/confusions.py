@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcm_cascade.annotate.regions import largest_regions
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.windows import read_square
 from rcm_cascade.evaluate.confusion import confusion_matrix
-from rcm_cascade.labels import UNLABELLED, ClassTable
 from rcm_cascade.pictures.colours import blend, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose
 

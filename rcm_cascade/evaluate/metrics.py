@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.evaluate.bootstrap import METHOD, Interval, bootstrap, pool_by_patient
 from rcm_cascade.evaluate.coherence import pool_coherence
 from rcm_cascade.evaluate.confusion import dice, macro_mean, macro_means, pixel_accuracy, sensitivity, specificity
 from rcm_cascade.evaluate.results import MosaicResult, format_results, score_mosaic
-from rcm_cascade.labels import ClassTable
+from rcm_cascade.files import written_whole
 
 __all__ = [
     "MosaicResult",

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.coherence import Coherence, measure_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix
-from rcm_cascade.labels import UNLABELLED, ClassTable
 
 COUNTS: Final = ("regions", "small_regions", "area_px", "small_area_px")
 """The arrays of a `Coherence`, by class."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from rcm_cascade import __version__
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
+from rcm_cascade.files import written_whole
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.designs import Network, build_network
 from rcm_cascade.models.safetensors_file import is_safetensors, read_safetensors

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
 
 SUFFIX: Final = ".safetensors"
 

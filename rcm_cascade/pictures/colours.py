@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.labels import UNLABELLED, ClassTable
+from rcm_cascade.classes import UNLABELLED, ClassTable
 
 
 def colorize(labels: NDArray[np.uint8], classes: ClassTable) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rcm_cascade.labels import UNLABELLED_COLOR, ClassTable
+from rcm_cascade.classes import UNLABELLED_COLOR, ClassTable
 
 INK: Final = "#1a1a1a"
 FRAME: Final = "#9a9a9a"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.files import written_whole
 
 COMPRESS_LEVEL: Final = 2
 """Of zlib. Pictures of mosaics are noise to it: 2 takes a quarter of the default's time and makes a smaller file."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.classes import UNLABELLED
 
 STRIP_PIXELS: Final = 2**22
 """Whole mosaics are worked through in strips of about this many pixels, so that temporaries stay small."""

@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import ValidationError
 
-from rcm_cascade.data.atomic import written_whole
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
 from rcm_cascade.training.code_version import code_version
 from rcm_cascade.training.module import MONITORED
 

@@ -10,7 +10,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from rcm_cascade.data.atomic import written_whole
+from rcm_cascade.files import written_whole
 
 Row = dict[str, float]
 

@@ -8,11 +8,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.cascade import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader, LoadedCheckpoint, digest, load_checkpoint, weight_shapes
 from rcm_cascade.models.designs import Network
-from rcm_cascade.starter import STARTER, starter_path
 
 FORM: Final = ("levels", "base_depth", "depth_increment", "base_filters", "prior", "network")
 """The arguments that must agree: they make the weights' shapes, or say what a level is handed."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.classes import UNLABELLED
 
 LevelWeights = Literal["equal", "coarse", "fine", "last"]
 ClassWeights = Literal["none", "inverse_frequency"]

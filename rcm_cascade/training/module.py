@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
-from rcm_cascade.labels import UNLABELLED
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
@@ -79,7 +79,7 @@ class CascadeModule(LightningModule):
         loss: which loss, with which weights.
         optim: the optimiser.
         class_weights: ``(C,)`` of the cross-entropy; None: all 1.
-        layout: of weights, and so of activations: `rcm_cascade.commands.trainer.memory_format`.
+        layout: of weights, and so of activations: `rcm_cascade.runs.trainer.memory_format`.
 
     Attributes:
         learn: what computes `forward` in training steps, such as `compiled_forward`; None: itself.

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcm_cascade.labels import UNLABELLED
+from rcm_cascade.classes import UNLABELLED
 
 
 def pool_labels(labels: Tensor, factor: int, num_classes: int) -> Tensor:

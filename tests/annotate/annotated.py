@@ -6,7 +6,7 @@ import numpy as np
 
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.engine import Annotation
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.classes import RCM_CLASSES
 from tests.annotate.telling import noise
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.engine import annotate_image
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.mosaic import open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import RCM_CLASSES
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader
 from tests.annotate.telling import noise, telling_network
 

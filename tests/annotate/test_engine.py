@@ -12,10 +12,10 @@ from torch import Tensor
 
 from rcm_cascade.annotate import levels
 from rcm_cascade.annotate.backends import has_bf16, open_backend
+from rcm_cascade.annotate.cpu.streaming import LevelStream
 from rcm_cascade.annotate.engine import Annotation, annotate_image, annotate_with, class_ids
 from rcm_cascade.annotate.levels import LevelPiece, plan
 from rcm_cascade.annotate.memory import tensor_on_disk
-from rcm_cascade.annotate.streaming import LevelStream
 from rcm_cascade.data.intensity import measure, to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.calibration import LogitSampler

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rcm_cascade.annotate import levels
 from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.cpu.streaming import LevelStream, RowQueue, Stage
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.annotate.levels import level_pieces, plan
-from rcm_cascade.annotate.streaming import LevelStream, RowQueue, Stage
 from rcm_cascade.annotate.tiling import Band, LevelPlan, Reading, Span, plan_levels, prior_span
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.models import CascadedUNet

@@ -17,10 +17,10 @@ from rcm_cascade.annotate.outputs import (
     write_annotation,
     write_labels,
 )
+from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.resolution import stored_pixel_size
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 from tests.annotate.annotated import annotated
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import folded, has_bf16, open_backend
-from rcm_cascade.annotate.streaming import StripDecoder, StripEncoder
+from rcm_cascade.annotate.cpu.streaming import StripDecoder, StripEncoder
 from rcm_cascade.annotate.torch_backend import TorchBackend, _TorchRunner
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network

@@ -2,10 +2,10 @@
 
 import torch
 
+from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.windows import PatchGeometry
-from rcm_cascade.labels import ClassTable, LabelClass
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.training.loss import LossArguments

@@ -19,7 +19,7 @@ from rcm_cascade.benchmark.annotation import (
     recomputation,
 )
 from rcm_cascade.benchmark.mosaics import write_mosaic
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader
 from rcm_cascade.models.summary import summarise_network
 from tests.annotate.telling import noise, telling_network

@@ -19,9 +19,9 @@ from rcm_cascade.benchmark.training import (
     to_device,
     warm_up,
 )
-from rcm_cascade.commands.trainer import quiet
 from rcm_cascade.data.datamodule import Batch, prepare
 from rcm_cascade.models.summary import summarise_network
+from rcm_cascade.runs.trainer import quiet
 from rcm_cascade.training.module import CascadeModule
 from tests.benchmark.making import CPU, PATCH, small_datamodule, small_module
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.fold_files import Folds
 from rcm_cascade.commands.out_of_fold import FoldRun
-from rcm_cascade.commands.score import comparison_path
 from rcm_cascade.data.folds import FoldRule, make_folds
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.evaluate.metrics import summarise, write_metrics
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.pictures.png import save_png
+from rcm_cascade.runs.score import comparison_path
 
 
 def made_folds(folder: Path, classes: ClassTable, rule: FoldRule, patients: int = 7) -> Folds:

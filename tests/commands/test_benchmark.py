@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rcm_cascade.annotate.int8 import Int8Report, write_report
+from rcm_cascade.annotate.cpu.int8 import Int8Report, write_report
 from rcm_cascade.benchmark import mosaics
 from rcm_cascade.benchmark.annotation import Growth
 from rcm_cascade.benchmark.machine import MATMUL

@@ -15,8 +15,8 @@ from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import load_checkpoint
-from rcm_cascade.sweeps.jobs import read_sweep
-from tests.commands.conftest import tiny
+from rcm_cascade.runs.jobs import read_sweep
+from tests.running import tiny
 
 
 @pytest.fixture(scope="session")

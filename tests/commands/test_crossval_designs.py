@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.crossval_designs import compare_designs, comparison_table, sentences, write_comparison
 from rcm_cascade.commands.fold_files import Folds
 from rcm_cascade.commands.out_of_fold import Pooled, pool_folds
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.evaluate.bootstrap import draw_patients, percentile_interval
 from rcm_cascade.evaluate.confusion import dice, macro_mean, macro_means
-from rcm_cascade.labels import ClassTable
-from rcm_cascade.sweeps.paired import DRAWS
+from rcm_cascade.evaluate.paired import DRAWS
 from tests.commands.folding import evaluated_runs, made_folds
-from tests.evaluate.test_report import BROWSER, BROWSERS, render
+from tests.report.test_evaluation import BROWSER, BROWSERS, render
 
 
 def designs(

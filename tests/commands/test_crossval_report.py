@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.crossval_report import describe_folds, pool_designs, write_pooled, write_table
 from rcm_cascade.commands.out_of_fold import FoldRun, pool_folds
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.evaluate.bootstrap import bootstrap
 from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity
-from rcm_cascade.labels import ClassTable
 from tests.commands.folding import evaluated_runs, made_folds, result
 
 RULE = FoldRule("patients", 3, 0)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rcm_cascade.training.history import read_history
-from tests.commands.conftest import tiny
+from tests.running import tiny
 
 SCRIPT = str(Path(sys.executable).parent / "rcm-cascade")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

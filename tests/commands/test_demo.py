@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from rcm_cascade.commands.demo import LEAST_PIXELS, demo, overrides
-from rcm_cascade.hydra_entry import compose_config
+from rcm_cascade.runs.compose import compose_config
 
 
 def test_the_demos_mosaics_have_four_megapixels() -> None:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.commands.evaluate import evaluate
-from rcm_cascade.commands.train import train
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix
 from rcm_cascade.evaluate.origin import is_evaluation_of
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.labels import RCM_CLASSES
-from tests.commands.conftest import tiny
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.train import train
+from tests.running import tiny
 
 
 def test_the_checkpoints_own_test_split_is_scored_on_the_mosaics_own_grid(

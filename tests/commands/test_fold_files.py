@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.commands.fold_files import Folds, settle_folds
-from rcm_cascade.config import DataSection
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.data.manifest import Dataset, read_dataset
-from rcm_cascade.data.phantom import write_phantoms
 from rcm_cascade.data.splits import patients_straddling, read_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.hydra_entry import compose_config
-from tests.commands.conftest import tiny
+from rcm_cascade.phantom import write_phantoms
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.config import DataSection
+from tests.running import tiny
 
 
 @pytest.fixture(scope="session")

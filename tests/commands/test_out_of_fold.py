@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.commands.out_of_fold import FoldRun, pool_folds, pool_mosaics
 from rcm_cascade.data.folds import FoldRule
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.models.checkpoint import digest
 from tests.commands.folding import evaluated_runs, made_folds, result
 

@@ -8,18 +8,18 @@ import tifffile
 import torch
 
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.int8 import Int8Report, read_report
+from rcm_cascade.annotate.cpu.int8 import Int8Report, read_report
 from rcm_cascade.commands import quantise
 from rcm_cascade.commands.annotate import Options, annotate
 from rcm_cascade.commands.quantise import prepare_int8
-from rcm_cascade.commands.train import train
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.data.phantom import write_phantoms
 from rcm_cascade.errors import InputError
-from rcm_cascade.hydra_entry import compose_config
 from rcm_cascade.models import CascadedUNet
-from tests.commands.conftest import tiny
+from rcm_cascade.phantom import write_phantoms
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.train import train
+from tests.running import tiny
 
 pytest.importorskip("nncf")
 

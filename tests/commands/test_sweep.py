@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.sweeps.jobs import read_sweep
-from tests.commands.conftest import tiny
+from rcm_cascade.runs.jobs import read_sweep
+from tests.running import tiny
 
 SCRIPT = str(Path(sys.executable).parent / "rcm-cascade")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

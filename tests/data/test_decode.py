@@ -11,11 +11,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data import decode
 from rcm_cascade.data.decode import read_image, read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 
 Maker = Callable[..., NDArray[Any]]
 

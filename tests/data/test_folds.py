@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.folds import (
     FoldRule,
     Rule,
@@ -19,7 +20,6 @@ from rcm_cascade.data.folds import (
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.splits import patients_straddling
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 
 Pixels = dict[str, NDArray[np.int64]]
 

@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data import mosaic as mosaic_module
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import Intensity, measure, to_uint8
@@ -19,7 +20,6 @@ from rcm_cascade.data.manifest import Dataset, read_dataset, write_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, open_mosaic, resolve_working_pixel_size
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resize_image
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 
 Maker = Callable[..., NDArray[Any]]
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
 from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, read_split, write_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import ClassTable
 
 
 def dataset(classes: ClassTable, patients: int, mosaics_each: int = 2) -> Dataset:

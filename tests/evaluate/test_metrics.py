@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate.bootstrap import bootstrap
 from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
 from rcm_cascade.evaluate.metrics import MosaicResult, per_patient_rows, summarise, write_metrics
 from rcm_cascade.evaluate.results import LevelResult, read_results
-from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
 

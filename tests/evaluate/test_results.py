@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.coherence import Coherence, measure_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix
@@ -17,7 +18,6 @@ from rcm_cascade.evaluate.results import (
     read_results,
     score_mosaic,
 )
-from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
 

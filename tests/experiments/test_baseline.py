@@ -19,13 +19,13 @@ from experiments.phantom.baseline import (
     predict,
     verdict,
 )
-from rcm_cascade.commands.datasets import load_training_data
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
 from rcm_cascade.evaluate.metrics import MosaicResult, summarise
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.data import load_training_data
 
 
 def mosaic(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Mosaic:

@@ -1,9 +1,9 @@
 import numpy as np
 
 from experiments.phantom.cascade import confusion_list, overrides
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.evaluate.confusions import Compared, Confusion, Place
-from rcm_cascade.hydra_entry import compose_config
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.runs.compose import compose_config
 
 
 def test_the_configuration_is_the_one_that_the_table_is_of() -> None:

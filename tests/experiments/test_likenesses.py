@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.phantom.likenesses import NESTED, RING, WORDS, likeness
-from rcm_cascade.data.phantom.generate import Phantom, generate
+from rcm_cascade.phantom.generate import Phantom, generate
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import pytest
 
 from experiments.starter.export import BEGIN, END, PAGES, between_markers, tell
 from experiments.starter.saved import last_score, steps_to
+from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import load_checkpoint
-from rcm_cascade.starter import starter_path
-from rcm_cascade.sweeps.learning import MONITORED
+from rcm_cascade.report.learning import MONITORED
 
 
 def test_numbers_stand_between_the_markers_and_the_rest_stays() -> None:

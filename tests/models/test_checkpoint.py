@@ -4,8 +4,8 @@ from typing import BinaryIO
 import pytest
 import torch
 
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import RCM_CLASSES
 from rcm_cascade.models import CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, load_checkpoint, store_temperature
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import RCM_CLASSES
 from rcm_cascade.models import CascadeArguments, build_network
 from rcm_cascade.models.checkpoint import (
     HEADER,

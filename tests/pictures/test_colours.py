@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rcm_cascade.labels import RCM_CLASSES
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.pictures.colours import blend, colorize, grey_to_rgb
 from tests.pictures.drawn import YELLOW, image_and_labels
 

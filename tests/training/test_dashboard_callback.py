@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule, prepare
 from rcm_cascade.data.windows import PatchGeometry
-from rcm_cascade.labels import ClassTable
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.pictures.shrink import shrink_image, shrink_labels

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rcm_cascade.labels import ClassTable
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.training.dashboard import open_dashboard
 from rcm_cascade.training.dashboard_media import region_image, result_numbers, score_table, show_result
 from tests.training.wandb_file import WandbFile, read_wandb

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
-from rcm_cascade.labels import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.models import CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, read_initial, seen_before, settle_init

@@ -9,11 +9,11 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rcm_cascade.commands.trainer import quiet
-from rcm_cascade.labels import ClassTable, LabelClass
+from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.models import CascadeArguments, UNet
 from rcm_cascade.models.cascade import area_average
 from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.runs.trainer import quiet
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.module import CascadeModule, OptimArguments, batches_of_step
 from rcm_cascade.training.targets import label_pyramid

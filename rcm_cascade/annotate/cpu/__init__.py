@@ -1,0 +1,1 @@
+"""The processors' fast path: strips that keep their rows, OpenVINO, int8."""

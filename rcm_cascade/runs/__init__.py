@@ -1,0 +1,1 @@
+"""One run and many: configuration, folder, identity, plan, launching, training and scoring."""

@@ -1,0 +1,211 @@
+"""Runs a task for one configuration, or for each of a sweep, here or wherever Hydra's launcher puts it."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.runs.compose import (
+    CONFIG_NAME,
+    UNNAMED_KEYS,
+    checked,
+    compose_config,
+    config_folder,
+    explained,
+    job_folder,
+    run_dir,
+)
+from rcm_cascade.runs.config import TrainConfig, config_hash
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, state_of, write_json
+from rcm_cascade.runs.jobs import FAILURE_FILE
+from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
+from rcm_cascade.runs.sharing import find_twin, link_twin
+from rcm_cascade.training.ranks import rank, started
+
+SWEEP_FLAGS: Final = ("--multirun", "-m")
+FULL_ERROR: Final = "HYDRA_FULL_ERROR"
+HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
+
+
+Task = Callable[[TrainConfig, Path], Any]
+Identify = Callable[[TrainConfig], Mapping[str, str] | None]
+
+
+def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}) -> None:
+    """Runs a task for the configuration, or for each one of a sweep (``--multirun``, or a ``+sweep=NAME``).
+
+    Args:
+        overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
+        task: called with each checked configuration and its run folder; can be pickled, for launchers that start
+            processes.
+        identify: in what, beside the configuration, a finished run's result.json must agree for a job to be the same:
+            which data, which split. None: there is no data yet.
+
+    A job of a sweep that is finished anywhere in ``runs/`` is not run again. One that fails, fails alone: the others
+    run, and it is named at the end.
+
+    Raises:
+        InputError: before anything is run, if any configuration is wrong or a job's folder holds another run; or
+            because of what the task of a single run said.
+        JobsFailedError: after a sweep, naming the jobs that have no result and why.
+    """
+    overrides = [o.replace("=~/", f"={Path.home()}/", 1) for o in overrides]  # no shell expands it there
+    if any(a in HELP_FLAGS for a in overrides):
+        _hydra([sys.argv[0], *overrides], _Job(task))
+        return
+    values = [a for a in overrides if a not in SWEEP_FLAGS]
+    if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
+        for value in values:
+            if value.startswith("launcher=") and value != "launcher=here":
+                raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
+        _check([values])
+        job = _Job(task)
+        with explained(), _raised():
+            _hydra([sys.argv[0], *values], job)
+        if job.error is not None:
+            raise job.error
+        return
+    plan, folder = _plan(values)
+    for planned in plan.jobs:
+        gone = folder / planned.folder
+        if gone.is_symlink() and not gone.exists():
+            gone.unlink()  # the sweep that it pointed into was deleted
+    plan.write(folder)
+    unnamed = ",".join(key for key in plan.fixed if not key.startswith("hydra"))
+    named = f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"
+    argv = [sys.argv[0], *values, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # Hydra wants the flag last
+    ended: SystemExit | None = None
+    try:
+        _hydra(argv, _Job(task, identify))
+    except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
+        ended = exit_
+    failures = {job.folder: error for job in plan.jobs if (error := _failure(folder / job.folder)) is not None}
+    if failures:
+        raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
+    if ended is not None and ended.code:
+        raise ended
+
+
+class _Job:
+    """What Hydra calls with each configuration, here or in a process that a launcher starts."""
+
+    def __init__(self, task: Task, identify: Identify | None = None) -> None:
+        self.task, self.identify = task, identify  # identify: of a sweep's jobs
+        self.arguments, self.process = list(sys.argv), os.getpid()
+        self.error: Exception | None = None
+
+    def __call__(self, composed: DictConfig) -> None:
+        if os.getpid() == self.process:
+            sys.argv = self.arguments  # Lightning starts DDP children from sys.argv
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if Path.cwd() in folder.parents:
+            folder = folder.relative_to(Path.cwd())
+        try:
+            config = checked(composed)
+            if self.identify is not None:
+                looked_for = folder, config_hash(config), partial(self.identify, config), Path("runs")
+                if rank() > 0 and find_twin(*looked_for) is not None:
+                    return  # which the first process links to
+                if rank() == 0:
+                    link_twin(*looked_for)
+            self.task(config, folder)
+        except Exception as error:  # Hydra would end the sweep, or print its own report and exit
+            if self.identify is None:
+                self.error = error
+                return
+            if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
+                write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
+            print(f"error: {folder} failed: {error}", file=sys.stderr)
+            if not isinstance(error, InputError):
+                traceback.print_exception(error)
+            traceback.clear_frames(error.__traceback__)  # they hold the failed job's tensors
+            if started() is not None:
+                sys.exit(1)  # Hydra would end this process well, and the others would wait for it
+        else:
+            if rank() == 0:
+                (folder / FAILURE_FILE).unlink(missing_ok=True)
+
+
+def _hydra(argv: list[str], job: _Job) -> None:
+    """Gives a job to Hydra, which reads sys.argv."""
+    run = hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)
+    before, sys.argv = sys.argv, argv
+    try:
+        run()
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _raised() -> Iterator[None]:
+    """Has Hydra raise what is wrong, a folder that cannot be made, say; it would print a report and exit."""
+    before, os.environ[FULL_ERROR] = os.environ.get(FULL_ERROR), "1"
+    try:
+        yield
+    finally:
+        del os.environ[FULL_ERROR]
+        if before is not None:
+            os.environ[FULL_ERROR] = before
+
+
+def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
+    """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
+    choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
+    with explained():
+        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            composed = compose(CONFIG_NAME, overrides=choices, return_hydra_config=True)
+        params = composed.hydra.sweeper.params or {}
+        jobs = split_jobs(values, {str(key): params[key] for key in params})
+    configs = _check(jobs)
+    slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
+    for config in configs:
+        if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
+            raise InputError(
+                f"--multirun with trainer.devices={config.trainer.devices} trainer.nodes={config.trainer.nodes} would "
+                "start the whole sweep again in every process; sweep with trainer.devices=1 or launcher=slurm, or "
+                "train one configuration on several devices"
+            )
+        if config.trainer.devices == "auto" and slurm:
+            raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
+    folder = Path(_sweep_dir(values))
+    plan = plan_sweep(folder.name, values, jobs, job_folder)
+    for planned, config in zip(plan.jobs, configs, strict=True):
+        state_of(RunFolder(folder / planned.folder), config)
+    return plan, folder
+
+
+def _failure(folder: Path) -> str | None:
+    """Why a job is not finished; None if it is."""
+    if (folder / FAILURE_FILE).is_file():
+        return str(json.loads((folder / FAILURE_FILE).read_text())["error"])
+    if RunFolder(folder).result.is_file():
+        return None
+    return "ended without a result; the same command goes on with it"
+
+
+def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
+    """Composes every job once, without running any."""
+    configs = []
+    for job in jobs:
+        config = compose_config([override for override in job if not override.startswith(("hydra", "-"))])
+        run_dir(config.run, "")
+        configs.append(config)
+    return configs
+
+
+def _sweep_dir(overrides: Sequence[str]) -> str:
+    """One folder for all jobs of a sweep, named as a run's is."""
+    named = dict(o.split("=", 1) for o in overrides if "=" in o)
+    told = [o for o in overrides if o.split("=")[0] not in {*UNNAMED_KEYS, "launcher"} and not o.startswith("hydra")]
+    return run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))

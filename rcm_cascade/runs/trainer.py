@@ -1,0 +1,170 @@
+"""The Trainer of a run: its limits, what it saves, and where it computes."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, Literal
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
+from lightning.pytorch.loggers import Logger
+
+from rcm_cascade.annotate.backends import has_bf16
+from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.errors import InputError
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
+from rcm_cascade.training.checkpoint_io import WholeCheckpoints
+from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.ranks import started
+from rcm_cascade.training.watch import WatchRanks
+
+
+def make_trainer(
+    config: TrainConfig,
+    folder: RunFolder,
+    datamodule: MosaicDataModule,
+    loggers: list[Logger],
+    callbacks: Sequence[Callback] = (),
+) -> Trainer:
+    """A Trainer that saves the best and the last epoch and keeps to the limits of steps and time.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        datamodule: that it trains on.
+        loggers: that take what is measured.
+        callbacks: called beside the run's own.
+    """
+    validating = len(datamodule.regions) > 0
+    checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
+    watch = WatchRanks()
+    called: list[Callback] = [*callbacks, Coverage(), EpochLine(), watch]
+    if config.optim.ema:
+        called.append(MovingAverage(config.optim.ema))
+    if config.trainer.max_time:
+        called.append(Timer(config.trainer.max_time, verbose=False))
+    called.append(ValidateAtEnd())
+    bar = sys.stderr.isatty()
+    if bar:
+        called.append(RichProgressBar())
+    if validating:
+        called.append(checkpoint("best", monitor=MONITORED, mode="max"))
+    called.append(checkpoint("last", save_on_train_epoch_end=True))
+    # In a Slurm job whose tasks nobody started with srun, Lightning would take this process for one of them.
+    environment = [LightningEnvironment()] if _several(config) and started() is None else []
+    trainer = Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.nodes,
+        sync_batchnorm=on_gpu(config) and _several(config),
+        precision=_precision(config),
+        max_epochs=config.max_epochs,
+        max_steps=config.trainer.max_steps or -1,
+        accumulate_grad_batches=config.trainer.accumulate,
+        limit_train_batches=datamodule.steps_per_epoch,
+        limit_val_batches=None if validating else 0,
+        check_val_every_n_epoch=datamodule.validate_every,
+        num_sanity_val_steps=0,
+        gradient_clip_val=config.optim.clip_norm or None,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=bar,
+        log_every_n_steps=1,
+        logger=loggers,
+        callbacks=called,
+        default_root_dir=folder.path,
+        plugins=[WholeCheckpoints(), *environment],
+    )
+    watch.from_start(trainer.strategy.launcher)
+    return trainer
+
+
+def check_device(config: TrainConfig) -> None:
+    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them."""
+    gpus = torch.cuda.device_count()
+    if config.trainer.accelerator == "gpu" and not gpus:
+        raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
+    if on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
+        raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+    every = max(1, gpus) if on_gpu(config) else 1
+    devices = every if config.trainer.devices == "auto" else config.trainer.devices
+    if config.trainer.compile and on_gpu(config) and devices * config.trainer.nodes > 1:
+        raise InputError(
+            "trainer.compile=true is for one GPU: with batch norms synchronised between several it has never been run; "
+            "leave it false, or train with trainer.devices=1"
+        )
+    _check_processes(config, devices)
+
+
+def _check_processes(config: TrainConfig, devices: int) -> None:
+    """Each process by itself would train the whole run, into one folder; a missing one would be waited for."""
+    there, nodes = started(), config.trainer.nodes
+    if there is None and nodes > 1:
+        raise InputError(
+            f"trainer.nodes={nodes} needs a process a device on each machine: start them with torchrun, or submit the "
+            "run with --multirun launcher=slurm"
+        )
+    if there is not None and there != devices * nodes:
+        raise InputError(
+            f"torchrun or Slurm started {there} processes, and trainer.devices={config.trainer.devices} with "
+            f"trainer.nodes={nodes} is {devices * nodes}; give the devices of a machine and the machines as they were "
+            "started"
+        )
+
+
+def on_gpu(config: TrainConfig) -> bool:
+    """Whether a run trains on GPUs."""
+    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _several(config: TrainConfig) -> bool:
+    """Whether several processes train; PyTorch synchronises batch norms between GPUs only."""
+    return config.trainer.devices != 1 or config.trainer.nodes != 1
+
+
+LARGE: Final = 2**20
+"""Numbers in one patch's activations at the first convolution, from which channels-last is slower on a processor."""
+
+
+def memory_format(config: TrainConfig, filters: int, side: int) -> torch.memory_format:
+    """How activations lie in memory: channels last, but for large ones in float32 on a processor.
+
+    There they fall out of its cache: at 24 filters and 512 px channels-last took a third as long again, at 64 px no
+    longer (experiments/speed).
+
+    Args:
+        config: of the run.
+        filters: of the network's first block.
+        side: of a patch, in px.
+    """
+    slow = not on_gpu(config) and _precision(config) == "32-true" and filters * side**2 > LARGE
+    return torch.contiguous_format if slow else torch.channels_last
+
+
+def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
+    if config.trainer.precision == "auto":
+        return "bf16-mixed" if has_bf16(torch.device("cuda" if on_gpu(config) else "cpu")) else "32-true"
+    return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what Lightning says about choices that we have made on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in (
+            r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
+            r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
+            r".*It is recommended to use `self\.log\(.*sync_dist=True.*",  # they are those of all processes already
+            r"The `srun` command is available on your system but is not used.*",  # launcher=slurm is for that
+            r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 asks torch the old way
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield

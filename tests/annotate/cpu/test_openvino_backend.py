@@ -1,0 +1,153 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rcm_cascade.annotate.backends import Backend, StripBackend, open_backend
+from rcm_cascade.annotate.engine import annotate_image
+from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.data.intensity import measure
+from tests.annotate.telling import noise, telling_network, whole
+
+pytest.importorskip("openvino")
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EXACT = 1e-5
+
+
+@pytest.fixture(scope="module")
+def backend() -> StripBackend:
+    made = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
+    assert isinstance(made, StripBackend)
+    return made
+
+
+def differences(backend: Backend, image: NDArray[np.uint8], tile: int | None) -> list[float]:
+    """Largest difference to the whole at each level; NaN where a pixel is missing."""
+    expected = whole(telling_network(torch.float32), image)
+    assert image.size < 4 or expected[-1].std() > 0.1
+    found = [torch.full_like(level, torch.nan) for level in expected]
+    for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape, tile)):
+        found[piece.level][:, piece.rows, piece.cols] = piece.logits
+    return [float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)]
+
+
+@pytest.mark.parametrize(("shape", "tile"), [((1, 1), None), ((37, 50), None), ((150, 43), 48)])
+def test_streamed_equals_whole(backend: Backend, shape: tuple[int, int], tile: int | None) -> None:
+    assert max(differences(backend, noise(*shape, seed=1), tile)) < EXACT
+
+
+def test_several_bands_equal_whole(backend: StripBackend) -> None:
+    image = noise(50, 400, seed=2)
+    assert [len(p.bands) for p in plan(backend, image.shape, 64)] == [1, 2, 4]
+
+    assert max(differences(backend, image, 64)) < EXACT
+
+
+def test_auto_takes_openvino_for_float32_on_the_cpu_and_torch_for_float64() -> None:
+    assert open_backend(telling_network(torch.float32)).name == "openvino"
+    assert open_backend(telling_network()).name == "torch"
+
+
+def test_labels_are_those_of_torch_but_for_ties() -> None:
+    model, image = telling_network(torch.float32), noise(70, 90, seed=3)
+
+    annotation = annotate_image(model, image, precision="fp32", backend="openvino")
+
+    assert (annotation.backend, annotation.precision, annotation.device) == ("openvino", "fp32", "cpu")
+    logits = whole(model, image)[-1]
+    best, second = logits.topk(2, dim=0).values
+    changed = annotation.labels != logits.argmax(0).numpy()
+    assert ((best - second).numpy()[changed] < 1e-3).all()
+    assert changed.sum() <= 1
+
+
+def test_two_streams_of_one_level_do_not_mix(backend: StripBackend) -> None:
+    generator = torch.Generator().manual_seed(4)
+    pictures = [torch.randn((1, 1, 32, 16), generator=generator) for _ in range(2)]
+    streams = [backend.stream(0, width=16, height=32, rows=32) for _ in pictures]
+    outputs: list[list[Tensor]] = [[], []]
+
+    with torch.inference_mode():
+        for strip in range(2):
+            for x, stream, output in zip(pictures, streams, outputs, strict=True):
+                output.append(stream.feed(x if not strip else torch.zeros_like(x)))
+        expected = [telling_network(torch.float32).levels[0](x) for x in pictures]
+
+    for output, right in zip(outputs, expected, strict=True):
+        assert right.std() > 0.1
+        assert (torch.cat(output, dim=2)[:, :, 22 : 22 + 32] - right).abs().max() < EXACT
+
+
+def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> None:
+    # What is not contiguous is copied for the network, and the copies must last until it has run.
+    level, width, generator = backend._encoders[1], 512, torch.Generator().manual_seed(5)
+    shapes = [(1, s.channels, s.kept, width >> s.pooling) for s in level.stages]
+    kept = [torch.randn(shape, generator=generator) for shape in shapes]
+    scattered = [k.contiguous(memory_format=torch.channels_last) for k in kept]
+    assert not any(k.is_contiguous() for k in scattered)
+    x = torch.randn((1, level.stages[0].channels, 16, width), generator=generator)
+    runner = backend._runner(1, width)
+
+    def encoded(kept: list[Tensor], strip: Tensor) -> list[Tensor]:
+        places = [torch.zeros(1, 16 >> p, width >> p, c) for p, c in enumerate(backend._decoders[1].skip_channels)]
+        deepest, now = runner.encode(strip, kept, [], places)
+        return [deepest, *places, *now]
+
+    expected = encoded(kept, x)
+    assert all(e.std() > 0.01 for e in expected)
+    for a, b in zip(encoded(scattered, x.contiguous(memory_format=torch.channels_last)), expected, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: StripBackend) -> None:
+    first = backend._runner(0, 8)
+
+    assert backend._runner(0, 8) is first
+    assert backend._runner(0, 12) is not first
+    assert backend._runner(1, 8) is not first
+
+
+def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rcm_cascade.annotate.backends.has_bf16", lambda device: True)
+    model, image = telling_network(torch.float32), noise(37, 50, seed=6)
+
+    annotation = annotate_image(model, image, precision="bf16", backend="openvino")
+
+    assert (annotation.precision, annotation.backend) == ("bf16", "openvino")
+    expected = whole(model, image)[-1]
+    best, second = expected.topk(2, dim=0).values
+    sure = ((best - second) > 0.2).numpy()
+    assert sure.sum() > 100
+    assert (annotation.labels == expected.argmax(0).numpy())[sure].mean() > 0.97
+
+
+def test_graphs_are_kept_for_the_next_narrow_mosaic_and_not_for_a_wide_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+    compile_graph = OpenVinoBackend._compile
+
+    def counted(self: OpenVinoBackend, graph: Any) -> Any:
+        compiled.append(graph)
+        return compile_graph(self, graph)
+
+    monkeypatch.setattr(OpenVinoBackend, "_compile", counted)
+    backend = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
+    assert isinstance(backend, OpenVinoBackend)
+
+    def graphs(image: NDArray[np.uint8]) -> int:
+        compiled.clear()
+        assert max(differences(backend, image, None)) < EXACT
+        return len(compiled)
+
+    first = graphs(noise(37, 50, seed=5))
+    assert first > 0
+    assert graphs(noise(37, 50, seed=6)) == 0
+    assert graphs(noise(37, 90, seed=7)) == first  # another width
+    assert graphs(noise(37, 50, seed=8)) == 0
+    assert graphs(noise(4, 1040, seed=9)) > 0
+    assert set(backend._ready) == {(2, 1040)}

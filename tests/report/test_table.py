@@ -1,0 +1,74 @@
+import re
+
+import numpy as np
+from rich.console import Console
+
+from rcm_cascade.classes import PAPER_SENSITIVITY, RCM_CLASSES, ClassTable, LabelClass
+from rcm_cascade.evaluate.metrics import MosaicResult, summarise
+from rcm_cascade.report.table import (
+    SYNTHETIC_NOTE,
+    counted,
+    describe_mosaics,
+    format_table,
+    has_paper_row,
+    result_rows,
+)
+
+TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
+
+
+def printed(results: list[MosaicResult], classes: ClassTable, synthetic: bool = False) -> str:
+    console = Console(width=80, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        console.print(format_table(summarise(results, classes, synthetic=synthetic), classes, "Test"))
+    return capture.get()
+
+
+def test_terminal_table_fits_80_columns_and_is_not_cut(results: list[MosaicResult]) -> None:
+    text = printed(results, RCM_CLASSES)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    for name in {*RCM_CLASSES.names, "mean"} - {"meshwork"}:
+        assert re.search(rf"│ {name} +│ +\.\d\d \(\.\d\d–(\.\d\d|1\.00)\) │", text), name
+    assert re.search(r"│ meshwork +│ +\.\d\d │", text)
+    assert "fewer than 5 patients, so without an interval of sensitivity: meshwork (2)" in " ".join(text.split())
+    assert "expanded percentiles" in text
+    assert ".72 / .97" in text
+    assert "7 mosaics of 6 patients" in " ".join(text.split())
+    assert SYNTHETIC_NOTE not in text
+
+
+def test_phantoms_are_marked_and_missing_intervals_explained(results: list[MosaicResult]) -> None:
+    text = " ".join(printed(results[:1], RCM_CLASSES, synthetic=True).split())
+    assert SYNTHETIC_NOTE in text
+    assert "1 mosaic of 1 patient; no intervals" in text
+    assert "(" not in text.split("mean")[-1].split("phantom")[0]
+
+
+def test_paper_stands_beside_its_own_classes_only(results: list[MosaicResult]) -> None:
+    rows = result_rows(summarise(results, RCM_CLASSES), RCM_CLASSES)
+    assert [float(r.paper_sensitivity) for r in rows[:-1]] == list(PAPER_SENSITIVITY)
+    assert (rows[-1].paper_sensitivity, rows[-1].paper_specificity) == ("0.72", "0.95")
+    assert rows[2].color == "#3cb44b"
+    other = [MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))]
+    assert not has_paper_row(TWO)
+    assert {r.paper_sensitivity + r.paper_specificity for r in result_rows(summarise(other, TWO), TWO)} == {""}
+    assert "paper" not in printed(other, TWO)
+
+
+def test_undefined_is_a_dash() -> None:
+    rows = result_rows(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], TWO), TWO)
+    assert [r.sensitivity for r in rows] == ["0.90", "–", "0.90"]
+    assert [r.specificity for r in rows] == ["–", "0.90", "–"]
+
+
+def test_mosaics_without_a_patient_are_not_called_patients() -> None:
+    assert describe_mosaics(9, 7) == "9 mosaics of 7 patients"
+    assert describe_mosaics(9, 9, 9, "test mosaic") == "9 test mosaics, no patients given: each counts as one"
+    assert describe_mosaics(9, 7, 2) == "9 mosaics of 7 patients, of which 2 are mosaics without a patient given"
+    nameless = [MosaicResult(str(i), str(i), "", None, np.array([[9, 1], [0, 3]]), patient_given=False) for i in "ab"]
+    assert "2 mosaics, no patients given: each counts as one; no" in " ".join(printed(nameless, TWO).split())
+
+
+def test_nouns_are_counted() -> None:
+    assert (counted(1, "seed"), counted(0, "seed"), counted(2, "seed")) == ("1 seed", "0 seeds", "2 seeds")

@@ -1,0 +1,114 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.data.manifest import SplitName, read_dataset
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.evaluate.calibration import LogitSampler, Sample, fit_temperature, measure_calibration
+from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
+from rcm_cascade.evaluate.confusion import confusion_matrix, dice
+from rcm_cascade.evaluate.results import read_results
+from rcm_cascade.models.checkpoint import digest, load_checkpoint, store_temperature
+from rcm_cascade.runs.data import TrainingData, make_cache
+from rcm_cascade.runs.score import score
+
+
+@pytest.fixture
+def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy without a temperature, since scoring may write into it."""
+    path = Path(shutil.copy(finished_run / "checkpoints" / "best.ckpt", tmp_path / "best.ckpt"))
+    store_temperature(path, 1.0)
+    return path
+
+
+def opened(checkpoint: Path, phantoms: Path, part: SplitName) -> list[Mosaic]:
+    header = load_checkpoint(checkpoint).header
+    dataset = read_dataset(phantoms)
+    data = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
+    return list(data.open(part))
+
+
+def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> Sample:
+    samples = []
+    for mosaic in mosaics:
+        assert mosaic.labels is not None
+        sampler = LogitSampler(mosaic.labels, 6)
+        Annotator.load(checkpoint).annotate_mosaic(mosaic, observe=sampler.observe)
+        samples.append(sampler.sample())
+    return Sample.join(samples)
+
+
+def test_the_temperature_is_fitted_on_validation_mosaics_and_used_on_test_mosaics(
+    checkpoint: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    validation, test = (opened(checkpoint, phantoms, part) for part in ("val", "test"))
+    dataset = read_dataset(phantoms)
+    before = score(checkpoint, test, tmp_path / "before", dataset, part="test")
+    assert load_checkpoint(checkpoint).header.temperature == 1.0  # scoring alone stores none
+    assert before["calibration"]["ece_at_temperature"] == before["calibration"]["ece"]
+
+    fitted = score(checkpoint, validation, tmp_path / "val", dataset, part="val", fit_temperature=True)
+    after = score(checkpoint, test, tmp_path / "after", dataset, part="test")
+
+    assert fitted["checkpoint_sha256"] == after["checkpoint_sha256"] == digest(checkpoint)
+    assert before["checkpoint_sha256"] != after["checkpoint_sha256"]  # the temperature is written into it
+    temperature = fitted["calibration"]["temperature"]
+    assert temperature == load_checkpoint(checkpoint).header.temperature == after["calibration"]["temperature"]
+    assert temperature == pytest.approx(fit_temperature(sampled(checkpoint, validation)))
+    assert abs(temperature - 1) > 0.01
+    assert fitted["calibration"]["nll_at_temperature"] < fitted["calibration"]["nll"]
+    assert after["calibration"] == measure_calibration(sampled(checkpoint, test), temperature)
+    assert after["calibration"]["ece"] == before["calibration"]["ece"] != after["calibration"]["ece_at_temperature"]
+    assert after["confusion"] == before["confusion"]
+    assert json.loads((tmp_path / "after" / "metrics.json").read_text()) == after
+
+
+def test_each_levels_own_map_is_scored_in_the_same_pass(
+    checkpoint: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaics = opened(checkpoint, phantoms, "test")
+    annotated = [Annotator.load(checkpoint).annotate_mosaic(m, levels=True) for m in mosaics]
+    passes = []
+    once = Annotator.annotate_mosaic
+
+    def counted(self: Annotator, mosaic: Mosaic, **options: object) -> object:
+        passes.append(mosaic.name)
+        return once(self, mosaic, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Annotator, "annotate_mosaic", counted)
+    summary = score(checkpoint, mosaics, tmp_path / "out", read_dataset(phantoms), part="test")
+
+    assert passes == [m.name for m in mosaics]
+    truths = [np.asarray(m.native_labels()) for m in mosaics]
+    assert [(row["level"], row["factor"]) for row in summary["levels"]] == [(1, 4), (2, 2), (3, 1)]
+    for i, row in enumerate(summary["levels"]):
+        maps = [a.level_map(i) for a in annotated]
+        matrix = sum(confusion_matrix(own, truth, 6) for own, truth in zip(maps, truths, strict=True))
+        assert isinstance(matrix, np.ndarray)
+        found = [np.nan if c["dice"] is None else c["dice"] for c in row["classes"]]
+        assert found == pytest.approx(dice(matrix).tolist(), nan_ok=True)
+        regions = [
+            measure_coherence(own, truth != 255, 6, m.native_pixel_size_um)
+            for own, truth, m in zip(maps, truths, mosaics, strict=True)
+        ]
+        assert row["coherence"] == pool_coherence(regions, RCM_CLASSES.names)
+    assert summary["levels"][0]["mean"] != summary["levels"][2]["mean"]
+    assert summary["levels"][2]["coherence"] == summary["coherence"]["prediction"]
+    names, results = read_results(tmp_path / "out" / "confusions.json")
+    assert names == RCM_CLASSES.names
+    assert np.sum([r.confusion for r in results], axis=0).tolist() == summary["confusion"]
+
+
+def test_a_mosaic_of_which_no_patient_is_given_counts_as_one(checkpoint: Path, phantoms: Path, tmp_path: Path) -> None:
+    mosaics, dataset = opened(checkpoint, phantoms, "test"), read_dataset(phantoms)
+    assert score(checkpoint, mosaics, tmp_path / "a", dataset, part="test")["mosaics_without_patient"] == 0
+    nameless = replace(dataset, entries=tuple(replace(e, patient_given=False) for e in dataset.entries))
+    summary = score(checkpoint, mosaics, tmp_path / "b", nameless, part="test")
+    assert summary["mosaics_without_patient"] == summary["mosaics"] == len(mosaics)
+    assert not any(r.patient_given for r in read_results(tmp_path / "b" / "confusions.json")[1])
