@@ -75,7 +75,7 @@ def _run(arguments: list[str]) -> int:
 
         launch(arguments[1:], train, identify)
         return 0
-    if arguments[:1] == ["crossval"] or arguments[:2] == ["benchmark", "train"]:
+    if arguments[:2] == ["benchmark", "train"]:
         # argparse takes overrides in one row only
         arguments = sorted(arguments, key=lambda a: "=" in a and not a.startswith("-"))
     options = make_parser().parse_args(arguments)
@@ -131,31 +131,6 @@ def make_parser() -> argparse.ArgumentParser:
     batch.add_argument("--out", type=Path, default=Path("batch.png"), metavar="PNG", help="default: %(default)s")
 
     commands.add_parser("train", help="train a cascade (see `rcm-cascade train --help`)", add_help=False)
-
-    crossval = commands.add_parser(
-        "crossval",
-        help="train once a fold and pool the held-out mosaics",
-        description="Trains every fold with every seed, tests each mosaic by the network that was not trained on its "
-        "patient, and writes one report of them all. The same command again goes on where it was interrupted.",
-    )
-    crossval.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="as for train; seed=0,1,2 repeats every fold with each seed"
-    )
-    crossval.add_argument("--folds", type=int, metavar="K", help="folds of patients (default: 5)")
-    crossval.add_argument(
-        "--rule",
-        choices=("patients", "sites", "paper"),
-        default="patients",
-        help="patients: k folds, each class dealt out evenly; sites: leave one site out; paper: about 30 %% of mosaics "
-        "at random, whosever they are (default: %(default)s)",
-    )
-    crossval.add_argument("--repeats", type=int, metavar="N", help="draws of the paper's rule (default: 5)")
-    crossval.add_argument("--out", metavar="NAME", help="folder below runs/ (default: made of rule and overrides)")
-    crossval.add_argument(
-        "--designs",
-        metavar="A,B,…",
-        help="values of model= to train on the same folds and seeds; each is compared with the first",
-    )
 
     report = commands.add_parser(
         "report",
@@ -320,20 +295,6 @@ def _batch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _crossval(options: argparse.Namespace) -> int:
-    from rcm_cascade.commands.crossval import Request, crossval
-
-    request = Request(
-        overrides=options.overrides,
-        rule=options.rule,
-        folds=options.folds,
-        repeats=options.repeats,
-        out=options.out,
-        designs=[name.strip() for name in options.designs.split(",")] if options.designs else (),
-    )
-    return 1 if crossval(request) else 0
-
-
 def _report(options: argparse.Namespace) -> int:
     from rcm_cascade.commands.report import page_path, report
 
@@ -397,7 +358,6 @@ _COMMANDS = {
     "demo": _demo,
     "phantom": _phantom,
     "batch": _batch,
-    "crossval": _crossval,
     "report": _report,
     "evaluate": _evaluate,
     "annotate": _annotate,

@@ -7,7 +7,7 @@ import pytest
 from rcm_cascade import __version__
 from rcm_cascade.cli import main, make_parser
 
-COMMANDS = ("demo", "phantom", "batch", "train", "crossval", "evaluate", "annotate", "benchmark")
+COMMANDS = ("demo", "phantom", "batch", "train", "evaluate", "annotate", "benchmark")
 
 
 def test_every_command_has_a_help_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

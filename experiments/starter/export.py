@@ -18,7 +18,7 @@ from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.training.code_version import code_version
 
 CHECKOUT: Final = Path(__file__).parents[2]
-STARTER: Final = CHECKOUT / "rcm_cascade" / "starter" / "starter.safetensors"
+STARTER: Final = CHECKOUT / "rcm_cascade" / "annotate" / "starter" / "starter.safetensors"
 PAGES: Final = (STARTER.with_name("README.md"), Path(__file__).with_name("README.md"))
 BEGIN: Final = "<!-- numbers: written by experiments/starter/export.py -->"
 END: Final = "<!-- end of numbers -->"

@@ -11,8 +11,6 @@ from PIL import Image
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.commands.evaluate import evaluate
-from rcm_cascade.commands.fold_files import RECORD_FILE
-from rcm_cascade.commands.sweep_folds import pool_jobs
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import write_whole
 from rcm_cascade.models.checkpoint import load_checkpoint
@@ -27,9 +25,6 @@ from rcm_cascade.runs.jobs import Job, Sweep, read_sweep
 from rcm_cascade.runs.score import comparison_path
 
 PAGE = "report.html"
-PAGE_BESIDE_CROSSVAL = "designs.html"
-"""In the folder of a cross-validation, whose own page is `report.html`."""
-
 RESULTS = "results.csv"
 LEVELS = "levels.csv"
 GRADIENTS = "gradients.csv"
@@ -44,9 +39,8 @@ def report(
 ) -> Comparison:
     """Writes `report.html`, `results.csv`, `levels.csv` and `gradients.csv` into a sweep's folder.
 
-    Earlier ones are replaced. Of a cross-validation's folder the page is `designs.html`, and the folds of one design
-    and seed are pooled. Finished jobs whose test split has not been scored are scored first; one that cannot be, fails
-    alone.
+    Earlier ones are replaced. Finished jobs whose test split has not been scored are scored first; one that cannot
+    be, fails alone.
 
     Args:
         path: the sweep's folder.
@@ -75,10 +69,6 @@ def report(
     if not outcomes:
         raise InputError(f"{path} has no job with a result to report; {_first_reason(sweep, failures)}")
     classes = _class_table(list(outcomes.values()))
-    if (path / RECORD_FILE).is_file():
-        sweep, outcomes, failures = pool_jobs(sweep, outcomes, failures, classes)
-        if not outcomes:
-            raise InputError(f"{path} has no seed of which every fold has a result; {_first_reason(sweep, failures)}")
     comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
     write_whole(path / RESULTS, to_csv(result_rows(comparison)))
     write_whole(path / LEVELS, to_csv(level_rows(comparison)))
@@ -91,7 +81,7 @@ def report(
 
 def page_path(sweep: Path) -> Path:
     """Where a sweep's page is written."""
-    return sweep / (PAGE_BESIDE_CROSSVAL if (sweep / RECORD_FILE).is_file() else PAGE)
+    return sweep / PAGE
 
 
 def _evaluate_missing(jobs: Sequence[Job]) -> dict[str, str]:

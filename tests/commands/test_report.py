@@ -174,40 +174,6 @@ def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -
     assert comparison.configurations[0].differences["sensitivity"][-1].told is True
 
 
-def test_the_page_of_a_cross_validation_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("cascade-fold0-seed0", "unet-fold0-seed0"):
-        write_job(tmp_path / name)
-    (tmp_path / "crossval.json").write_text("{}")
-    (tmp_path / PAGE).write_text("the pooled report")
-    assert main(["report", str(tmp_path)]) == 0
-    assert (tmp_path / PAGE).read_text() == "the pooled report"
-    assert capsys.readouterr().out.strip() == str(tmp_path / "designs.html")
-    assert (tmp_path / "designs.html").is_file()
-
-
-def test_the_folds_of_a_cross_validation_are_pooled_by_design_and_seed(tmp_path: Path) -> None:
-    jobs = {}
-    for design, wrong in (("cascade", 0.3), ("unet", 0.6)):
-        for seed in (0, 1):
-            for fold, mosaics in enumerate((range(4), range(4, 8))):
-                name = f"{design}-fold{fold}-seed{seed}"
-                write_job(tmp_path / name, wrong=wrong, seed=seed, mosaics=mosaics)
-                jobs[name] = ["x=1", f"model={design}", f"data.split_file=fold{fold}.csv", f"seed={seed}"]
-    (tmp_path / "unet-fold1-seed1" / "result.json").unlink()
-    write_sweep(tmp_path, jobs)
-    (tmp_path / "crossval.json").write_text("{}")
-    comparison = report(tmp_path)
-    assert [c.label for c in comparison.configurations] == ["model=cascade", "model=unet"]
-    assert [len(c.outcomes) for c in comparison.configurations] == [2, 1]
-    assert (comparison.mosaics, comparison.patients) == (8, 7)
-    assert comparison.configurations[1].differences["dice"][-1].told is True
-    assert comparison.configurations[1].seeds_compared == 1
-    (left,) = comparison.left_out
-    assert (left.job.name, left.state) == ("unet-folds-seed1", "unfinished")
-    assert left.sentence.startswith("unet-fold1-seed1: ")
-    assert "2 configurations, tested on 8 test mosaics of 7 patients" in Page(tmp_path / "designs.html").text
-
-
 def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
     others = ClassTable(tuple(LabelClass(i, f"c{i}", "#000000") for i in range(6)))
     for name in ("a", "b"):
