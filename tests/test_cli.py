@@ -5,29 +5,24 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade import __version__
-from rcm_cascade.cli import main, make_parser
+from rcm_cascade.cli import main
 
-COMMANDS = ("demo", "phantom", "batch", "train", "evaluate", "annotate", "benchmark")
+COMMANDS = ("demo", "phantom", "batch", "train", "evaluate", "annotate", "report")
 
 
 def test_every_command_has_a_help_that_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
+    assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(command in text for command in COMMANDS)
     for command in COMMANDS:
-        if command == "train":
-            assert main([command, "--help"]) == 0
-        else:
-            with pytest.raises(SystemExit):
-                main([command, "--help"])
-        assert len(capsys.readouterr().out) > 250
+        assert main([command, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert len(told) > 250
+        assert max(map(len, told.splitlines())) <= 80
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--version"])
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == f"rcm-cascade {__version__}"
 
 
@@ -50,15 +45,20 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["annotate", "a.tif", "--checkpoint", "no.ckpt", "--out", "o", "--precision", "int8"],
             "no.ckpt does not exist",
         ),
-        (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--no-series"], "no.ckpt does not exist"),
-        (["benchmark", "annotate", "--checkpoint", "no.ckpt", "--rounds", "0"], "1 round or more"),
-        (["benchmark", "train", "--rounds", "0"], "expected 1 round or more"),
-        (["benchmark", "train", "model.levls=2"], "model.levls: no such key"),
         (["batch", "--out", "."], ". is a folder"),
         (["phantom", "p", "--mosaics", "0"], "mosaics"),
         (["phantom", "p", "--pixel-size", "-1"], "pixel"),
-        (["demo", "--minutes", "0"], "minutes"),
+        (["demo", "--steps", "0"], "--steps is 0"),
         (["batch", "model.levls=2"], "model.levls: no such key"),
+        (["batch", "data=folder", "--out", "b.png", "data.root=nowhere"], "nowhere"),
+        (["evaluate"], "Missing argument 'CHECKPOINT'; see `rcm-cascade evaluate --help`"),
+        (["evaluate", "c", "--data", "d", "--split", "dev"], "'train', 'val', 'test'"),
+        (["annotate", "a.tif"], "Missing option '--out'; see `rcm-cascade annotate --help`"),
+        (["annotate", "a.tif", "--out", "o", "--tile", "wide"], "Invalid value for '--tile'"),
+        (["phantom", "p", "--mosaic", "3"], "No such option: --mosaic"),
+        (["phantom", "p", "--size-mm", "3"], "'--size-mm'"),
+        (["anotate"], "No such command 'anotate'"),
+        ([], "Missing command"),
         (["train", "optimm.lr=1"], "optimm: no such key"),
         (["train", "loss.level_weights=[1,2]"], "expected 3 weights"),
         (["train", "model.depth_increment=-2"], "depth of 1 or more"),
@@ -92,8 +92,6 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_left_behind(
         ["train", "-m", "seed=0,1"],
         ["phantom", "runs/p", "--mosaics", "1", "--size-mm", "1", "1"],
         ["batch", "--out", "runs/pictures/batch.png"],
-        ["benchmark", "annotate", "--checkpoint", "no.ckpt", "--out", "runs/b"],
-        ["benchmark", "train", "--out", "runs/b"],
     ],
     ids=lambda a: a[0],
 )
@@ -119,12 +117,8 @@ def test_hydras_own_flags_reach_hydra(
     assert "levels: 2" in capsys.readouterr().out
 
 
-def test_the_parser_names_every_command_but_train_takes_hydras() -> None:
-    assert make_parser().parse_args(["phantom", "out"]).pixel_size == 8
-
-
 def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rcm_cascade.commands.annotate import Options
+    from rcm_cascade.annotate.cohort import Options
 
     called: list[tuple[object, ...]] = []
 
@@ -132,7 +126,7 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
         called.append(given)
         return len(called) - 1
 
-    monkeypatch.setattr("rcm_cascade.commands.annotate.annotate", annotate)
+    monkeypatch.setattr("rcm_cascade.annotate.cohort.annotate_files", annotate)
     plain = ["annotate", "a.tif", "b", "--checkpoint", "c.ckpt", "--out", "o"]
     more = ["--pixel-size", "0.5", "--tile", "64", "--memory", "500 MB", "--precision", "int8", "--backend", "openvino"]
 
@@ -146,39 +140,65 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called[1] == (*files, Options(0.5, 64, "int8", "openvino", 500_000_000, Path("data"), True))
 
 
-def test_options_of_benchmark_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    called: list[tuple[object, ...]] = []
-
-    def benchmark(*given: object, **named: object) -> str:
-        called.append((*given, named))
-        return "the table\n"
-
-    monkeypatch.setattr("rcm_cascade.commands.benchmark.benchmark_annotation", benchmark)
-    more = ["--out", "o", "--image", "a.tif", "--size", "256", "320", "--rounds", "1", "--backend", "torch"]
-
-    assert main(["benchmark", "annotate", "--checkpoint", "c.ckpt", *more, "--no-series"]) == 0
-
-    assert capsys.readouterr().out == "the table\n"
-    named = {"image": Path("a.tif"), "shape": (256, 320), "rounds": 1, "backend": "torch", "series": False}
-    assert called == [(Path("c.ckpt"), Path("o"), named)]
+@pytest.mark.parametrize("command", [["train", "seed=-1"], ["phantom", "p", "--mosaics", "0"], ["anotate"]], ids=str)
+def test_the_module_and_the_console_script_end_with_the_same_status(command: list[str], tmp_path: Path) -> None:
+    script = Path(sys.executable).parent / "rcm-cascade"
+    for start in ([str(script)], [sys.executable, "-m", "rcm_cascade"]):
+        done = subprocess.run([*start, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
 
 
-def test_options_of_benchmark_train_reach_it(
+def test_help_and_mistakes_are_answered_before_torch_is_imported() -> None:
+    code = "import sys; from rcm_cascade.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("value", ["--out=~/b.png", "--out", "data.root=~/mosaics"])
+def test_a_tilde_is_the_home_folder(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[list[str], Path]] = []
+    monkeypatch.setenv("HOME", "/home/reader")
+    monkeypatch.setattr("rcm_cascade.runs.compose.compose_config", lambda overrides: overrides)
+    monkeypatch.setattr("rcm_cascade.runs.train.draw_batch", lambda *given: called.append(given))
+    monkeypatch.setattr("rcm_cascade.commands.batch.refuse_unwritable", lambda folder: None)
+
+    assert main(["batch", value, *(["~/b.png"] if value == "--out" else [])]) == 0
+
+    home = Path("/home/reader")
+    assert called == [([f"data.root={home}/mosaics"], Path("batch.png")) if "=~/m" in value else ([], home / "b.png")]
+
+
+def test_overrides_stand_anywhere_in_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr("rcm_cascade.runs.compose.compose_config", lambda overrides: overrides)
+    monkeypatch.setattr("rcm_cascade.runs.train.draw_batch", lambda *given: called.append(given))
+
+    assert main(["batch", "data=folder", "--out", "b.png", "data.root=x", "seed=1"]) == 0
+
+    assert called == [(["data=folder", "data.root=x", "seed=1"], Path("b.png"))]
+
+
+def test_hydras_arguments_reach_it_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr("rcm_cascade.runs.launch.main", lambda overrides, *_: called.append(overrides))
+    given = ["seed=0,1", "-m", "+sweep=levels", "--cfg", "job", "~data.root", "data=folder", "--multirun", "run=x"]
+
+    assert main(["train", *given]) == 0
+
+    assert called == [given]
+
+
+def test_an_interrupt_is_told_and_has_its_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    called: list[tuple[object, ...]] = []
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def benchmark(*given: object) -> str:
-        called.append(given)
-        return "the table\n"
+    monkeypatch.setattr("rcm_cascade.runs.launch.main", interrupted)
 
-    monkeypatch.setattr("rcm_cascade.commands.benchmark_train.benchmark_training", benchmark)
-
-    assert main(["benchmark", "train", "scale=paper", "--out", "o", "--rounds", "2", "seed=1", "--steps", "5"]) == 0
-    assert main(["benchmark", "train", "--no-compile"]) == 0
-
-    assert capsys.readouterr().out == "the table\n" * 2
-    assert called == [(["scale=paper", "seed=1"], Path("o"), 2, 5, True), ([], Path("benchmark"), 7, 20, False)]
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from the last saved state\n"
 
 
 def test_the_installed_console_script_runs() -> None:

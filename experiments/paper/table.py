@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 import yaml
 
-from rcm_cascade.benchmark.machine import describe_machine
+from experiments.speed.machine import describe_machine
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.paired import Difference, paired_differences

@@ -66,5 +66,6 @@ def likeness(letter: str) -> Recipe:
     index = list(WORDS).index(letter)
     patient = replace(make_patient(SEED, index, 1), hairs=0.0, **_PEOPLE[letter])
     recipe = make_recipe(seed=SEED, index=index, size_um=(SIZE_UM, SIZE_UM), pixel_size_um=PIXEL_UM, patient=patient)
-    bias = tuple(2.5 * (pattern == _FAVOURED[letter]) for pattern in PATTERNS)
+    meshwork, ring, nested, patternless = (2.5 * (pattern == _FAVOURED[letter]) for pattern in PATTERNS)
+    bias = (meshwork, ring, nested, patternless)
     return replace(recipe, pattern_bias=bias, motion=0.0, reflections=0.0, **_MOSAICS[letter])

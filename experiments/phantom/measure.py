@@ -17,11 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rcm_cascade.phantom
-from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.decode import pixel_size, read_image, read_labels
-from rcm_cascade.data.intensity import to_uint8
-from rcm_cascade.data.manifest import Dataset, read_dataset
-from rcm_cascade.data.texture import (
+from experiments.phantom.texture import (
     AREA_PERCENTILES,
     LAGS_UM,
     MOSAIC_PERCENTILES,
@@ -30,6 +26,10 @@ from rcm_cascade.data.texture import (
     measure_area,
     measure_mosaic,
 )
+from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.data.decode import pixel_size, read_image, read_labels
+from rcm_cascade.data.intensity import to_uint8
+from rcm_cascade.data.manifest import Dataset, read_dataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 from rcm_cascade.phantom import write_phantoms

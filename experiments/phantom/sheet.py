@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from experiments.phantom.likenesses import WORDS, likeness
+from experiments.phantom.texture import FIELD_UM
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.data.texture import FIELD_UM
 from rcm_cascade.files import written_whole
 from rcm_cascade.phantom.generate import Phantom, generate
 from rcm_cascade.phantom.people import make_patient

@@ -18,7 +18,7 @@ from typing import Final
 import torch
 import yaml
 
-from rcm_cascade.benchmark.machine import describe_machine
+from experiments.speed.machine import describe_machine
 from rcm_cascade.files import written_whole
 from rcm_cascade.training.history import read_history
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from rcm_cascade.benchmark.machine import describe_machine, peak_memory
+from experiments.speed.machine import describe_machine, peak_memory
 from rcm_cascade.files import written_whole
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.training.loss import LossArguments, level_loss

@@ -1,10 +1,9 @@
-"""A phantom mosaic of 144 megapixels: one of 1024 px, mirrored. Usage: python experiments/speed/large.py OUT.tif."""
+"""A phantom mosaic of 144 megapixels: one of 1024 px, mirrored. Usage: python -m experiments.speed.large OUT.tif."""
 
 import sys
 from pathlib import Path
 
-from rcm_cascade.benchmark.annotation import enlarged, write_mosaic
-from rcm_cascade.benchmark.mosaics import phantom_mosaic
+from experiments.speed.mosaics import enlarged, phantom_mosaic, write_mosaic
 
 PIXEL_SIZE_UM = 8.0
 

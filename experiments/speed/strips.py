@@ -1,6 +1,6 @@
 """Where bands should be cut: the finest level in strips of several widths, beside one pass over 512 × 512 px.
 
-Interleaved in one process, medians, OpenVINO in float32. Usage: python experiments/speed/strips.py CHECKPOINT
+Interleaved in one process, medians, OpenVINO in float32. Usage: python -m experiments.speed.strips CHECKPOINT
 """
 
 import sys

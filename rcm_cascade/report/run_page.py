@@ -13,10 +13,10 @@ from PIL import Image
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.commands.batch_picture import batch_picture
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.models.summary import summarise_network
+from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.evaluation import Section, write_run_report
 from rcm_cascade.runs.data import describe_split

@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
-from rcm_cascade.commands.batch_picture import batch_picture
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE, Dataset
 from rcm_cascade.data.splits import Split, read_split, split_id, write_split
@@ -24,6 +23,7 @@ from rcm_cascade.files import written_whole
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
+from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.run_page import write_run_page
 from rcm_cascade.runs.config import TrainConfig, config_hash

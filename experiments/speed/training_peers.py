@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import RandomSampler
 
-from rcm_cascade.benchmark.machine import stopwatch
+from experiments.speed.machine import stopwatch
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import MosaicDataModule
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from experiments.phantom.texture import AreaTexture, measure_area, measure_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample
-from rcm_cascade.data.texture import AreaTexture, measure_area, measure_mosaic
 from rcm_cascade.errors import InputError
 
 SIDE = 300  # px of 8 µm: 2.4 mm

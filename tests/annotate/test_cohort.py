@@ -11,8 +11,8 @@ import tifffile
 import torch
 
 from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.cohort import IMAGE_SUFFIXES, Options, annotate_files, find_images
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
-from rcm_cascade.commands.annotate import IMAGE_SUFFIXES, Options, annotate, find_images
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
@@ -61,7 +61,7 @@ def test_three_files_a_mosaic_and_a_broken_one_in_the_middle_stops_nothing(
     first, second = (e.image for e in read_dataset(phantoms).entries[:2])
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"II*\x00 nothing")
-    failed = annotate([first, broken, second], checkpoint, tmp_path / "out")
+    failed = annotate_files([first, broken, second], checkpoint, tmp_path / "out")
     assert failed == 1
     out, error = capsys.readouterr()
     assert error.count("broken.tif") == 1
@@ -83,7 +83,7 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
     for name in ("a", "b"):
         write(tmp_path / "in" / f"{name}.tif", seed=ord(name), pixel_size_um=4.0)
 
-    assert annotate([tmp_path / "in"], None, tmp_path / "out") == 0
+    assert annotate_files([tmp_path / "in"], None, tmp_path / "out") == 0
 
     error = capsys.readouterr().err
     assert error.count(WHAT_IT_IS) == 1
@@ -107,7 +107,7 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
 def test_int8_of_the_starter_is_refused_before_work_starts(tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=60)
     with pytest.raises(InputError, match="give a --checkpoint of your own, or leave int8 away"):
-        annotate([image], None, tmp_path / "out", Options(precision="int8"))
+        annotate_files([image], None, tmp_path / "out", Options(precision="int8"))
     assert not (tmp_path / "out").exists()
 
 
@@ -115,8 +115,8 @@ def test_an_export_annotates_as_its_checkpoint_does(checkpoint: Path, tmp_path: 
     image = write(tmp_path / "in" / "a.tif", seed=60)
     exported = tmp_path / "mine.safetensors"
     export_checkpoint(checkpoint, exported)
-    annotate([image], checkpoint, tmp_path / "one")
-    annotate([image], exported, tmp_path / "two")
+    annotate_files([image], checkpoint, tmp_path / "one")
+    annotate_files([image], exported, tmp_path / "two")
     labels = [tifffile.imread(tmp_path / out / "a.labels.ome.tif") for out in ("one", "two")]
     assert np.array_equal(labels[0], labels[1])
     assert told(tmp_path / "two", "a")["checkpoint"]["name"] == "mine.safetensors"
@@ -124,7 +124,7 @@ def test_an_export_annotates_as_its_checkpoint_does(checkpoint: Path, tmp_path: 
 
 def test_two_mosaics_of_one_stem_are_refused_before_work_starts(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a/x\.tif.*b/x\.png|b/x\.png.*a/x\.tif"):
-        annotate([Path("a/x.tif"), Path("b/x.png")], checkpoint, tmp_path / "out")
+        annotate_files([Path("a/x.tif"), Path("b/x.png")], checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -132,7 +132,7 @@ def test_labels_are_the_annotator_s(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "in" / "a.tif", seed=60)
     options = Options(precision="fp32", backend="torch", tile=64, memory=10**8)
 
-    assert annotate([image], checkpoint, tmp_path / "out", options) == 0
+    assert annotate_files([image], checkpoint, tmp_path / "out", options) == 0
 
     expected = Annotator.load(checkpoint).annotate(image, precision="fp32", backend="torch")
     found = tifffile.imread(tmp_path / "out" / "a.labels.ome.tif")
@@ -150,7 +150,7 @@ def test_a_folder_stands_for_the_mosaics_in_it(checkpoint: Path, tmp_path: Path)
     (folder / "notes.txt").write_text("no mosaic")
     write(folder / "deeper" / "c.tif", seed=61)
 
-    assert annotate([folder], checkpoint, tmp_path / "out") == 0
+    assert annotate_files([folder], checkpoint, tmp_path / "out") == 0
 
     assert names(tmp_path / "out") == written(["a", "b"])
 
@@ -174,7 +174,7 @@ def test_every_format_is_found(suffix: str, tmp_path: Path) -> None:
 def test_annotating_into_the_mosaics_folder_twice_takes_the_mosaics_alone(checkpoint: Path, tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.tif", seed=62)
     for _ in range(2):
-        assert annotate([tmp_path / "in"], checkpoint, tmp_path / "in") == 0
+        assert annotate_files([tmp_path / "in"], checkpoint, tmp_path / "in") == 0
 
     assert names(tmp_path / "in") == sorted(["a.tif", *written(["a"])])
 
@@ -184,7 +184,7 @@ def test_an_empty_folder_is_one_sentence(checkpoint: Path, tmp_path: Path) -> No
     (tmp_path / "in" / "notes.txt").write_text("no mosaic")
 
     with pytest.raises(InputError, match=r"in holds no mosaic; expected files that end in \.tif"):
-        annotate([tmp_path / "in"], checkpoint, tmp_path / "out")
+        annotate_files([tmp_path / "in"], checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -194,11 +194,11 @@ def test_what_is_finished_is_left_as_it_is_and_told(
     out = tmp_path / "out"
     write(tmp_path / "in" / "a.tif", seed=63)
     write(tmp_path / "in" / "b.tif", seed=64)
-    annotate([tmp_path / "in"], checkpoint, out)
+    annotate_files([tmp_path / "in"], checkpoint, out)
     before = stamps(out, "a") + stamps(out, "b")
     capsys.readouterr()
 
-    assert annotate([tmp_path / "in"], checkpoint, out) == 0
+    assert annotate_files([tmp_path / "in"], checkpoint, out) == 0
 
     printed, error = capsys.readouterr()
     assert printed == ""
@@ -213,13 +213,13 @@ def test_failures_are_told_again_at_the_end_where_much_was_said_before(
     (tmp_path / "broken.tif").write_bytes(b"II*\x00 nothing")
     images = [tmp_path / "broken.tif", good, missing]
 
-    assert annotate(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-3] == "2 failed:"
     assert "broken.tif" in error.splitlines()[-2]
     assert "missing.tif" in error.splitlines()[-1]
 
-    assert annotate(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
     assert "1 finished earlier" in capsys.readouterr().err
 
 
@@ -228,14 +228,14 @@ def annotated_once(checkpoint: Path, tmp_path: Path) -> Path:
     """A folder with mosaics a and b, and ``out`` beside it."""
     for number, name in enumerate(("a.tif", "b.tif")):
         write(tmp_path / "in" / name, seed=66 + number)
-    annotate([tmp_path / "in"], checkpoint, tmp_path / "out")
+    annotate_files([tmp_path / "in"], checkpoint, tmp_path / "out")
     return tmp_path
 
 
 def done_again(folder: Path, checkpoint: Path, options: Options | None = None) -> list[bool]:
     """Whether a and b are."""
     before = [stamps(folder / "out", stem) for stem in "ab"]
-    assert annotate([folder / "in"], checkpoint, folder / "out", options) == 0
+    assert annotate_files([folder / "in"], checkpoint, folder / "out", options) == 0
     assert names(folder / "out") == written(["a", "b"])
     return [stamps(folder / "out", stem) != b for stem, b in zip("ab", before, strict=True)]
 
@@ -286,7 +286,7 @@ def test_a_deleted_overlay_is_done_again(annotated_once: Path, checkpoint: Path)
     left = stamps(annotated_once / "out", "b")
     overlay.unlink()
 
-    annotate([annotated_once / "in"], checkpoint, annotated_once / "out")
+    annotate_files([annotated_once / "in"], checkpoint, annotated_once / "out")
 
     assert overlay.read_bytes() == before
     assert stamps(annotated_once / "out", "b") == left
@@ -297,7 +297,7 @@ def test_warnings_of_the_mosaic_that_is_read_ahead_appear(checkpoint: Path, tmp_
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert annotate(images, checkpoint, tmp_path / "out") == 0
+        assert annotate_files(images, checkpoint, tmp_path / "out") == 0
 
     assert [w.category for w in caught] == [ResolutionWarning]
     assert "b.tif" in str(caught[0].message)
@@ -311,7 +311,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
     image = write(tmp_path / "a.tif", seed=72)
     (tmp_path / "out").write_text("a file, not a folder")
     for out in ("out", "out/more"):
-        assert annotate([image], checkpoint, tmp_path / out) == 1
+        assert annotate_files([image], checkpoint, tmp_path / out) == 1
         assert "out is a file; choose another folder with --out" in capsys.readouterr().err
 
 
@@ -322,7 +322,7 @@ def test_what_cannot_be_written_is_one_sentence_a_mosaic(
     for image in images:
         (tmp_path / "out" / f"{image.stem}.overlay.png").mkdir(parents=True)
 
-    assert annotate(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
 
     error = capsys.readouterr().err
     assert error.count("cannot be written") == 4  # when it happens, and at the end
@@ -332,7 +332,7 @@ def test_what_cannot_be_written_is_one_sentence_a_mosaic(
 def test_a_wrong_option_stops_before_the_first_mosaic(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=73)
     with pytest.raises(InputError, match="backend is 'none'"):
-        annotate([image], checkpoint, tmp_path / "out", Options(backend="none"))
+        annotate_files([image], checkpoint, tmp_path / "out", Options(backend="none"))
     assert not (tmp_path / "out").exists()
 
 
@@ -348,15 +348,15 @@ def test_int8_runs_on_the_processor_whatever_else_there_is(
         return load(path, "cpu", **more)
 
     monkeypatch.setattr(Annotator, "load", loaded)
-    monkeypatch.setattr("rcm_cascade.commands.quantise.prepare_int8", lambda *_: None)
+    monkeypatch.setattr("rcm_cascade.annotate.cpu.quantise.prepare_int8", lambda *_: None)
     with pytest.raises(InputError, match="has not been quantised"):
-        annotate([write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", Options(precision="int8"))
+        annotate_files([write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", Options(precision="int8"))
     assert devices == ["cpu"]
 
 
 def test_int8_without_openvino_is_one_sentence(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rcm_cascade.commands.annotate.has_openvino", lambda: False)
+    monkeypatch.setattr("rcm_cascade.annotate.cohort.has_openvino", lambda: False)
     with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[openvino\]'"):
-        annotate([write(tmp_path / "a.tif", seed=75)], checkpoint, tmp_path / "out", Options(precision="int8"))
+        annotate_files([write(tmp_path / "a.tif", seed=75)], checkpoint, tmp_path / "out", Options(precision="int8"))

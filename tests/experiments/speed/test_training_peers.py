@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rcm_cascade.benchmark.training_peers import MonaiPipeline, transforms
+from experiments.speed.training_peers import MonaiPipeline, transforms
 from rcm_cascade.data.augment import Augmentation
-from tests.benchmark.making import CPU, PATCH, small_datamodule
+from tests.experiments.speed.factories import CPU, PATCH, small_datamodule
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

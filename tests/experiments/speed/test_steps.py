@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rcm_cascade.benchmark import steps
-from rcm_cascade.benchmark.steps import NAIVE, Form, Step, begun, forms
+from experiments.speed import steps
+from experiments.speed.steps import NAIVE, Form, Step, begun, forms
 from rcm_cascade.data.datamodule import Batch, prepare
-from tests.benchmark.making import CPU, PATCH, small_datamodule, small_module
+from tests.experiments.speed.factories import CPU, PATCH, small_datamodule, small_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

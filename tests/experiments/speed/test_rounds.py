@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rcm_cascade.benchmark.rounds import Timed, take_turns
+from experiments.speed.rounds import Timed, take_turns
 
 
 def test_they_run_in_turn_and_the_median_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.speed import machine
+from experiments.speed.machine import describe_machine, matmul_rate, peak_memory, stopwatch
 from rcm_cascade import __version__
-from rcm_cascade.benchmark import machine
-from rcm_cascade.benchmark.machine import describe_machine, matmul_rate, peak_memory, stopwatch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -71,7 +71,7 @@ def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_process_does_not_count_the_memory_of_the_one_that_started_it() -> None:
     held = np.ones(400_000_000, np.uint8)
     assert peak_memory() > len(held)
-    code = "from rcm_cascade.benchmark.machine import peak_memory; print(peak_memory())"
+    code = "from experiments.speed.machine import peak_memory; print(peak_memory())"
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     with_more = np.ones(400_000_000, np.uint8)
     beside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)

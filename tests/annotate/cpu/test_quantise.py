@@ -8,10 +8,10 @@ import tifffile
 import torch
 
 from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.cohort import Options, annotate_files
 from rcm_cascade.annotate.cpu.int8 import Int8Report, read_report
+from rcm_cascade.annotate.cpu.quantise import prepare_int8
 from rcm_cascade.commands import quantise
-from rcm_cascade.commands.annotate import Options, annotate
-from rcm_cascade.commands.quantise import prepare_int8
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -170,7 +170,7 @@ def test_a_trained_checkpoint_annotates_in_int8(
     capsys.readouterr()
 
     options = Options(precision="int8", accept_loss=True, tile=64)
-    assert annotate([image], checkpoint, tmp_path / "int8", options) == 0
+    assert annotate_files([image], checkpoint, tmp_path / "int8", options) == 0
 
     printed, error = capsys.readouterr()
     assert [Path(line).name.removeprefix(image.stem) for line in printed.splitlines()] == [
@@ -183,11 +183,11 @@ def test_a_trained_checkpoint_annotates_in_int8(
     assert report is not None
     assert 0.5 < report.agreement <= 1
     assert any(None not in pair for pair in report.sensitivity.values())
-    assert annotate([image], checkpoint, tmp_path / "fp32", Options(precision="fp32", tile=64)) == 0
+    assert annotate_files([image], checkpoint, tmp_path / "fp32", Options(precision="fp32", tile=64)) == 0
     quick, exact = (tifffile.imread(tmp_path / f / f"{image.stem}.labels.ome.tif") for f in ("int8", "fp32"))
     assert (quick == exact).mean() > 0.5
 
     before = checkpoint.with_suffix(".int8").stat().st_ino
-    assert annotate([image], checkpoint, tmp_path / "int8", options) == 0
+    assert annotate_files([image], checkpoint, tmp_path / "int8", options) == 0
     assert "1 finished earlier" in capsys.readouterr().err
     assert checkpoint.with_suffix(".int8").stat().st_ino == before

@@ -1,20 +1,23 @@
-"""`rcm-cascade benchmark annotate`: its speed as ratios against named peers, in one run."""
+"""How fast is annotation? File to files, against the bare network and MONAI's sliding window, interleaved in one run.
+
+Needs the extra [bench]. Usage: python -m experiments.speed.annotation --checkpoint C [--out DIR] …; --help says more.
+"""
 
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import has_bf16
-from rcm_cascade.benchmark.annotation import (
+from experiments.speed.contenders import (
     OVERLAPS,
     Contender,
     Growth,
@@ -24,8 +27,11 @@ from rcm_cascade.benchmark.annotation import (
     interleave,
     recomputation,
 )
-from rcm_cascade.benchmark.machine import describe_machine
-from rcm_cascade.benchmark.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
+from experiments.speed.machine import describe_machine
+from experiments.speed.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import has_bf16
+from rcm_cascade.cli import exit_status
 from rcm_cascade.data.decode import read_image
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
@@ -38,7 +44,7 @@ SERIES: Final = ((2000, 2000), (4000, 4000), (4096, 6000), (8000, 8000), (12000,
 """Shapes of 4, 16, 24.6, 64 and 144 MP."""
 
 
-def benchmark_annotation(
+def measure_annotation(
     checkpoint: Path,
     out: Path,
     *,
@@ -198,3 +204,28 @@ def _growth_line(g: Growth) -> str:
         f"| {g.megapixels:.1f} | {g.seconds:.1f} | {g.seconds / g.megapixels:.3f} | {g.write_share:.1%} | "
         f"{g.peak_bytes / 1e9:.2f} GB |"
     )
+
+
+program = typer.Typer(name="python -m experiments.speed.annotation", add_completion=False, rich_markup_mode=None)
+
+
+@program.command()
+def main(
+    checkpoint: Annotated[Path, typer.Option(metavar="C", help="Of a trained network.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="IMAGE", help="A mosaic, cut or mirrored to the size (default: a phantom)."),
+    ] = None,
+    size: Annotated[tuple[int, int], typer.Option(metavar="H W", help="In px.")] = (4096, 6000),
+    rounds: Annotated[int, typer.Option(metavar="N", help="Medians of so many.")] = 3,
+    backend: Annotated[Literal["auto", "torch", "openvino"], typer.Option()] = "auto",
+    series: Annotated[bool, typer.Option(help="Whether mosaics of 4 to 144 MP are measured, too.")] = True,
+) -> None:
+    """Measures annotation, file to files, and writes annotation.md and annotation.json."""
+    table = measure_annotation(checkpoint, out, image=image, shape=size, rounds=rounds, backend=backend, series=series)
+    print(table, end="")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(program, sys.argv[1:]))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from rcm_cascade.benchmark import training
-from rcm_cascade.benchmark.training import (
+from experiments.speed import training
+from experiments.speed.parts import (
     WARMUP,
     Loading,
     ResidentBatch,
@@ -23,7 +23,7 @@ from rcm_cascade.data.datamodule import Batch, prepare
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.trainer import quiet
 from rcm_cascade.training.module import CascadeModule
-from tests.benchmark.making import CPU, PATCH, small_datamodule, small_module
+from tests.experiments.speed.factories import CPU, PATCH, small_datamodule, small_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""What was measured on: processor, software, commit; and the clocks."""
 
 import platform
 import resource

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from rcm_cascade.benchmark.machine import matmul_rate, stopwatch
+from experiments.speed.machine import matmul_rate, stopwatch
 from rcm_cascade.data.datamodule import Batch, MosaicDataModule, prepare
 from rcm_cascade.data.patches import Sample
 from rcm_cascade.models.cascade import CascadeArguments

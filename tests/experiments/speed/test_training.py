@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from rcm_cascade.benchmark.machine import MATMUL
-from rcm_cascade.benchmark.steps import NAIVE
-from rcm_cascade.commands import benchmark_train
-from rcm_cascade.commands.benchmark_train import BOTH, MONAI, REAL, RESIDENT, benchmark_training, to_markdown
+from experiments.speed import training
+from experiments.speed.machine import MATMUL
+from experiments.speed.steps import NAIVE
+from experiments.speed.training import BOTH, MONAI, REAL, RESIDENT, measure_training, to_markdown
+from rcm_cascade.cli import exit_status
 from rcm_cascade.errors import InputError
 
 pytest.importorskip("monai")
@@ -20,7 +21,7 @@ def tiny(root: Path, *more: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the tables hold the same rows whatever the processor is."""
-    monkeypatch.setattr(benchmark_train, "has_bf16", lambda device: False)
+    monkeypatch.setattr(training, "has_bf16", lambda device: False)
     monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
@@ -28,7 +29,7 @@ def test_the_table_and_the_record(phantoms: Path, tmp_path: Path, monkeypatch: p
     overrides = tiny(phantoms, "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.max_time=00:00:00:01")
     monkeypatch.chdir(tmp_path)
 
-    table = benchmark_training(overrides, tmp_path / "out", rounds=2, steps=2, compiled=False)
+    table = measure_training(overrides, tmp_path / "out", rounds=2, steps=2, compiled=False)
 
     found = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))
     assert (tmp_path / "out" / "training.md").read_text("utf-8") == table == to_markdown(found)
@@ -68,10 +69,10 @@ def test_what_cannot_be_computed_here_is_told(
     ours: str | None, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reasons = iter([None, ours, None, None, "InductorError: no g++"])
-    monkeypatch.setattr(benchmark_train, "begun", lambda step, device: next(reasons))
-    monkeypatch.setattr(benchmark_train, "MonaiPipeline", lambda *given: lambda: 0.25)
+    monkeypatch.setattr(training, "begun", lambda step, device: next(reasons))
+    monkeypatch.setattr(training, "MonaiPipeline", lambda *given: lambda: 0.25)
 
-    table = benchmark_training(
+    table = measure_training(
         tiny(phantoms, "trainer.accelerator=cpu", "trainer.precision=fp32"), tmp_path, rounds=1, steps=1
     )
 
@@ -99,12 +100,31 @@ def test_wrong_input_is_one_sentence(
     more: list[str], named: dict[str, Any], words: str, phantoms: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=words):
-        benchmark_training(tiny(phantoms, *more), tmp_path / "out", **named)
+        measure_training(tiny(phantoms, *more), tmp_path / "out", **named)
     assert not (tmp_path / "out").exists()
 
 
 def test_without_monai_it_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_train, "find_spec", lambda name: None)
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
 
     with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[bench\]'"):
-        benchmark_training([], tmp_path / "out")
+        measure_training([], tmp_path / "out")
+
+
+def test_options_and_overrides_reach_it_in_any_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[tuple[object, ...]] = []
+
+    def measure(*given: object) -> str:
+        called.append(given)
+        return "the table\n"
+
+    monkeypatch.setattr(training, "measure_training", measure)
+
+    given = ["scale=paper", "--out", "o", "--rounds", "2", "seed=1", "--steps", "5"]
+    assert exit_status(training.program, given) == 0
+    assert exit_status(training.program, ["--no-compile"]) == 0
+
+    assert capsys.readouterr().out == "the table\n" * 2
+    assert called == [(["scale=paper", "seed=1"], Path("o"), 2, 5, True), ([], Path("benchmark"), 7, 20, False)]

@@ -9,13 +9,13 @@ import pytest
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.commands.evaluate import evaluate
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix
 from rcm_cascade.evaluate.origin import is_evaluation_of
+from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.train import train
 from tests.running import tiny

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rcm_cascade.benchmark.machine import stopwatch
+from experiments.speed.machine import stopwatch
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.training.compiled import compiler_warnings, why
 from rcm_cascade.training.module import CascadeModule

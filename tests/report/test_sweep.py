@@ -8,11 +8,11 @@ import yaml
 
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.cli import main
-from rcm_cascade.commands import report as sweep_report
-from rcm_cascade.commands.report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import digest
+from rcm_cascade.report import sweep as sweep_report
 from rcm_cascade.report.outcomes import Outcome, read_outcome
+from rcm_cascade.report.sweep import GRADIENTS, LEVELS, PAGE, RESULTS, write_report
 from rcm_cascade.runs.folder import write_json
 from rcm_cascade.runs.jobs import Job
 from tests.report.making import make_sweep, write_job, write_sweep, write_test_result
@@ -82,7 +82,7 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     mean = next(row for row in rows if row["class"] == "mean")
     assert float(mean["dice_mean"]) == pytest.approx(summary["mean"]["dice"], rel=1e-5)
     before = (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns
-    assert report(sweep).left_out != ()
+    assert write_report(sweep).left_out != ()
     assert (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns == before
     assert "(1 of 2)" in capsys.readouterr().err
 
@@ -113,7 +113,7 @@ def test_whatever_goes_wrong_with_a_job_goes_wrong_with_it_alone(
     monkeypatch.setattr(sweep_report, "_evaluate", broken)
     monkeypatch.setattr(sweep_report, "read_outcome", read)
     names = ("good", "other", "odd", "memory", "locked")
-    comparison = report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
+    comparison = write_report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
     assert {e.job.name: e.sentence for e in comparison.left_out} == {
         "odd": "by zero",
         "memory": "cannot be scored: MemoryError",
@@ -138,18 +138,18 @@ def test_jobs_that_are_one_folder_are_scored_once(
         write_json(path, content | {"checkpoint_sha256": digest(job.folder.best)})
 
     monkeypatch.setattr(sweep_report, "_evaluate", score)
-    assert report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
+    assert write_report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
     assert scored == ["a"]
     assert "(1 of 2)" in capsys.readouterr().err
 
 
 def test_a_damaged_picture_is_left_out(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "levels", pictures=True)
-    report(folder)
+    write_report(folder)
     assert "The worst test mosaic" in Page(folder / PAGE).text
     for path in folder.glob("*/evaluation/comparisons/*.png"):
         path.write_bytes(b"no picture")
-    report(folder)
+    write_report(folder)
     assert "The worst test mosaic" not in Page(folder / PAGE).text
 
 
@@ -161,7 +161,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
 
     monkeypatch.setattr(sweep_report, "render_page", broken)
     with pytest.raises(RuntimeError, match="no fonts"):
-        report(write_sweep(tmp_path, {"a": ["x=1"]}))
+        write_report(write_sweep(tmp_path, {"a": ["x=1"]}))
     assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))
     assert not (tmp_path / PAGE).exists()
 
@@ -169,7 +169,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
 def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -> None:
     for levels in (3, 2):
         write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
-    comparison = report(tmp_path, reference="model.levels=3")
+    comparison = write_report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
     assert comparison.configurations[0].differences["sensitivity"][-1].told is True
 
@@ -179,12 +179,12 @@ def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_job(tmp_path / name)
     write_test_result(tmp_path / "b" / "evaluation", 0.3, 0, classes=others)
-    comparison = report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]}))
+    comparison = write_report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]}))
     (left,) = comparison.left_out
     assert left.job.name == "b"
     assert "has the classes c0, c1, c2" in left.sentence
     write_test_result(tmp_path / "a" / "evaluation", 0.3, 0, classes=others)
-    assert report(tmp_path).classes.names == others.names
+    assert write_report(tmp_path).classes.names == others.names
 
 
 @pytest.mark.parametrize(
@@ -219,4 +219,4 @@ def test_what_cannot_be_reported_is_one_sentence_and_writes_nothing(
 
 def test_the_error_names_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
-        report(tmp_path)
+        write_report(tmp_path)

@@ -6,10 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import open_backend
-from rcm_cascade.benchmark import annotation
-from rcm_cascade.benchmark.annotation import (
+from experiments.speed import annotation
+from experiments.speed.contenders import (
     Contender,
     bare_sides,
     contenders,
@@ -18,7 +16,9 @@ from rcm_cascade.benchmark.annotation import (
     interleave,
     recomputation,
 )
-from rcm_cascade.benchmark.mosaics import write_mosaic
+from experiments.speed.mosaics import write_mosaic
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import open_backend
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader
 from rcm_cascade.models.summary import summarise_network

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from experiments.speed import annotation, mosaics
+from experiments.speed.annotation import measure_annotation, to_markdown
+from experiments.speed.contenders import Growth
+from experiments.speed.machine import MATMUL
 from rcm_cascade.annotate.cpu.int8 import Int8Report, write_report
-from rcm_cascade.benchmark import mosaics
-from rcm_cascade.benchmark.annotation import Growth
-from rcm_cascade.benchmark.machine import MATMUL
-from rcm_cascade.commands import benchmark
-from rcm_cascade.commands.benchmark import benchmark_annotation, to_markdown
+from rcm_cascade.cli import exit_status
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
 
@@ -26,7 +26,7 @@ def checkpoint(finished_run: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the tables hold the same rows whatever the processor is."""
-    monkeypatch.setattr(benchmark, "has_bf16", lambda device: False)
+    monkeypatch.setattr(annotation, "has_bf16", lambda device: False)
     monkeypatch.setattr("rcm_cascade.annotate.backends.has_bf16", lambda device: False)
     monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
@@ -36,7 +36,7 @@ def test_the_table_and_the_record(backend: str, checkpoint: Path, phantoms: Path
     pytest.importorskip(backend)
     image = read_dataset(phantoms).entries[0].image
 
-    table = benchmark_annotation(
+    table = measure_annotation(
         checkpoint, tmp_path / "out", image=image, shape=(256, 320), rounds=1, backend=backend, series=False
     )
 
@@ -68,18 +68,18 @@ def test_the_table_and_the_record(backend: str, checkpoint: Path, phantoms: Path
 def test_without_a_mosaic_a_phantom_is_mirrored(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "PHANTOM_PX", 128)
+    monkeypatch.setattr(annotation, "PHANTOM_PX", 128)
     monkeypatch.setattr(mosaics, "PHANTOM_PX", 128)
-    monkeypatch.setattr(benchmark, "SERIES", ((64, 80),))
+    monkeypatch.setattr(annotation, "SERIES", ((64, 80),))
     grown: list[Any] = []
 
     def grow(checkpoint: Path, grey: Any, pixel_size_um: float, shapes: Any, options: Any) -> list[Any]:
         grown.append((grey.shape, shapes, options))
         return [Growth(4.0, 2.0, 0.25, 3 * 10**9)]
 
-    monkeypatch.setattr(benchmark, "grow", grow)
+    monkeypatch.setattr(annotation, "grow", grow)
 
-    table = benchmark_annotation(checkpoint, tmp_path, shape=(192, 160), rounds=2, backend="torch")
+    table = measure_annotation(checkpoint, tmp_path, shape=(192, 160), rounds=2, backend="torch")
 
     assert grown == [((128, 128), ((64, 80),), {"precision": "fp32", "backend": "torch"})]
     assert "a phantom of 128 px" in table
@@ -97,7 +97,7 @@ def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, phantoms: P
     write_report(folder, Int8Report("00" * 32, 1.0, {}, [], []))
     image = read_dataset(phantoms).entries[0].image
 
-    table = benchmark_annotation(
+    table = measure_annotation(
         own, tmp_path / "out", image=image, shape=(128, 144), rounds=1, backend="openvino", series=False
     )
 
@@ -105,14 +105,39 @@ def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, phantoms: P
 
 
 def test_without_monai_it_is_one_sentence(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+    monkeypatch.setattr(annotation, "find_spec", lambda name: None)
 
     with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[bench\]'"):
-        benchmark_annotation(checkpoint, tmp_path / "out")
+        measure_annotation(checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"shape": (10, 4000)}], ids=str)
 def test_nothing_to_measure_is_one_sentence(wrong: Any, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected 1 round or more, and 64 px or more"):
-        benchmark_annotation(checkpoint, tmp_path / "out", **wrong)
+        measure_annotation(checkpoint, tmp_path / "out", **wrong)
+
+
+def test_options_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    called: list[tuple[object, ...]] = []
+
+    def measure(*given: object, **named: object) -> str:
+        called.append((*given, named))
+        return "the table\n"
+
+    monkeypatch.setattr(annotation, "measure_annotation", measure)
+    more = ["--out", "o", "--image", "a.tif", "--size", "256", "320", "--rounds", "1", "--backend", "torch"]
+
+    assert exit_status(annotation.program, ["--checkpoint", "c.ckpt", *more, "--no-series"]) == 0
+
+    assert capsys.readouterr().out == "the table\n"
+    named = {"image": Path("a.tif"), "shape": (256, 320), "rounds": 1, "backend": "torch", "series": False}
+    assert called == [(Path("c.ckpt"), Path("o"), named)]
+
+
+def test_a_wrong_checkpoint_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(annotation.program, ["--checkpoint", "no.ckpt", "--no-series"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "no.ckpt does not exist" in error
+    assert error.count("\n") == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from rcm_cascade.benchmark.mosaics import enlarged, write_mosaic
+from experiments.speed.mosaics import enlarged, write_mosaic
 from rcm_cascade.data.decode import pixel_size
 from tests.annotate.telling import noise
 

@@ -14,13 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import Backend
-from rcm_cascade.annotate.levels import plan
-from rcm_cascade.annotate.outputs import write_annotation
-from rcm_cascade.benchmark.machine import matmul_rate, peak_memory, stopwatch
-from rcm_cascade.benchmark.mosaics import enlarged, write_mosaic
-from rcm_cascade.benchmark.peers import (
+from experiments.speed.machine import matmul_rate, peak_memory, stopwatch
+from experiments.speed.mosaics import enlarged, write_mosaic
+from experiments.speed.peers import (
     BATCH,
     ROI,
     Predictor,
@@ -29,6 +25,10 @@ from rcm_cascade.benchmark.peers import (
     sliding_window,
     torch_predictor,
 )
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.levels import plan
+from rcm_cascade.annotate.outputs import write_annotation
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, normalise
 from rcm_cascade.models.summary import summarise_network

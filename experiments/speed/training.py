@@ -1,24 +1,26 @@
-"""`rcm-cascade benchmark train`: the real pipeline against its parts, MONAI's and the naive step, in one run."""
+"""How fast is training? The real pipeline against its parts, MONAI's and the naive step, interleaved in one run.
+
+Needs the extra [bench]. Usage: python -m experiments.speed.training [OVERRIDE …] [--out DIR] …; --help says more.
+"""
 
 import copy
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import torch
+import typer
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from rcm_cascade.annotate.backends import has_bf16
-from rcm_cascade.benchmark.machine import describe_machine, peak_memory
-from rcm_cascade.benchmark.rounds import Timed, take_turns
-from rcm_cascade.benchmark.steps import NAIVE, Step, begun, forms
-from rcm_cascade.benchmark.training import (
+from experiments.speed.machine import describe_machine, peak_memory
+from experiments.speed.parts import (
     Loading,
     Pace,
     ResidentBatch,
@@ -29,7 +31,11 @@ from rcm_cascade.benchmark.training import (
     to_device,
     warm_up,
 )
-from rcm_cascade.benchmark.training_peers import MonaiPipeline
+from experiments.speed.rounds import Timed, take_turns
+from experiments.speed.steps import NAIVE, Step, begun, forms
+from experiments.speed.training_peers import MonaiPipeline
+from rcm_cascade.annotate.backends import has_bf16
+from rcm_cascade.cli import exit_status
 from rcm_cascade.data.datamodule import MosaicDataModule, prepare
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import refuse_unwritable, written_whole
@@ -50,7 +56,7 @@ BOTH: Final = "loading and augmentation"
 MONAI: Final = ("MONAI as it comes", "MONAI without metadata")
 
 
-def benchmark_training(
+def measure_training(
     overrides: Sequence[str], out: Path, rounds: int = 7, steps: int = 20, compiled: bool = True
 ) -> str:
     """Measures training, its parts, and what stands against them.
@@ -250,3 +256,24 @@ def to_markdown(found: Mapping[str, Any]) -> str:
 
 def _on_gpu(peak: int | None) -> str:
     return "" if peak is None else f", and {peak / 1e9:.2f} GB on the GPU"
+
+
+program = typer.Typer(name="python -m experiments.speed.training", add_completion=False, rich_markup_mode=None)
+
+
+@program.command()
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
+    rounds: Annotated[int, typer.Option(metavar="N", help="Medians of so many.")] = 7,
+    steps: Annotated[int, typer.Option(metavar="N", help="Timed in a round.")] = 20,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Whether torch.compile is tried, which takes minutes.")
+    ] = True,
+) -> None:
+    """Measures training, and writes training.md and training.json."""
+    print(measure_training(overrides or [], out, rounds, steps, compiled), end="")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(program, sys.argv[1:]))

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcm_cascade.benchmark import peers
-from rcm_cascade.benchmark.peers import openvino_predictor, plain_predictor, sliding_window, torch_predictor
+from experiments.speed import peers
+from experiments.speed.peers import openvino_predictor, plain_predictor, sliding_window, torch_predictor
 from tests.annotate.telling import network_input, noise, telling_network, whole
 
 pytestmark = pytest.mark.usefixtures("one_thread")

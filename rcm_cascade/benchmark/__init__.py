@@ -1,1 +1,0 @@
-"""How fast it is, beside what users would take otherwise."""
