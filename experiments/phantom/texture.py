@@ -1,7 +1,7 @@
 """The texture of mosaics and of areas in them, as numbers by which phantoms are held against real skin.
 
 Everything is measured after area averaging to `PIXEL_UM`, so that mosaics of any pixel size compare. The figures are
-those of rcm-facts §6.
+those of texture.md beside this file.
 """
 
 import math

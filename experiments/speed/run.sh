@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the paper's form on phantoms, quantises it, and measures annotation. Usage: experiments/speed/run.sh
-# Writes runs/paper-form and runs/speed; the same command resumes the training. Leave the machine alone meanwhile.
+# Run it in the checkout's root. Writes runs/paper-form and runs/speed; the same command resumes the training. Leave the machine alone meanwhile.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 checkpoint=runs/paper-form/checkpoints/best.ckpt
@@ -15,10 +15,10 @@ mosaic=$(ls phantoms/60x6x6mm-8um-seed21-3sites/mosaics/* | head -n 1)
 rcm-cascade annotate "$mosaic" --checkpoint "$checkpoint" --precision int8 --accept-loss --out runs/speed/int8
 
 # Everything interleaved in one process; then 4 to 144 MP, each in a process of its own.
-rcm-cascade benchmark annotate --checkpoint "$checkpoint" --out runs/speed --rounds "${ROUNDS:-3}"
+python -m experiments.speed.annotation --checkpoint "$checkpoint" --out runs/speed --rounds "${ROUNDS:-3}"
 cp runs/speed/annotation.md "$here"
 
 # 144 MP within its bound, as the system sees it.
-python "$here/large.py" runs/speed/large.tif
+python -m experiments.speed.large runs/speed/large.tif
 /usr/bin/time -v rcm-cascade annotate runs/speed/large.tif --checkpoint "$checkpoint" --out runs/speed/large \
   2>&1 | grep -E 'MP in|Maximum resident|Elapsed'

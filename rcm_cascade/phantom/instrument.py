@@ -16,13 +16,14 @@ MISREGISTRATION_UM = 0.6
 """Spread of a field's misplacement: 1–3 px of the instrument's 0.5 µm."""
 
 GREY_OF_ONE = 62.0
-"""Grey level of reflectance 1 at gain 1; mosaics measured have medians of 47–72 (rcm-facts §6)."""
+"""Grey level of reflectance 1 at gain 1; the real mosaics of experiments/phantom/texture.md have medians of 47–72."""
 
 SPECKLE_UM = 1.5
-"""Standard deviation of the speckle's grain, µm: the autocorrelation is .65 at 2 µm and .2 at 4 µm (rcm-facts §4.2)."""
+"""Standard deviation of the speckle's grain, µm: on published tiles of about 2 µm per pixel the autocorrelation is
+.65 at 2 µm and .2 at 4 µm."""
 
 GRAIN_UM = 2.6
-"""The same of a coarser grain: seen at 8 µm, a fifth of the contrast of real mosaics is finer than a pixel (§6)."""
+"""The same of a coarser grain: seen at 8 µm, a fifth of the contrast of real mosaics is finer than a pixel (experiments/phantom/texture.md)."""
 
 COARSEST_UM, FINEST_UM = 4.0, 1.0
 """Tissue is drawn at a pitch between these; coarser mosaics are averaged down from it, finer ones interpolated."""

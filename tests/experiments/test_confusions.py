@@ -6,7 +6,7 @@ from PIL import Image
 from experiments.phantom.confusions import CROP_PX, Compared, Confusion, Place, draw_confusions, most_common
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.windows import read_square
-from rcm_cascade.evaluate import confusions
+from experiments.phantom import confusions
 from rcm_cascade.pictures.figure import Panel
 from tests.conftest import THREE
 
