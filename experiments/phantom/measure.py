@@ -39,7 +39,7 @@ Figures = Mapping[str, float]
 
 SEED, SITES, SIZE_MM, PIXEL_UM = 11, 3, 6.0, 8.0
 
-# What follows was measured on four real mosaics of 6 × 6 mm at 8 µm, A to D; README.md has the words that describe them.
+# What follows was measured on four real mosaics of 6 × 6 mm at 8 µm, A to D; README.md describes them.
 REAL_MOSAICS: Final[Mapping[str, MosaicTexture]] = {
     "A": MosaicTexture((4, 27, 47, 66, 112, 173), 0.14, 0.001, 0.29, 0.16, 1.2, -2.05),
     "B": MosaicTexture((3, 37, 51, 68, 105, 170), 0.09, 0.001, 0.22, 0.25, 1.9, -1.89),

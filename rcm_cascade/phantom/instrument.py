@@ -23,7 +23,8 @@ SPECKLE_UM = 1.5
 .65 at 2 µm and .2 at 4 µm."""
 
 GRAIN_UM = 2.6
-"""The same of a coarser grain: seen at 8 µm, a fifth of the contrast of real mosaics is finer than a pixel (experiments/phantom/texture.md)."""
+"""The same of a coarser grain: seen at 8 µm, a fifth of the contrast of real mosaics is finer than a pixel
+(experiments/phantom/texture.md)."""
 
 COARSEST_UM, FINEST_UM = 4.0, 1.0
 """Tissue is drawn at a pitch between these; coarser mosaics are averaged down from it, finer ones interpolated."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from experiments.speed import annotation
+from experiments.speed import contenders as speed_contenders
 from experiments.speed.contenders import (
     Contender,
     bare_sides,
@@ -101,7 +101,7 @@ def test_recomputation_is_more_than_none_and_grows_as_strips_shrink() -> None:
 
 
 def test_the_floor_is_all_operations_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotation, "matmul_rate", lambda device, dtype: 2e9)
+    monkeypatch.setattr(speed_contenders, "matmul_rate", lambda device, dtype: 2e9)
     operations = sum(s.gflop_per_mp for s in summarise_network(telling_network(torch.float32).arguments)) * 1e9
     assert operations > 1e9
 

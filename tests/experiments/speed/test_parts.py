@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from experiments.speed import training
+from experiments.speed import parts
 from experiments.speed.parts import (
     WARMUP,
     Loading,
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def clocked(marks: Sequence[float], monkeypatch: pytest.MonkeyPatch, warmup: int = WARMUP) -> StepClock:
     """A clock that has seen steps begin and end at these seconds, in turn."""
     times, clock, module = iter(marks), StepClock(warmup), small_module()
-    monkeypatch.setattr(training, "_mark", lambda device: next(times))
+    monkeypatch.setattr(parts, "_mark", lambda device: next(times))
     for i in range(len(marks) // 2):
         clock.on_train_batch_start(Trainer.__new__(Trainer), module, None, i)
         clock.on_train_batch_end(Trainer.__new__(Trainer), module, None, None, i)
@@ -100,7 +100,7 @@ def test_real_and_resident_batches_are_trained_on(resident: bool, tmp_path: Path
 @pytest.mark.parametrize("augmented", [False, True])
 def test_the_first_batches_of_an_epoch_are_loaded_and_no_more(augmented: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     datamodule, prepared = small_datamodule(), []
-    monkeypatch.setattr(training, "prepare", lambda batch, side: prepared.append((batch, side)))
+    monkeypatch.setattr(parts, "prepare", lambda batch, side: prepared.append((batch, side)))
 
     loading = Loading(datamodule, 3, CPU, augmented)
     batches = list(loading.loader)
@@ -120,15 +120,15 @@ def test_an_epoch_s_last_batch_may_be_smaller(monkeypatch: pytest.MonkeyPatch) -
 
     loading = Loading(datamodule, 1000, CPU, augmented=False)
     times = iter([10.0, 10.0 + len(datamodule.patches)])
-    monkeypatch.setattr(training, "stopwatch", lambda device: next(times))
+    monkeypatch.setattr(parts, "stopwatch", lambda device: next(times))
 
     assert loading() == 1.0
 
 
 def test_augmentation_is_timed_by_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, seen, times = small_datamodule().example(4), [], iter([1.0, 25.0])
-    monkeypatch.setattr(training, "prepare", lambda batch, side: seen.append((batch["image"].shape[0], side)))
-    monkeypatch.setattr(training, "stopwatch", lambda device: next(times))
+    monkeypatch.setattr(parts, "prepare", lambda batch, side: seen.append((batch["image"].shape[0], side)))
+    monkeypatch.setattr(parts, "stopwatch", lambda device: next(times))
 
     assert augmenting(raw, PATCH, 3)() == 2.0  # 24 s for 3 times 4 patches
     assert seen == [(4, PATCH)] * 3
@@ -160,7 +160,7 @@ def test_steps_whose_batches_were_loaded_before_them_do_not_count(monkeypatch: p
 
 
 def test_the_floor_is_three_forward_passes_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "matmul_rate", lambda device, dtype, tf32: 2e9)
+    monkeypatch.setattr(parts, "matmul_rate", lambda device, dtype, tf32: 2e9)
     module: CascadeModule = small_module()
     per_px = sum(s.gflop_per_mp for s in summarise_network(module.header.model)) * 1e3
     assert per_px > 100
