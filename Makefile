@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
-demo: $(READY) ## the whole chain on phantoms, under 10 minutes with the installation
+demo: $(READY) ## the whole chain on phantoms, under 5 minutes after the installation
 	$(BIN)/rcm-cascade demo
 
 test: lint ## ruff, mypy and the fast tests, under 10 minutes

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import openvino as ov
@@ -17,6 +17,7 @@ import torch
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import folded
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
+from rcm_cascade.models import CascadedUNet
 
 ROUNDS: Final = 7
 SIDE: Final = 512
@@ -30,11 +31,19 @@ Run = tuple[Callable[[], object], float]
 """What to time, and the megapixels that it does."""
 
 
+def cascade(annotator: Annotator) -> CascadedUNet:
+    """The network, which has U-Nets that strips can run through."""
+    if not isinstance(annotator.network, CascadedUNet):
+        raise SystemExit(f"{annotator.checkpoint} is no cascade of U-Nets; give another checkpoint")
+    return annotator.network
+
+
 def one_pass(annotator: Annotator) -> Run:
     """The finest level's U-Net over a square, as OpenVINO converts it."""
-    unet = folded(annotator.network).levels[-1]
+    unet = folded(cascade(annotator)).levels[-1]
     x = torch.rand(1, next(unet.parameters()).shape[1], SIDE, SIDE)
-    traced = torch.jit.trace(unet, x, check_trace=False)
+    trace: Any = torch.jit.trace  # not typed
+    traced = trace(unet, x, check_trace=False)
     graph = ov.convert_model(traced, example_input=x, input=[list(x.shape)])
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = core().compile_model(graph, "CPU", options).create_infer_request()
@@ -43,7 +52,7 @@ def one_pass(annotator: Annotator) -> Run:
 
 def strip(annotator: Annotator, width: int, rows: int) -> Run:
     """One strip after another, well inside a mosaic."""
-    backend = OpenVinoBackend(annotator.network, "fp32")
+    backend = OpenVinoBackend(cascade(annotator), "fp32")
     level = len(backend.geometry) - 1
     stream = backend.stream(level, width, HEIGHT, rows)
     channels = 1 + (annotator.network.arguments.num_classes if level else 0)

@@ -44,7 +44,7 @@ def demo(steps: Annotated[int, Option(metavar="N", help="Training steps of 16 pa
         raise InputError(f"{held_out} could not be annotated; see above")
     Console().print(format_table(after, classes))
     scores = [summary["mean"]["sensitivity"] for summary in (before, after)]
-    print("\nbegan with the starter model's weights, which come with the package: 7000 steps on other phantoms")
+    print("\nbegan with the starter model, trained for 7000 steps on other phantoms")
     print(f"mean sensitivity: {scores[0]:.3f} before and {scores[1]:.3f} after {steps} steps on these")
     print(f"annotated mosaic: {annotated / f'{held_out.stem}.overlay.png'}")
     print(f"report:           {folder.report}")
