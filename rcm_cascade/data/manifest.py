@@ -1,8 +1,6 @@
 """A dataset folder on disk: dataset.yaml, manifest.csv, and the files they name."""
 
 import csv
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,25 +81,6 @@ class Dataset:
     stride: Length | None = None
     patch: Length | None = None
     synthetic: bool = False
-
-    @property
-    def id(self) -> str:
-        """16 hexadecimal digits of the class table and the manifest; the folder's place and name do not enter."""
-        rows = [
-            [
-                entry.mosaic,
-                entry.label.relative_to(self.root).as_posix() if entry.label else "",
-                entry.patient if entry.patient_given else "",
-                entry.site,
-                entry.split or "",
-                entry.pixel_size_um,
-            ]
-            for entry in self.entries
-        ]
-        content = json.dumps(
-            {"classes": self.classes.to_plain(), "manifest": sorted(rows, key=lambda row: str(row[0]))}
-        )
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def read_dataset(root: str | Path) -> Dataset:
