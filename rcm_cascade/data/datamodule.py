@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.augment import Augmentation, warp
+from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
-from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
 from rcm_cascade.data.processors import own_processors, processors
 from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
@@ -125,12 +127,8 @@ class MosaicDataModule(LightningDataModule):
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Labelled pixels of each class in the training mosaics, ``(C,)``."""
-        counts = np.zeros(256, np.int64)
-        for mosaic in self.patches.mosaics:
-            assert mosaic.labels is not None
-            for rows in np.array_split(mosaic.labels, max(1, mosaic.labels.size // 2**24)):
-                counts += np.bincount(rows.reshape(-1), minlength=256)
-        return counts[: self.num_classes]
+        counts = [count_values(labels_of(mosaic)) for mosaic in self.patches.mosaics]
+        return np.sum(counts, axis=0)[: self.num_classes]  # type: ignore[no-any-return]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of samples as read; `on_after_batch_transfer` augments them."""
@@ -232,8 +230,7 @@ class Coverage:
 
 
 def _labelled_per_cell(mosaic: Mosaic, cell: int) -> NDArray[np.int64]:
-    assert mosaic.labels is not None
-    labelled = np.asarray(mosaic.labels) != 255
+    labelled = np.asarray(labels_of(mosaic)) != UNLABELLED
     rows = np.add.reduceat(labelled, np.arange(0, labelled.shape[0], cell), axis=0, dtype=np.int32)
     result: NDArray[np.int64] = np.add.reduceat(rows, np.arange(0, labelled.shape[1], cell), axis=1, dtype=np.int64)
     return result

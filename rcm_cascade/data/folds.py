@@ -1,7 +1,7 @@
 """Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
+from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_validation
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
@@ -21,9 +23,6 @@ RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 ClassPixels = Mapping[str, NDArray[np.int64]]
 """Labelled pixels of each class, ``(C,)``, by the manifest's ``mosaic`` column."""
-
-STRIP_PIXELS: Final = 2**24
-"""Pixels counted at a time: bincount copies its input to 8 bytes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,9 @@ def untrained_classes(split: Mapping[str, SplitName], pixels: ClassPixels) -> li
     return [int(c) for c in np.flatnonzero((seen["test"] > 0) & (seen["train"] == 0))]
 
 
-def count_pixels(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """Labelled pixels of each class, ``(C,)``, of a label map ``(H, W)`` uint8 that need not fit into memory."""
-    counts = np.zeros(256, np.int64)
-    for rows in np.array_split(labels, max(1, labels.size // STRIP_PIXELS)):
-        counts += np.bincount(rows.reshape(-1), minlength=256)
-    return counts[:num_classes]
+def class_pixels(mosaics: Iterable[Mosaic], num_classes: int) -> dict[str, NDArray[np.int64]]:
+    """Labelled pixels of each class, ``(C,)``, on the working grid, by mosaic; about 1 ms a megapixel."""
+    return {mosaic.name: count_values(labels_of(mosaic))[:num_classes] for mosaic in mosaics}
 
 
 def write_folds(path: Path, dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) -> None:

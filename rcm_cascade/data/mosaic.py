@@ -96,6 +96,17 @@ class Mosaic:
             object.__setattr__(self, name, reopen(value) if mapped else value)
 
 
+def labels_of(mosaic: Mosaic) -> NDArray[np.uint8]:
+    """The label map on the working grid; refuses a mosaic without one.
+
+    Raises:
+        ValueError: if the mosaic is not labelled.
+    """
+    if mosaic.labels is None:
+        raise ValueError(f"mosaic {mosaic.name} has no label map; expected labelled mosaics only")
+    return mosaic.labels
+
+
 def open_mosaic(
     image_path: str | Path,
     *,

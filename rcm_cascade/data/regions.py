@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.patches import Sample, count_classes
 from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
 
@@ -39,10 +39,8 @@ def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes
     regions: list[Region] = []
     tables = []
     for m, mosaic in enumerate(mosaics):
-        if mosaic.labels is None:
-            raise ValueError(f"mosaic {mosaic.name} has no label map; only labelled mosaics can be validated on")
         grid = window_grid(mosaic.image.shape, PatchGeometry(side, side, side))
-        held = count_classes(mosaic.labels, grid, num_classes)
+        held = count_classes(labels_of(mosaic), grid, num_classes)
         keep = np.flatnonzero(held.sum(axis=1))
         regions += [Region(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
         tables.append(held[keep])
@@ -81,8 +79,7 @@ class RegionDataset(Dataset[Sample]):
         """The region of that number; of `BLANK`, the first, as if nothing were labelled."""
         m, top, left = self.regions[max(index, 0)]
         mosaic = self.mosaics[m]
-        assert mosaic.labels is not None
-        labels = torch.from_numpy(read_square(mosaic.labels, top, left, self.side, UNLABELLED))
+        labels = torch.from_numpy(read_square(labels_of(mosaic), top, left, self.side, UNLABELLED))
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top, left, self.side, None)),
             labels=torch.full_like(labels, UNLABELLED) if index == BLANK else labels,

@@ -88,6 +88,12 @@ def test_the_id_of_older_runs_is_the_manifests(root: Path, classes: ClassTable) 
         return legacy_id(read_dataset(root))
 
     assert id_of(ROWS[::-1]) == first
-    changes = [{"patient": "p2"}, {"site": "leg"}, {"split": "val"}, {"pixel_size_um": 2.0}, {"label": "b.png"}]
+    changes: list[Row] = [
+        {"patient": "p2"},
+        {"site": "leg"},
+        {"split": "val"},
+        {"pixel_size_um": 2.0},
+        {"label": "b.png"},
+    ]
     changed = [id_of([ROWS[0] | change, *ROWS[1:]]) for change in changes]
     assert len({first, *changed, id_of(ROWS[:2]), id_of(ROWS, ClassTable(classes.classes[:2]))}) == len(changes) + 3
