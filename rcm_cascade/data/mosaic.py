@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache, cache_file, reopen
-from rcm_cascade.data.decode import PixelSizeSource, pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import PixelSizeSource, pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resampled_shape, resize_image

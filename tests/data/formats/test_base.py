@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.data.untrusted import MAX_PIXELS, check_size, first_bytes, in_one_sentence
+from rcm_cascade.data.formats.base import MAX_PIXELS, check_size, first_bytes, in_one_sentence
 from rcm_cascade.errors import InputError
 
 
