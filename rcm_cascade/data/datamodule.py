@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation, warp
+from rcm_cascade.data.augment import Augmentation, augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
@@ -189,7 +189,7 @@ def prepare(batch: Sample, side: int) -> Batch:
         batch: `Sample` with a leading axis.
         side: of the result, in px.
     """
-    grey, labels = warp(batch["image"], batch["labels"], batch["linear"], batch["shift"], side)
+    grey, labels = augment(batch["image"], batch["labels"], batch["augment"], side)
     image = normalise(grey, batch["offset"].view(-1, 1, 1), batch["scale"].view(-1, 1, 1)).unsqueeze(1)
     return Batch(image=image, labels=labels)
 

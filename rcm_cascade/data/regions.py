@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.data.augment import scalar, unchanged
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.patches import Sample, count_classes
 from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
@@ -83,9 +84,8 @@ class RegionDataset(Dataset[Sample]):
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top, left, self.side, None)),
             labels=torch.full_like(labels, UNLABELLED) if index == BLANK else labels,
-            linear=torch.eye(2),
-            shift=torch.tensor(0.0),
-            offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),
-            scale=torch.tensor(mosaic.intensity.scale, dtype=torch.float32),
+            augment=unchanged(),
+            offset=scalar(mosaic.intensity.offset),
+            scale=scalar(mosaic.intensity.scale),
             place=torch.tensor([m, top, left]),
         )

@@ -41,4 +41,4 @@ def test_a_region_beyond_a_small_mosaic_is_unlabelled_there() -> None:
     sample = RegionDataset([mosaic], [region], 64)[0]
     assert np.array_equal(sample["image"][:40, :50].numpy(), image)
     assert (sample["labels"][40:] == 255).all()
-    assert torch.equal(sample["linear"], torch.eye(2))
+    assert torch.equal(sample["augment"]["linear"], torch.eye(2))

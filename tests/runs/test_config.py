@@ -26,7 +26,11 @@ def test_a_composed_configuration_round_trips() -> None:
         ("data.working_pixel_size_um", "big", r"data\.working_pixel_size_um: got 'big'; .*'native'"),
         ("loss.level_weights", "middle", r"loss\.level_weights: got 'middle'; .*'equal', 'coarse', 'fine' or 'last'"),
         ("augment.rotation", 200, r"augment: rotation 200.0° \(0 to 180\)"),
-        ("augment.rotate", 3, r"augment\.rotate: no such key; known are flip, intensity_shift, rotation, shear"),
+        (
+            "augment.rotate",
+            3,
+            r"augment\.rotate: no such key; known are flip, intensity, intensity_shift, rotation, shear",
+        ),
         ("data.rooot", "x", r"data\.rooot: "),
         ("trainer.max_time", "10 minutes", r"trainer\.max_time: got '10 minutes'; input should be DD:HH:MM:SS"),
         ("trainer.max_time", "00:00:00:00", "no time at all"),
