@@ -6,9 +6,9 @@ Geometry is one warp; grey levels change through kornia, one class a change.
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import product
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from kornia.filters import gaussian_blur2d
 from kornia.geometry import create_meshgrid
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
@@ -173,7 +175,20 @@ def _normal_field(seed: Tensor, height: int, width: int) -> Tensor:
     return torch.sqrt(-2 * torch.log(radius)) * torch.cos(2 * math.pi * angle)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ChangeRange:
+    """How far a change of grey levels goes.
+
+    Args:
+        strength: the largest amount; 0: the change is off.
+        p: share of the samples that it changes.
+    """
+
+    strength: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    p: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Augmentation:
     """What is changed at random, and how far. The paper's four: rotation, flips, shear, mean intensity.
 
@@ -184,39 +199,30 @@ class Augmentation:
         flip: probability of each of the two mirrorings, ``[0, 1]``.
         shear: largest shear angle in degrees, of each axis, either way; 0: none.
         intensity_shift: largest additive shift, either way, as a share of the grey range, ``[0, 1]``.
-        intensity: further changes of `CHANGES` by name, each with its ``strength`` and the share ``p`` of samples that
-            it changes, 1 where none is given. Those of strength 0 are left out.
+        intensity: further changes, by their names in `CHANGES`. Those of strength 0 are left out.
 
     Raises:
         ValueError: if a range is impossible, or a change or its parameter not known.
     """
 
-    rotation: float = 180.0
-    flip: float = 0.5
-    shear: float = 10.0
-    intensity_shift: float = 0.1
-    intensity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rotation: Annotated[float, Field(ge=0, le=180)] = 180.0
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    shear: Annotated[float, Field(ge=0, le=30)] = 10.0
+    intensity_shift: Annotated[float, Field(ge=0, le=1)] = 0.1
+    intensity: Mapping[str, ChangeRange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (0 <= self.rotation <= 180 and 0 <= self.flip <= 1 and 0 <= self.shear <= 30):
-            raise ValueError(
-                f"rotation {self.rotation}° (0 to 180), flip {self.flip} (0 to 1) or shear {self.shear}° (0 to 30) is "
-                "out of range"
-            )
-        if not 0 <= self.intensity_shift <= 1:
-            raise ValueError(f"intensity_shift {self.intensity_shift} is out of range (0 to 1)")
         known = [name for name in CHANGES if name != "shift"]  # that one is intensity_shift
         for name, given in self.intensity.items():
             if name not in known:
                 raise ValueError(f"intensity.{name} is no change of grey levels; known are {', '.join(known)}")
-            if not {"strength"} <= set(given) <= {"strength", "p"}:
+            if not given.strength <= CHANGES[name].most:
                 raise ValueError(
-                    f"intensity.{name} has {', '.join(given) or 'nothing'}; expected strength and, if any, p"
+                    f"intensity.{name}.strength {given.strength:g} is out of range (0 to {CHANGES[name].most:g})"
                 )
-            for key, most in (("strength", CHANGES[name].most), ("p", 1.0)):
-                if not 0 <= given.get(key, 0) <= most:
-                    raise ValueError(f"intensity.{name}.{key} {given[key]} is out of range (0 to {most:g})")
-        active = {name: dict(self.intensity[name]) for name in known if self.intensity.get(name, {}).get("strength")}
+        active = {
+            name: self.intensity[name] for name in known if name in self.intensity and self.intensity[name].strength
+        }
         object.__setattr__(self, "intensity", active)
 
     def read_side(self, patch: int) -> int:
@@ -257,8 +263,8 @@ class Augmentation:
             drawn["seed"] = torch.tensor(seed)
             for name, given in self.intensity.items():
                 apart = np.random.default_rng([seed, zlib.crc32(name.encode())])
-                changed = apart.random() < given.get("p", 1.0)
-                amounts[name] = CHANGES[name].draw(apart, given["strength"]) if changed else 0.0
+                changed = apart.random() < given.p
+                amounts[name] = CHANGES[name].draw(apart, given.strength) if changed else 0.0
         return drawn | {name: scalar(amount) for name, amount in amounts.items()}
 
 

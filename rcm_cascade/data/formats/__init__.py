@@ -5,7 +5,6 @@ The format is told from a file's first bytes, and its size looked at before anyt
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,7 +23,6 @@ for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: ad
 PixelSizeSource = Literal["manifest", "file", "dataset", "unknown"]
 
 _MAX_ANISOTROPY: Final = 0.01
-_STRIP: Final = 2**22  # pixels looked at in one go, so that temporaries stay small beside a mosaic
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -72,7 +70,7 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
             greys = palette[used].astype(np.int64)
             if (greys == greys[:, :1]).all() and np.isin(greys[:, 0], [*range(len(classes)), UNLABELLED]).all():
                 pixels = palette[:, 0][pixels]
-        elif pixels.ndim == 3 and not _equal_channels(pixels):
+        elif pixels.ndim == 3 and pixels.shape[2] > 2 and not (pixels[..., 1:3] == pixels[..., :1]).all():
             raise InputError(
                 f"label map {path} is a colour picture; expected one grey value (the class id) or palette index a "
                 "pixel: save it as a greyscale PNG or TIFF"
@@ -150,21 +148,5 @@ def _to_grey(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8] | NDArray[np
         raise InputError(f"{path} has {pixels.shape[2]} channels; expected grey or RGB: save the one you mean alone")
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
-    grey: NDArray[Any] = np.empty(pixels.shape[:2], pixels.dtype)
-    for rows in _strips(pixels):
-        grey[rows] = cv2.cvtColor(np.ascontiguousarray(pixels[rows, :, :3]), cv2.COLOR_RGB2GRAY)
+    grey: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
     return grey
-
-
-def _equal_channels(pixels: NDArray[Any]) -> bool:
-    """Whether red, green and blue are the same everywhere (with fewer channels: yes; a fourth is transparency)."""
-    return all(
-        np.array_equal(pixels[rows, :, 0], pixels[rows, :, channel])
-        for channel in range(1, 3 if pixels.shape[2] > 2 else 1)
-        for rows in _strips(pixels)
-    )
-
-
-def _strips(pixels: NDArray[Any]) -> Iterator[slice]:
-    step = max(1, _STRIP // pixels.shape[1])
-    return (slice(top, top + step) for top in range(0, pixels.shape[0], step))
