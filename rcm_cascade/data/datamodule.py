@@ -19,7 +19,7 @@ from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
 from rcm_cascade.data.processors import own_processors, processors
-from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
+from rcm_cascade.data.regions import BLANK, RegionDataset, ValidationRegion, validation_regions
 from rcm_cascade.data.windows import PatchGeometry
 
 
@@ -110,13 +110,13 @@ class MosaicDataModule(LightningDataModule):
         own = list(range(rank, len(self.regions), ranks))
         return own + [BLANK] * (-(-len(self.regions) // ranks) - len(own))
 
-    def _choose_regions(self, validation: Sequence[Mosaic]) -> list[Region]:
+    def _choose_regions(self, validation: Sequence[Mosaic]) -> list[ValidationRegion]:
         side = self.arguments.region_side
         pixels = self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
         count = max(int(REGION_SHARE * pixels / side**2), self.num_classes)
         if self.arguments.max_regions is not None:
             count = min(count, self.arguments.max_regions)
-        return choose_regions(validation, side, count, self.num_classes)
+        return validation_regions(validation, side, count, self.num_classes)
 
     @property
     def validate_every(self) -> int:

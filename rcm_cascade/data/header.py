@@ -72,12 +72,11 @@ def read_header(path: Path) -> Header:
     """
     try:
         content = yaml.safe_load(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist; a data set needs one with at least name and classes: see the README"
-        ) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); a data set needs one with at least name and classes: see the "
+            "README"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist, bad UTF-8
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""

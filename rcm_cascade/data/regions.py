@@ -17,7 +17,7 @@ BLANK: Final = -1
 """The number of a region without labels."""
 
 
-class Region(NamedTuple):
+class ValidationRegion(NamedTuple):
     """A square of one mosaic, by its top left corner in px."""
 
     mosaic: int
@@ -25,7 +25,7 @@ class Region(NamedTuple):
     left: int
 
 
-def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[Region]:
+def validation_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[ValidationRegion]:
     """Chooses regions such that every class is seen, as long as the mosaics hold it.
 
     Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
@@ -37,13 +37,13 @@ def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes
         count: how many to choose, if there are as many with a labelled pixel.
         num_classes: C.
     """
-    regions: list[Region] = []
+    regions: list[ValidationRegion] = []
     tables = []
     for m, mosaic in enumerate(mosaics):
         grid = window_grid(mosaic.image.shape, PatchGeometry(side, side, side))
         held = count_classes(labels_of(mosaic), grid, num_classes)
         keep = np.flatnonzero(held.sum(axis=1))
-        regions += [Region(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
+        regions += [ValidationRegion(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
         tables.append(held[keep])
     if not regions:
         return []
@@ -70,7 +70,7 @@ class RegionDataset(Dataset[Sample]):
         side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
     """
 
-    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[Region], side: int) -> None:
+    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[ValidationRegion], side: int) -> None:
         self.mosaics, self.regions, self.side = list(mosaics), list(regions), side
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import torch
 from kornia.geometry.transform import warp_affine
 from scipy import ndimage
 
-from rcm_cascade.data.augment import CHANGES, Augmentation, Parameters, _linear, augment, centre_crop, warp
+from rcm_cascade.data.augment import CHANGES, Augmentation, ChangeRange, Parameters, _linear, augment, centre_crop, warp
 
 NOTHING = Augmentation(rotation=0, flip=0, shear=0, intensity_shift=0)
 
@@ -110,7 +110,9 @@ def test_the_shift_is_added_and_wipes_nothing_out() -> None:
 
 
 STRONG = Augmentation(
-    intensity={name: {"strength": change.most / 2, "p": 0.7} for name, change in CHANGES.items() if name != "shift"}
+    intensity={
+        name: ChangeRange(strength=change.most / 2, p=0.7) for name, change in CHANGES.items() if name != "shift"
+    }
 )
 
 
@@ -247,5 +249,5 @@ def test_impossible_changes_of_grey_levels_are_refused(wrong: dict[str, dict[str
 
 
 def test_what_is_off_is_left_out() -> None:
-    off: dict[str, dict[str, float]] = {"gain": {"strength": 0}, "blur": {"strength": 0, "p": 0.5}}
+    off = {"gain": ChangeRange(strength=0), "blur": ChangeRange(strength=0, p=0.5)}
     assert Augmentation(intensity=off) == Augmentation()

@@ -93,13 +93,10 @@ def first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(16)
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; expected an image file: {readable()}") from None
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected an image file: check the path") from None
     except OSError as error:
         raise InputError(
-            f"{path} cannot be opened ({error.strerror}); expected a readable image file: check its permissions"
+            f"{path} cannot be opened ({error.strerror}); expected an image file, {readable()}: check the path and its "
+            "permissions"
         ) from error
     if not start:
         raise InputError(f"{path} is empty (0 bytes); expected an image: copy or export it again")

@@ -196,8 +196,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "text": (lambda p: p.write_text("mosaic,label\n"), "is no image this program reads"),
     "empty": (lambda p: p.touch(), r"is empty \(0 bytes\)"),
-    "folder": (lambda p: p.mkdir(), "is a folder"),
-    "missing": (lambda p: None, "does not exist"),
+    "folder": (lambda p: p.mkdir(), "Is a directory"),
+    "missing": (lambda p: None, "No such file"),
 }
 
 
@@ -343,7 +343,7 @@ def test_wrong_label_maps_are_one_sentence(tmp_path: Path, make_labels: Maker, c
     Image.fromarray(labels).save(path, "JPEG")
     with pytest.raises(InputError, match="is a JPEG"):
         read_labels(path, classes, (60, 81))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="No such file"):
         read_labels(tmp_path / "none.png", classes, (60, 81))
 
 
