@@ -80,17 +80,9 @@ class PatchDataset(Dataset[Sample]):
         self.seed = seed
         self.sampling = sampling
         self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
-        tables, counts = [], []
-        for m, mosaic in enumerate(self.mosaics):
-            grid = window_grid(mosaic.image.shape, geometry)
-            held = count_classes(labels_of(mosaic), grid, num_classes)
-            keep = held.sum(axis=1) > 0
-            tables.append(np.column_stack([np.full(int(keep.sum()), m), grid[keep]]))
-            counts.append(held[keep])
-        self.windows: NDArray[np.int64] = np.concatenate(tables) if tables else np.zeros((0, 5), np.int64)
+        self.windows, held = labelled_windows(self.mosaics, geometry, num_classes)
         if not len(self.windows):
             raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
-        held = np.concatenate(counts)
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
 
     def __len__(self) -> int:
@@ -127,6 +119,24 @@ class PatchDataset(Dataset[Sample]):
         present = [c for c, windows in enumerate(self.windows_of_class) if len(windows)]
         wanted = int(rng.choice(present))
         return int(rng.choice(self.windows_of_class[wanted])), wanted
+
+
+def labelled_windows(
+    mosaics: Sequence[Mosaic], geometry: PatchGeometry, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows that hold a labelled pixel, ``(N, 5)``: mosaic, top, left, bottom, right; and `count_classes` of each.
+
+    Raises:
+        ValueError: if a mosaic is not labelled.
+    """
+    tables, counts = [np.zeros((0, 5), np.int64)], [np.zeros((0, num_classes), np.int64)]
+    for m, mosaic in enumerate(mosaics):
+        grid = window_grid(mosaic.image.shape, geometry)
+        held = count_classes(labels_of(mosaic), grid, num_classes)
+        keep = held.sum(axis=1) > 0
+        tables.append(np.insert(grid[keep], 0, m, axis=1))
+        counts.append(held[keep])
+    return np.concatenate(tables), np.concatenate(counts)
 
 
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:

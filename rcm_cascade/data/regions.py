@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.augment import scalar, unchanged
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import Sample, count_classes
-from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
+from rcm_cascade.data.patches import Sample, labelled_windows
+from rcm_cascade.data.windows import PatchGeometry, read_square
 
 BLANK: Final = -1
 """The number of a region without labels."""
@@ -37,17 +37,8 @@ def validation_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_cla
         count: how many to choose, if there are as many with a labelled pixel.
         num_classes: C.
     """
-    regions: list[ValidationRegion] = []
-    tables = []
-    for m, mosaic in enumerate(mosaics):
-        grid = window_grid(mosaic.image.shape, PatchGeometry(side, side, side))
-        held = count_classes(labels_of(mosaic), grid, num_classes)
-        keep = np.flatnonzero(held.sum(axis=1))
-        regions += [ValidationRegion(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
-        tables.append(held[keep])
-    if not regions:
-        return []
-    held = np.concatenate(tables)
+    windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
+    regions = [ValidationRegion(*window) for window in windows[:, :3].tolist()]
     left = np.ones(len(regions), bool)
     chosen: list[int] = []
     taken = np.zeros(num_classes, np.int64)
