@@ -27,7 +27,7 @@ from experiments.phantom.texture import (
     measure_mosaic,
 )
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.decode import pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.data.manifest import Dataset, read_dataset
 from rcm_cascade.errors import InputError

@@ -32,7 +32,7 @@ from experiments.speed.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, writ
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import has_bf16
 from rcm_cascade.cli import exit_status
-from rcm_cascade.data.decode import read_image
+from rcm_cascade.data.formats import read_image
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import refuse_unwritable, written_whole

@@ -1,7 +1,7 @@
 """Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
-from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_validation
+from rcm_cascade.data.mosaic import Mosaic, labels_of
+from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 
@@ -21,9 +23,6 @@ RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 ClassPixels = Mapping[str, NDArray[np.int64]]
 """Labelled pixels of each class, ``(C,)``, by the manifest's ``mosaic`` column."""
-
-STRIP_PIXELS: Final = 2**24
-"""Pixels counted at a time: bincount copies its input to 8 bytes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,9 @@ def untrained_classes(split: Mapping[str, SplitName], pixels: ClassPixels) -> li
     return [int(c) for c in np.flatnonzero((seen["test"] > 0) & (seen["train"] == 0))]
 
 
-def count_pixels(labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
-    """Labelled pixels of each class, ``(C,)``, of a label map ``(H, W)`` uint8 that need not fit into memory."""
-    counts = np.zeros(256, np.int64)
-    for rows in np.array_split(labels, max(1, labels.size // STRIP_PIXELS)):
-        counts += np.bincount(rows.reshape(-1), minlength=256)
-    return counts[:num_classes]
+def class_pixels(mosaics: Iterable[Mosaic], num_classes: int) -> dict[str, NDArray[np.int64]]:
+    """Labelled pixels of each class, ``(C,)``, on the working grid, by mosaic; about 1 ms a megapixel."""
+    return {mosaic.name: count_values(labels_of(mosaic))[:num_classes] for mosaic in mosaics}
 
 
 def write_folds(path: Path, dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) -> None:
@@ -149,10 +145,8 @@ def _by_patient(
             f"{rule.count} folds; ask for at most as many with --folds"
         )
     fold_of = assign_patients(held, rule.count, rule.seed)
-    return [
-        _split(labelled, {e.mosaic for e in labelled if fold_of[e.patient] == fold}, set(), rule.seed, fold)
-        for fold in range(rule.count)
-    ]
+    tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count)]
+    return [split_rest(labelled, mosaics, rule.seed, fold) for fold, mosaics in enumerate(tested)]
 
 
 def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
@@ -169,14 +163,13 @@ def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) 
     splits = []
     for fold, site in enumerate(sites):
         patients = {e.patient for e in labelled if e.site == site}
-        tested = {e.mosaic for e in labelled if e.site == site}
-        elsewhere = {e.mosaic for e in labelled if e.patient in patients} - tested
-        if len(tested) + len(elsewhere) == len(labelled):
+        kept = [e for e in labelled if e.site == site or e.patient not in patients]
+        if all(e.site == site for e in kept):
             raise InputError(
                 f"{manifest} has no labelled mosaic of patients who were not at site {site}; leave-one-site-out has "
                 "nothing to train on: use --rule patients"
             )
-        splits.append(_split(labelled, tested, elsewhere, rule.seed, fold))
+        splits.append(split_rest(kept, {e.mosaic for e in kept if e.site == site}, rule.seed, fold))
     return splits
 
 
@@ -187,18 +180,8 @@ def _by_mosaic(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule
             f"{dataset.root / MANIFEST_FILE} names {len(labelled)} labelled mosaics; expected two or more, one to test "
             "and one to train on"
         )
-    count = max(1, round(TEST_SHARE * len(labelled)))
-    tested = [set(draw_order((e.mosaic for e in labelled), rule.seed, r)[:count]) for r in range(rule.count)]
-    return [_split(labelled, mosaics, set(), rule.seed, r) for r, mosaics in enumerate(tested)]
-
-
-def _split(
-    labelled: Sequence[MosaicEntry], tested: set[str], left_out: set[str], seed: int, fold: int
-) -> dict[str, SplitName]:
-    rest = {entry.patient for entry in labelled if entry.mosaic not in tested | left_out}
-    validated = draw_validation(rest, seed, fold)
-    return {
-        e.mosaic: "test" if e.mosaic in tested else "val" if e.patient in validated else "train"
-        for e in labelled
-        if e.mosaic not in left_out
-    }
+    mosaics = [e.mosaic for e in labelled]
+    return [
+        split_rest(labelled, draw_share(mosaics, TEST_SHARE, rule.seed, repeat), rule.seed, repeat)
+        for repeat in range(rule.count)
+    ]

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rcm_cascade.data.counting import count_values
+
 Normalisation = Literal["mosaic", "none"]
 """``mosaic``: minus the mosaic's mean, over its standard deviation; ``none``: grey level over 255."""
 
@@ -34,7 +36,7 @@ def to_uint8(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]
         return image.view(np.uint8)
     if image.dtype != np.uint16:
         raise TypeError(f"image has dtype {image.dtype}; expected uint8 or uint16")
-    histogram = _histogram(image, 65536)
+    histogram = count_values(image, 65536)
     cumulative = np.cumsum(histogram) / max(image.size, 1)
     low = int(np.searchsorted(cumulative, LOW_QUANTILE))
     high = max(int(np.searchsorted(cumulative, HIGH_QUANTILE)), low + 1)
@@ -50,7 +52,7 @@ def measure(image: NDArray[np.uint8], normalisation: Normalisation = "mosaic") -
     """
     if normalisation == "none":
         return Intensity(0.0, 255.0)
-    histogram = _histogram(image, 256)
+    histogram = count_values(image)
     levels = np.arange(256)
     mean = float((histogram * levels).sum() / histogram.sum())
     variance = float((histogram * (levels - mean) ** 2).sum() / histogram.sum())
@@ -60,10 +62,3 @@ def measure(image: NDArray[np.uint8], normalisation: Normalisation = "mosaic") -
 def normalise(grey: Tensor, offset: float | Tensor, scale: float | Tensor) -> Tensor:
     """Network input for grey levels of a floating dtype: ``(grey - offset) / scale``, broadcast."""
     return (grey - offset) / scale
-
-
-def _histogram(image: NDArray[np.uint8] | NDArray[np.uint16], levels: int) -> NDArray[np.int64]:
-    counts = np.zeros(levels, np.int64)
-    for rows in np.array_split(image, max(1, image.size // 2**24)):  # strips: bincount makes an 8-byte copy
-        counts += np.bincount(rows.reshape(-1), minlength=levels)
-    return counts

@@ -1,6 +1,7 @@
 """Random patches of many mosaics: which windows an epoch visits, in which order, and what is read there."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation
-from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.augment import Augmentation, Parameters, scalar, unchanged
+from rcm_cascade.data.counting import count_values
+from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
 from rcm_cascade.errors import InputError
 
@@ -38,8 +40,7 @@ class Sample(TypedDict):
 
     image: Tensor  # (S, S) uint8 grey levels, wider than the patch
     labels: Tensor  # (S, S) uint8
-    linear: Tensor  # (2, 2) float32, see Augmentation.draw
-    shift: Tensor  # () float32, grey levels
+    augment: Parameters
     offset: Tensor  # () float32, of the mosaic's Intensity
     scale: Tensor  # () float32
     place: Tensor  # (3,) int64: mosaic's index, -1 of a blank one; the patch's top and left in px
@@ -79,17 +80,9 @@ class PatchDataset(Dataset[Sample]):
         self.seed = seed
         self.sampling = sampling
         self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
-        tables, counts = [], []
-        for m, mosaic in enumerate(self.mosaics):
-            grid = window_grid(mosaic.image.shape, geometry)
-            held = count_classes(_labels(mosaic), grid, num_classes)
-            keep = held.sum(axis=1) > 0
-            tables.append(np.column_stack([np.full(int(keep.sum()), m), grid[keep]]))
-            counts.append(held[keep])
-        self.windows: NDArray[np.int64] = np.concatenate(tables) if tables else np.zeros((0, 5), np.int64)
+        self.windows, held = labelled_windows(self.mosaics, geometry, num_classes)
         if not len(self.windows):
             raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
-        held = np.concatenate(counts)
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
 
     def __len__(self) -> int:
@@ -102,25 +95,20 @@ class PatchDataset(Dataset[Sample]):
         index, wanted_class = self._choose(rng, key.sample)
         m, window = int(self.windows[index, 0]), self.windows[index, 1:]
         mosaic = self.mosaics[m]
-        labels = np.asarray(_labels(mosaic))  # slicing a memory map as such takes four times as long
+        labels = np.asarray(labels_of(mosaic))  # slicing a memory map as such takes four times as long
         y0, x0, y1, x1 = window.tolist()
         inside = labels[y0:y1, x0:x1]
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
         patch = self.geometry.patch
         top, left = draw_position(rng, window, patch, wanted)
-        if self.augmentation:
-            linear, shift = self.augmentation.draw(rng)
-        else:
-            linear, shift = np.eye(2, dtype=np.float32), 0.0
         margin = (self.read_side - patch) // 2
         truth = torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED))
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
             labels=torch.full_like(truth, UNLABELLED) if key.blank else truth,
-            linear=torch.from_numpy(linear),
-            shift=_scalar(shift),
-            offset=_scalar(mosaic.intensity.offset),
-            scale=_scalar(mosaic.intensity.scale),
+            augment=self.augmentation.draw(rng) if self.augmentation else unchanged(),
+            offset=scalar(mosaic.intensity.offset),
+            scale=scalar(mosaic.intensity.scale),
             place=torch.from_numpy(np.array([-1 if key.blank else m, top, left])),
         )
 
@@ -133,18 +121,28 @@ class PatchDataset(Dataset[Sample]):
         return int(rng.choice(self.windows_of_class[wanted])), wanted
 
 
-def _scalar(value: float) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32))  # a seventh of what torch.tensor takes
+def labelled_windows(
+    mosaics: Sequence[Mosaic], geometry: PatchGeometry, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows that hold a labelled pixel, ``(N, 5)``: mosaic, top, left, bottom, right; and `count_classes` of each.
 
-
-def _labels(mosaic: Mosaic) -> NDArray[np.uint8]:
-    if mosaic.labels is None:
-        raise ValueError(f"mosaic {mosaic.name} has no label map; only labelled mosaics can be trained on")
-    return mosaic.labels
+    Raises:
+        ValueError: if a mosaic is not labelled.
+    """
+    tables, counts = [np.zeros((0, 5), np.int64)], [np.zeros((0, num_classes), np.int64)]
+    for m, mosaic in enumerate(mosaics):
+        grid = window_grid(mosaic.image.shape, geometry)
+        held = count_classes(labels_of(mosaic), grid, num_classes)
+        keep = held.sum(axis=1) > 0
+        tables.append(np.insert(grid[keep], 0, m, axis=1))
+        counts.append(held[keep])
+    return np.concatenate(tables), np.concatenate(counts)
 
 
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Pixels of each class in each window, by one summed-area table a class.
+    """Pixels of each class in each window.
+
+    Every pixel is looked at once: the windows' edges cut the map into blocks, whose counts are then added up.
 
     Args:
         labels: ``(H, W)`` uint8.
@@ -154,13 +152,16 @@ def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_cla
     Returns:
         ``(N, C)`` int64.
     """
-    top, left, bottom, right = windows.T
-    counts = np.zeros((len(windows), num_classes), np.int64)
-    for c in range(num_classes):
-        rows = np.zeros((labels.shape[0] + 1, labels.shape[1] + 1), np.int32)
-        np.cumsum(labels == c, axis=0, dtype=np.int32, out=rows[1:, 1:])
-        np.cumsum(rows, axis=1, out=rows)
-        counts[:, c] = rows[bottom, right] - rows[top, right] - rows[bottom, left] + rows[top, left]
+    labels = np.asarray(labels)  # not a memory map, whose slices are slow
+    rows, columns = np.unique(windows[:, ::2]), np.unique(windows[:, 1::2])
+    sums = np.zeros((len(rows), len(columns), num_classes), np.int64)
+    for i, (y0, y1) in enumerate(pairwise(rows.tolist()), 1):
+        for j, (x0, x1) in enumerate(pairwise(columns.tolist()), 1):
+            sums[i, j] = count_values(labels[y0:y1, x0:x1])[:num_classes]
+    sums = sums.cumsum(axis=0).cumsum(axis=1)
+    top, bottom = np.searchsorted(rows, windows[:, ::2].T)
+    left, right = np.searchsorted(columns, windows[:, 1::2].T)
+    counts: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
     return counts
 
 

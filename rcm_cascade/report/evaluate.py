@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.ids import legacy_id
 from rcm_cascade.data.manifest import Dataset, SplitName, read_dataset
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
@@ -40,7 +41,7 @@ def evaluate(
     """
     header = load_checkpoint(checkpoint).header
     dataset = read_dataset(root)
-    if split_file is None and dataset.id == header.dataset_id:
+    if split_file is None and legacy_id(dataset) == header.dataset_id:
         split = header.split
     else:
         split = make_split(dataset, seed=0, split_file=split_file, training=False)
@@ -61,7 +62,7 @@ def evaluate(
                 f"{'of an unfinished one' if not run.result.is_file() else 'another'}; say where to write this one "
                 "with --out DIR"
             )
-        if part != "test" or dataset.id != header.dataset_id or split_file is not None:
+        if part != "test" or legacy_id(dataset) != header.dataset_id or split_file is not None:
             raise InputError(
                 f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
             )

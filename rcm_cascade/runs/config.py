@@ -184,6 +184,7 @@ _ADDED: Final[Mapping[tuple[str, ...], object]] = {
     ("trainer", "compile"): False,
     ("optim", "freeze_norm"): False,
     ("init",): None,
+    ("augment", "intensity"): {},
 }
 """Keys that came later, left out at their defaults: a run of before them is the same run."""
 

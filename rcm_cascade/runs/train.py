@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
+from rcm_cascade.data.ids import legacy_id
 from rcm_cascade.data.manifest import DATASET_FILE, Dataset
 from rcm_cascade.data.splits import Split, read_split, split_id, write_split
 from rcm_cascade.errors import InputError
@@ -91,7 +92,7 @@ def _identify_data(config: TrainConfig) -> dict[str, str] | None:
 
 
 def _data_facts(dataset: Dataset, split: Split) -> dict[str, str]:
-    return {"dataset_id": dataset.id, "split_id": split_id(split)}
+    return {"dataset_id": legacy_id(dataset), "split_id": split_id(split)}
 
 
 def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
@@ -211,7 +212,7 @@ def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
         working_pixel_size_um=loaded.working_pixel_size_um,
         normalisation=config.data.normalisation,
         dataset=loaded.dataset.name,
-        dataset_id=loaded.dataset.id,
+        dataset_id=legacy_id(loaded.dataset),
         split=loaded.split,
         synthetic=loaded.dataset.synthetic,
     )

@@ -12,7 +12,7 @@ from rcm_cascade.data.folds import (
     FoldRule,
     Rule,
     assign_patients,
-    count_pixels,
+    class_pixels,
     make_folds,
     untrained_classes,
     write_folds,
@@ -20,6 +20,7 @@ from rcm_cascade.data.folds import (
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.splits import patients_straddling
 from rcm_cascade.errors import InputError
+from tests.data.making import memory_mosaic
 
 Pixels = dict[str, NDArray[np.int64]]
 
@@ -38,7 +39,7 @@ def dataset(classes: ClassTable, patients: int, sites: int = 1) -> Dataset:
         for p in range(patients)
         for m in range(1 + p % 3)
     )
-    return Dataset(Path("set"), "set", classes, entries)
+    return Dataset(root=Path("set"), name="set", classes=classes, entries=entries)
 
 
 def pixels_of(data: Dataset, seed: int = 0) -> Pixels:
@@ -248,11 +249,12 @@ def test_classes_without_a_training_pixel_are_named() -> None:
     assert untrained_classes({"a": "test", "b": "val", "c": "train"}, pixels) == []
 
 
-def test_pixels_are_counted_in_strips_and_255_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rcm_cascade.data.folds.STRIP_PIXELS", 100)
+def test_labelled_pixels_are_counted_by_mosaic_and_255_is_none() -> None:
     labels = np.random.default_rng(0).choice(np.array([0, 1, 3, 255], np.uint8), (37, 30))
-    assert count_pixels(labels, 4).tolist() == [(labels == c).sum() for c in range(4)]
-    assert count_pixels(labels[:0], 4).tolist() == [0, 0, 0, 0]
+    mosaics = [memory_mosaic(labels, labels, "a"), memory_mosaic(labels, labels[:5], "b")]
+    counts = class_pixels(mosaics, 4)
+    assert counts["a"].tolist() == [(labels == c).sum() for c in range(4)]
+    assert counts["b"].tolist() == [(labels[:5] == c).sum() for c in range(4)]
 
 
 def test_the_written_table_has_a_line_for_each_fold_that_tests_a_mosaic(classes: ClassTable, tmp_path: Path) -> None:

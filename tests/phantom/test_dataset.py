@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.data.ids import legacy_id
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.phantom import write_phantoms
@@ -39,7 +40,7 @@ def test_another_seed_writes_other_mosaics(folder: Path, tmp_path: Path) -> None
     first, second = (tifffile.imread(sorted((root / "mosaics").iterdir())[0]) for root in (folder, other))
     assert first.shape == second.shape
     assert not np.array_equal(first, second)
-    assert read_dataset(folder).id != read_dataset(other).id
+    assert legacy_id(read_dataset(folder)) != legacy_id(read_dataset(other))
 
 
 def test_the_folder_is_a_dataset(folder: Path) -> None:

@@ -21,6 +21,7 @@ from rcm_cascade.annotate.cpu.int8 import (
     write_report,
 )
 from rcm_cascade.annotate.engine import annotate_with
+from rcm_cascade.data.ids import legacy_id
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -71,7 +72,7 @@ def _training_data(annotator: Annotator, checkpoint: Path, root: Path | None) ->
             )
         root = find_dataset(DataSection.model_validate(yaml.safe_load(config.read_text("utf-8"))["data"]))
     dataset = read_dataset(root)
-    if dataset.id != header.dataset_id:
+    if legacy_id(dataset) != header.dataset_id:
         raise InputError(
             f"{root} is not the data set that {checkpoint} was trained on ({header.dataset}); name that with "
             "--calibrate ROOT"

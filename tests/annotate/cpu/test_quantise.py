@@ -9,9 +9,9 @@ import torch
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.cohort import Options, annotate_files
+from rcm_cascade.annotate.cpu import quantise
 from rcm_cascade.annotate.cpu.int8 import Int8Report, read_report
 from rcm_cascade.annotate.cpu.quantise import prepare_int8
-from rcm_cascade.commands import quantise
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
