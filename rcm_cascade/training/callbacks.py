@@ -10,8 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from rcm_cascade.compat import set_average
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import global_any
@@ -34,28 +35,27 @@ class MovingAverage(WeightAveraging):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the averaged copy where the module is going to be: Lightning moves it there only after this."""
         if stage == "fit":
-            self._average_model = _Average(pl_module, trainer.strategy.root_device, self.decay)
+            set_average(self, _Average(pl_module, trainer.strategy.root_device, self.decay))
 
 
 class _Average(AveragedModel):
-    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: it keeps count itself."""
+    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: the count stays here."""
 
     def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
         super().__init__(model, use_buffers=True)
-        self.module.to(device)  # the count stays here
+        self.module.to(device)
         self.decay = decay
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
         n = int(self.n_averaged)
-        weight = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
         pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
-        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
-        torch._foreach_lerp_([average for average, _ in numbers], [current for _, current in numbers], weight)
-        if counts:
-            torch._foreach_copy_([average for average, _ in counts], [current for _, current in counts])
+        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)
+        average(*zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True), None)
+        for kept, count in pairs:
+            if not kept.is_floating_point():
+                kept.copy_(count)
         self.n_averaged += 1
 
 
@@ -63,7 +63,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-class Coverage(Callback):
+class LogCoverage(Callback):
     """Logs the share of the labelled training area that the epoch's patches covered."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -133,7 +133,7 @@ class CascadeModule(LightningModule):
         """Holds batch norms still, where that is asked for: Lightning has just set the network to training."""
         if self.optim.freeze_norm:
             for part in self.network.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                if isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm):
                     part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
