@@ -12,8 +12,7 @@ from typing import Any, Final
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.files import written_whole
-from rcm_cascade.models.checkpoint import LoadedCheckpoint, digest, load_checkpoint
-from rcm_cascade.models.export import export_checkpoint
+from rcm_cascade.models.checkpoint import LoadedCheckpoint, digest, export_checkpoint, load_checkpoint
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.training.code_version import code_version
 

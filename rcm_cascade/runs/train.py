@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
+from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.commands.batch_picture import batch_picture
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE, Dataset
@@ -80,7 +81,16 @@ def identify(config: TrainConfig) -> dict[str, str] | None:
         InputError: if the data set is there and wrong, or the initial weights are gone.
     """
     facts = _identify_data(config)
-    return facts if facts is None or config.init is None else facts | {"init": digest_init(config.init)}
+    return (
+        facts
+        if facts is None or config.init is None
+        else facts | {"init": digest_init(config.init, init_path(config.init))}
+    )
+
+
+def init_path(init: str) -> Path:
+    """The checkpoint that the configuration's ``init`` names."""
+    return starter_path() if init == STARTER else Path(init)
 
 
 def _identify_data(config: TrainConfig) -> dict[str, str] | None:
@@ -120,7 +130,7 @@ def draw_batch(config: TrainConfig, out: Path) -> None:
 
 def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
-    initial = read_initial(config.init) if config.init is not None and not resume else None
+    initial = read_initial(config.init, init_path(config.init)) if config.init is not None and not resume else None
     loaded = load_training_data(config.data)
     if resume and folder.split.is_file() and read_split(folder.split) != loaded.split:
         raise InputError(

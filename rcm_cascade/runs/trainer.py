@@ -82,7 +82,7 @@ def make_trainer(
         default_root_dir=folder.path,
         plugins=[WholeCheckpoints(), *environment],
     )
-    watch.from_start(trainer.strategy.launcher)
+    watch.begin(trainer)
     return trainer
 
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rcm_cascade.compat import set_average
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.training.module import MONITORED
-from rcm_cascade.training.ranks import global_any
+from rcm_cascade.training.ranks import all_reduce_any
 
 
 class MovingAverage(WeightAveraging):
@@ -51,7 +51,7 @@ class _Average(AveragedModel):
         """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
         n = int(self.n_averaged)
         pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)
+        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)  # type: ignore[no-untyped-call]
         average(*zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True), None)
         for kept, count in pairs:
             if not kept.is_floating_point():
@@ -73,7 +73,7 @@ class LogCoverage(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the share that all processes together covered, in [0, 1]."""
         coverage = _datamodule(trainer).coverage
-        coverage.seen = [global_any(seen, pl_module.device) for seen in coverage.seen]
+        coverage.seen = [all_reduce_any(seen, pl_module.device) for seen in coverage.seen]
         pl_module.log("train/labelled_area_covered", coverage.share())
 
 

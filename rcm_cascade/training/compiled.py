@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rcm_cascade.compat import compile_error
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.designs import Network
+from rcm_cascade.models import Network
 
 
 def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:

@@ -14,11 +14,11 @@ from torchmetrics import MeanMetric
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
+from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
-from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
-from rcm_cascade.training.ranks import from_first, global_sum, of_first
+from rcm_cascade.training.ranks import all_reduce, broadcast
 from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
@@ -99,9 +99,7 @@ class CascadeModule(LightningModule):
         self.learn: Callable[[Tensor], list[Tensor]] | None = None
         self.layout = layout
         self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
-        self.level_weights = loss.of_levels(len(header.model.output_factors))
-        if header.model.independent:  # trained apart: each level's loss counts in full
-            self.level_weights = tuple(1.0 for _ in self.level_weights)
+        self.level_weights = loss.of_network(header.model)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
@@ -138,7 +136,7 @@ class CascadeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
-        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], global_sum)
+        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], all_reduce)
         total = self.total(losses)
         # Every step weighs the same, so that all processes find one mean: the losses are already of all their batches.
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
@@ -162,8 +160,8 @@ class CascadeModule(LightningModule):
         limit = timer.time_remaining() if timer else None
         elapsed = timer.time_elapsed() if timer else 0.0
         done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
-        if timer:
-            done = of_first(done, self.device)  # each process has a clock of its own, and all need one learning rate
+        if timer:  # each process has a clock of its own, and all need one learning rate
+            done = float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.device)))
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optim.lr * factor
@@ -183,10 +181,10 @@ class CascadeModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the whole gradient's norm; independent levels' one by one, since they are trained apart."""
+        """Clips the whole gradient's norm; of levels that are trained apart, each one's."""
         if not gradient_clip_val:
             return
-        parts = list(self.network.levels) if self.header.model.independent else [self.network]
+        parts = list(self.network.levels) if self.header.model.trained_apart else [self.network]
         for part in parts:
             torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val, foreach=True)
 
@@ -199,7 +197,7 @@ class CascadeModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Validates what is saved: without synchronised batch norms each process has its own means and variances."""
         for buffer in self.network.buffers():
-            from_first(buffer)
+            broadcast(buffer)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Adds a batch of fixed regions to the epoch's confusion matrix.

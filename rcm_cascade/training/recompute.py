@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.designs import Network
-from rcm_cascade.models.unet import UNet
+from rcm_cascade.models import Network, UNet
 
 
 def recompute_activations(network: Network) -> None:

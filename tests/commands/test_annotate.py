@@ -16,8 +16,7 @@ from rcm_cascade.commands.annotate import IMAGE_SUFFIXES, Options, annotate, fin
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.checkpoint import digest
-from rcm_cascade.models.export import export_checkpoint
+from rcm_cascade.models.checkpoint import digest, export_checkpoint
 from tests.annotate.telling import noise
 
 ENDINGS = (".labels.ome.tif", ".overlay.png", ".json")

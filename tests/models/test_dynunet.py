@@ -6,14 +6,13 @@ import torch
 from torch import nn
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments
-from rcm_cascade.models.dynunet import DynUNetPeer
+from rcm_cascade.models import DynUNetArguments, DynUNetPeer
 from rcm_cascade.models.unet import strided_reach
 
 
 def peer(depth: int = 3) -> DynUNetPeer:
     torch.manual_seed(0)
-    return DynUNetPeer(CascadeArguments(num_classes=3, levels=1, base_depth=depth, base_filters=4, network="dynunet"))
+    return DynUNetPeer(DynUNetArguments(num_classes=3, base_depth=depth, base_filters=4))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (32, 40)])

@@ -13,10 +13,10 @@ from rcm_cascade.models.checkpoint import (
     NETWORK_PREFIX,
     CheckpointHeader,
     digest,
+    export_checkpoint,
     load_checkpoint,
     store_temperature,
 )
-from rcm_cascade.models.export import export_checkpoint
 from rcm_cascade.models.safetensors_file import read_safetensors, write_safetensors
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
