@@ -1,7 +1,7 @@
 """The cascade of U-Nets, coarse to fine, with a head to inject the error at each level."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -34,15 +34,11 @@ class LevelArguments(Arguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.refuse_below(1, "levels")
-        if self.levels > DEEPEST or max(self.depths) > DEEPEST:
+        if self.levels > DEEPEST or not 1 <= min(self.depths) <= max(self.depths) <= DEEPEST:
             raise ValueError(
-                f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} make a "
-                f"network deeper than any mosaic; expected up to {DEEPEST} levels, each of a depth up to {DEEPEST}"
-            )
-        if min(self.depths) < 1:
-            raise ValueError(
-                f"base_depth {self.base_depth} and depth_increment {self.depth_increment} give depths {self.depths}; "
-                "every level needs a depth of 1 or more"
+                f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} do not "
+                f"make a network: every level needs a depth of 1 or more, and beyond {DEEPEST} levels or a depth of "
+                f"{DEEPEST} it is deeper than any mosaic"
             )
 
     @property
@@ -61,7 +57,12 @@ class LevelArguments(Arguments):
 @register
 @dataclass(frozen=True, kw_only=True)
 class CascadeArguments(LevelArguments):
-    """The arguments of a `CascadedUNet`. See there."""
+    """The arguments of a `CascadedUNet`.
+
+    Args:
+        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``.
+        detach_prior: if true, no gradient flows from a level into the coarser ones.
+    """
 
     design = "cascade"
     prior: Prior = "softmax"
@@ -79,7 +80,7 @@ class CascadeArguments(LevelArguments):
 
     def build(self) -> "CascadedUNet":
         """See `Arguments.build`."""
-        return CascadedUNet(**{key: value for key, value in self.to_plain().items() if key != "design"})
+        return CascadedUNet(self)
 
 
 class CascadedUNet(Network):
@@ -93,41 +94,24 @@ class CascadedUNet(Network):
     24 (54 convolutions and 5.7 M parameters, as the paper reports) are our choice.
 
     Args:
-        num_classes: number of classes C.
-        in_channels: channels of the image.
-        levels: number of U-Nets L, ≥ 1.
-        base_depth: poolings of the coarsest U-Net.
-        depth_increment: poolings that each finer level adds; negative ones are allowed.
-        base_filters: filters of each U-Net's first block.
-        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``.
-        detach_prior: if true, no gradient flows from a level into the coarser ones.
+        arguments: of the network; None: made of the keywords, as in ``CascadedUNet(num_classes=3, levels=2)``.
+        keywords: of `CascadeArguments`.
 
     Raises:
         ValueError: if an argument is out of range.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 6,
-        in_channels: int = 1,
-        levels: int = 3,
-        base_depth: int = 2,
-        depth_increment: int = 1,
-        base_filters: int = 24,
-        prior: Prior = "softmax",
-        detach_prior: bool = False,
-    ) -> None:
-        arguments = CascadeArguments(
-            num_classes=num_classes, in_channels=in_channels, levels=levels, base_depth=base_depth,
-            depth_increment=depth_increment, base_filters=base_filters, prior=prior, detach_prior=detach_prior,
-        )  # fmt: skip
+    def __init__(self, arguments: LevelArguments | None = None, **keywords: Any) -> None:  # noqa: ANN401  # several types
+        arguments = arguments or CascadeArguments(**keywords)
         super().__init__(arguments, level_networks(arguments))
-        self.prior, self.detach_prior = prior, detach_prior
 
     def as_prior(self, logits: Tensor) -> Tensor:
         """See `Network.as_prior`: probabilities or logits."""
-        prior = logits if self.prior == "logits" else logits.softmax(dim=1)
-        return prior.detach() if self.detach_prior else prior
+        given = self.arguments
+        if not isinstance(given, CascadeArguments):
+            return super().as_prior(logits)
+        prior = logits if given.prior == "logits" else logits.softmax(dim=1)
+        return prior.detach() if given.detach_prior else prior
 
     def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
         """See `Network.level_input`: the image beside the up-sampled prior."""

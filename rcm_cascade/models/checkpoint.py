@@ -1,6 +1,7 @@
 """What a checkpoint says beside its weights: all that annotation needs, in plain types."""
 
 import hashlib
+import json
 import math
 import pickle
 from collections.abc import Iterator, Mapping
@@ -8,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rcm_cascade import __version__
@@ -20,9 +22,11 @@ from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 from rcm_cascade.models.registry import Arguments, Network, build_network, read_arguments
-from rcm_cascade.models.safetensors_file import SUFFIX, Content, is_safetensors, read_safetensors, write_safetensors
 
 HEADER: Final = "rcm_cascade"
+"""The key of the header, in a .ckpt file and, as JSON, in the metadata of a .safetensors file."""
+
+SUFFIX: Final = ".safetensors"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
 
@@ -82,27 +86,28 @@ class CheckpointHeader:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types only, so that ``torch.load(weights_only=True)`` reads it."""
-        return {
-            "format": FORMAT,
-            "version": self.version,
-            "model": self.model.to_plain(),
-            "classes": self.classes.to_plain(),
-            "working_pixel_size_um": self.working_pixel_size_um,
-            "normalisation": self.normalisation,
-            "dataset": self.dataset,
-            "dataset_id": self.dataset_id,
-            "mosaics_id": self.mosaics_id,
-            "split": dict(self.split),
-            "synthetic": self.synthetic,
-            "temperature": self.temperature,
-            "init": self.init,
-        }
+        model, classes = self.model.to_plain(), self.classes.to_plain()
+        return {"format": FORMAT, **vars(self), "model": model, "classes": classes, "split": dict(self.split)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "CheckpointHeader":
         """The inverse of `to_plain`."""
         rest = {k: v for k, v in plain.items() if k not in ("format", "model", "classes")}
         return cls(model=read_arguments(plain["model"]), classes=ClassTable.from_plain(plain["classes"]), **rest)
+
+
+class Content(NamedTuple):
+    """What a .safetensors file holds; nothing of it has been checked but that it is there.
+
+    Args:
+        header: as a checkpoint has it under ``rcm_cascade``; plain types.
+        weights: by their names in the network; on the CPU.
+        origin: where it came from: ``commit`` and ``checkpoint_sha256``, where known.
+    """
+
+    header: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    origin: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -172,15 +177,43 @@ def _read_ckpt(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
             f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: "
             "give a .ckpt file that `rcm-cascade train` wrote"
         ) from error
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get(HEADER), dict)
-        or not isinstance(content.get("state_dict"), dict)
-    ):
+    try:
+        return {**content[HEADER]}, {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"checkpoint {path} is not one of rcm-cascade; give a .ckpt file that `rcm-cascade train` wrote"
-        )
-    return content[HEADER], {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+        ) from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is an export, by its name."""
+    return path.suffix.lower() == SUFFIX
+
+
+def read_safetensors(path: Path) -> Content:
+    """Reads an export. The library checks sizes and offsets before it reads a tensor; nothing in the file is executed.
+
+    Raises:
+        InputError: if the file is unreadable, damaged, or of another program.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            told = (file.metadata() or {}).get(HEADER)
+            names = file.keys()
+            weights = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); it is damaged or no {SUFFIX} file: "
+            "copy or export it again"
+        ) from error
+    try:
+        content = json.loads(told or "")
+        return Content({**content["header"]}, weights, {**content.get("origin", {})})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"checkpoint {path} is not one of rcm-cascade: its metadata has no {HEADER} that says which network it is; "
+            "give a file that rcm-cascade exported, or the .ckpt file that `rcm-cascade train` wrote"
+        ) from error
 
 
 def _refuse_other_shapes(arguments: Arguments, weights: Mapping[str, Tensor]) -> None:
@@ -239,26 +272,6 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             f"checkpoint {path} cannot be written ({str(said).splitlines()[0]}); make room on the disk, or allow "
             "writing there, and try again"
         ) from error
-
-
-def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torch.dtype = torch.float32) -> None:
-    """Writes a checkpoint's weights, as validated (averaged where `optim.ema` is on), and its header.
-
-    Args:
-        checkpoint: a .ckpt file.
-        out: a .safetensors file; replaced whole or not at all.
-        commit: of the code that trained it; empty: not known.
-        dtype: of the weights in the file, bfloat16 for half its size; a network that reads it is in float32 anyway.
-
-    Raises:
-        InputError: if the checkpoint cannot be used, or ``out`` is of another name or cannot be written.
-    """
-    if not is_safetensors(out):
-        raise InputError(f"{out} would not be recognised as an export; choose a name that ends in {SUFFIX}")
-    loaded = load_checkpoint(checkpoint)
-    origin = {"commit": commit, "checkpoint_sha256": digest(loaded.path)}
-    weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in loaded.network.state_dict().items()}
-    write_safetensors(out, Content(loaded.header.to_plain(), weights, origin))
 
 
 def digest(checkpoint: Path) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.cascade import DEEPEST
 from rcm_cascade.models.registry import Arguments, LevelGeometry, Network, pad_to_multiple, register
-from rcm_cascade.models.unet import strided_reach
+from rcm_cascade.models.unet import unet_reach
 
 MAX_FILTERS: Final = 512
 """nnU-Net's limit for two-dimensional networks."""
@@ -39,7 +39,7 @@ class DynUNetArguments(Arguments):
     @property
     def geometry(self) -> tuple[LevelGeometry, ...]:
         """See `Arguments.geometry`: of the only level."""
-        return (LevelGeometry(1, self.base_depth, strided_reach(self.base_depth)),)
+        return (LevelGeometry(1, self.base_depth, unet_reach(self.base_depth, strided=True)),)
 
     @property
     def output_factors(self) -> tuple[int, ...]:

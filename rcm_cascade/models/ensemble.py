@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rcm_cascade.models.cascade import CascadedUNet, LevelArguments, level_networks, upsample
-from rcm_cascade.models.registry import Network, register
+from rcm_cascade.models.cascade import CascadedUNet, LevelArguments, upsample
+from rcm_cascade.models.registry import register
 
 
 @register
@@ -24,18 +24,7 @@ class EnsembleArguments(LevelArguments):
 
 
 class UNetEnsemble(CascadedUNet):
-    """U-Nets that see the image alone, each at its resolution; the final map is the log of their mean probabilities.
-
-    Args:
-        arguments: of the network.
-    """
-
-    def __init__(self, arguments: EnsembleArguments) -> None:
-        Network.__init__(self, arguments, level_networks(arguments))
-
-    def as_prior(self, logits: Tensor) -> Tensor:
-        """A level's probabilities, of which the mean is taken."""
-        return logits.softmax(dim=1)
+    """U-Nets that see the image alone, each at its resolution; the final map is the log of their mean probabilities."""
 
     def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
         """The image."""
@@ -43,22 +32,19 @@ class UNetEnsemble(CascadedUNet):
 
     def final(self, outputs: Sequence[Tensor]) -> Tensor:
         """See `Network.final`: the log of the levels' mean probabilities."""
-        total: Tensor | None = None
-        for logits in outputs[:-1]:
-            total = upsample(self._sum(logits, total))
-        return self._log_mean(self._sum(outputs[-1], total))
+        total = outputs[0].softmax(dim=1)
+        for logits in outputs[1:]:
+            total = logits.softmax(dim=1) + upsample(total)
+        return self._log_mean(total)
 
     def handed_on(self, logits: Tensor, coarser: Callable[[], Tensor | None]) -> Tensor:
         """See `Network.handed_on`: the sum of the probabilities so far."""
-        return self._sum(logits, coarser())
+        before = coarser()
+        return logits.softmax(dim=1) if before is None else logits.softmax(dim=1) + before
 
     def merged(self, logits: Tensor, coarser: Callable[[], Tensor | None]) -> Tensor:
         """See `Network.merged`: the log of the levels' mean probabilities."""
-        return self._log_mean(self._sum(logits, coarser()))
-
-    def _sum(self, logits: Tensor, coarser: Tensor | None) -> Tensor:
-        own = self.as_prior(logits)
-        return own if coarser is None else own + coarser
+        return self._log_mean(self.handed_on(logits, coarser))
 
     def _log_mean(self, total: Tensor) -> Tensor:
         return (total / len(self.levels)).clamp(min=torch.finfo(total.dtype).tiny).log()

@@ -13,7 +13,8 @@ from torchmetrics import MeanMetric
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
-from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
+from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean
+from rcm_cascade.evaluate.metrics import NUMBERS
 from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
@@ -214,13 +215,13 @@ class CascadeModule(LightningModule):
         return {"prediction": prediction.to(torch.uint8)}
 
     def on_validation_epoch_end(self) -> None:
-        """Logs mean and per-class sensitivity and specificity over the regions; undefined ones are left out."""
+        """Logs every metric over the regions, its mean and by class; undefined ones are left out."""
         matrix = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
         self.log("val/loss", self.validation_loss.compute())
         self.validation_loss.reset()
-        values = {"sensitivity": sensitivity(matrix), "specificity": specificity(matrix)}
-        for name, of_class in values.items():
+        for name, metric in NUMBERS.items():
+            of_class = metric(matrix)
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
             for class_name, value in zip(self.header.classes.names, of_class, strict=True):
                 if value == value:

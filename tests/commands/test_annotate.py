@@ -10,13 +10,14 @@ import pytest
 import tifffile
 import torch
 
+from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.commands.annotate import IMAGE_SUFFIXES, Options, annotate, find_images
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.checkpoint import digest, export_checkpoint
+from rcm_cascade.models.checkpoint import digest
 from tests.annotate.telling import noise
 
 ENDINGS = (".labels.ome.tif", ".overlay.png", ".json")

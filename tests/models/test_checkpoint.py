@@ -4,6 +4,7 @@ from typing import BinaryIO
 import pytest
 import torch
 
+from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, Network, build_network
@@ -11,7 +12,6 @@ from rcm_cascade.models.checkpoint import (
     HEADER,
     NETWORK_PREFIX,
     CheckpointHeader,
-    export_checkpoint,
     load_checkpoint,
     read_header,
     store_temperature,

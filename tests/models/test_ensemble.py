@@ -1,8 +1,8 @@
 import torch
 import torch.nn.functional as F
 
-from rcm_cascade.models import EnsembleArguments, UNetEnsemble
 from rcm_cascade.models.cascade import upsample
+from rcm_cascade.models.ensemble import EnsembleArguments, UNetEnsemble
 
 
 def small() -> UNetEnsemble:

@@ -3,7 +3,8 @@ from math import fsum
 
 import pytest
 
-from rcm_cascade.models import Arguments, CascadeArguments, DynUNetArguments
+from rcm_cascade.models import Arguments, CascadeArguments
+from rcm_cascade.models.dynunet import DynUNetArguments
 from rcm_cascade.models.matching import Matched, matched
 from rcm_cascade.models.summary import summarise_network
 

@@ -6,18 +6,11 @@ from typing import Any
 import pytest
 
 from rcm_cascade.annotate.starter import starter_path
-from rcm_cascade.models import (
-    DESIGNS,
-    Arguments,
-    CascadeArguments,
-    DynUNetArguments,
-    EnsembleArguments,
-    LevelGeometry,
-    Network,
-    build_network,
-)
+from rcm_cascade.models import Arguments, CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import load_checkpoint, read_header
-from rcm_cascade.models.registry import read_arguments, register
+from rcm_cascade.models.dynunet import DynUNetArguments
+from rcm_cascade.models.ensemble import EnsembleArguments
+from rcm_cascade.models.registry import DESIGNS, LevelGeometry, read_arguments, register
 
 OLD = {
     "num_classes": 6, "in_channels": 1, "levels": 3, "base_depth": 2, "depth_increment": 1, "base_filters": 8,

@@ -5,7 +5,9 @@ import pytest
 import yaml
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments, DynUNetArguments, EnsembleArguments
+from rcm_cascade.models import CascadeArguments
+from rcm_cascade.models.dynunet import DynUNetArguments
+from rcm_cascade.models.ensemble import EnsembleArguments
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.compose import compose_config, config_folder, run_dir
 from rcm_cascade.runs.config import TrainConfig, parse_config

@@ -7,8 +7,9 @@ import torch
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments, EnsembleArguments, Network, build_network
+from rcm_cascade.models import CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
+from rcm_cascade.models.ensemble import EnsembleArguments
 from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, read_initial, seen_before, settle_init
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)

@@ -5,7 +5,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet, DynUNetArguments, build_network
+from rcm_cascade.models import CascadedUNet, build_network
+from rcm_cascade.models.dynunet import DynUNetArguments
 from rcm_cascade.training.recompute import recompute_activations
 
 

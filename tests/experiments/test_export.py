@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.starter.export import export_checkpoint, write_safetensors
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, build_network
@@ -13,11 +14,10 @@ from rcm_cascade.models.checkpoint import (
     NETWORK_PREFIX,
     CheckpointHeader,
     digest,
-    export_checkpoint,
     load_checkpoint,
+    read_safetensors,
     store_temperature,
 )
-from rcm_cascade.models.safetensors_file import read_safetensors, write_safetensors
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 
