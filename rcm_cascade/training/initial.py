@@ -1,6 +1,6 @@
 """Training that begins with another checkpoint's weights: which of them fit, and what is to be said of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -52,50 +52,37 @@ class InitialWeights:
             Sentences for the user: what was loaded, and what speaks against it.
         """
         theirs, ours = self.checkpoint.network.state_dict(), network.state_dict()
-        by_class = {} if self._same_classes(header) else class_axes(header.model)
+        names, wanted = self.checkpoint.header.classes.names, header.classes.names
+        by_class = {} if names == wanted else class_axes(header.model)
         for name, weights in ours.items():
             _copy(weights, theirs[name], by_class.get(name), header.model.in_channels)
-        kept = [name for name, axis in by_class.items() if axis == 0]
-        partly = [name for name, axis in by_class.items() if axis == 1]
-        told = [
-            f"init={self.name}: training begins with {len(ours) - len(kept)} of {len(ours)} tensors of {self._path}"
-        ]
+        heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
+        told = (
+            f"init={self.name}: training begins with {len(ours) - heads} of {len(ours)} tensors of "
+            f"{self.checkpoint.path}"
+        )
         if by_class:
-            names = self.checkpoint.header.classes.names
-            other = "the classes in another order" if set(names) == set(header.classes.names) else "other classes"
-            told[0] += (
-                f"; it has {other} ({', '.join(names)}; this run: {', '.join(header.classes.names)}), so {len(kept)} "
-                f"tensors of heads are random, and the prior's channels of {len(partly)} others"
+            other = "the classes in another order" if set(names) == set(wanted) else "other classes"
+            told += (
+                f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
+                f"are random, and the prior's channels of {partly} others"
             )
-        return (*told, *self._warnings(header, legacy_id))
+        return (told, *(f"warning: init={self.name} {warning}" for warning in self._warnings(header, legacy_id)))
 
-    @property
-    def _path(self) -> Path:
-        return self.checkpoint.path
-
-    def _same_classes(self, header: CheckpointHeader) -> bool:
-        return self.checkpoint.header.classes.names == header.classes.names
-
-    def _warnings(self, ours: CheckpointHeader, legacy_id: str) -> list[str]:
-        theirs, told = self.checkpoint.header, []
+    def _warnings(self, ours: CheckpointHeader, legacy_id: str) -> Iterator[str]:
+        theirs = self.checkpoint.header
         if theirs.working_pixel_size_um != ours.working_pixel_size_um:
-            told.append(
-                f"warning: init={self.name} works at {_grid(theirs)} and this run at {_grid(ours)}, so that its "
-                "filters are for structures of another size"
+            yield (
+                f"works at {_grid(theirs)} and this run at {_grid(ours)}, so that its filters are for structures of "
+                "another size"
             )
         if theirs.normalisation != ours.normalisation:
-            told.append(
-                f"warning: init={self.name} has data.normalisation={theirs.normalisation} and this run "
-                f"{ours.normalisation}"
+            yield f"has data.normalisation={theirs.normalisation} and this run {ours.normalisation}"
+        if seen := seen_before(theirs, ours, legacy_id):
+            yield (
+                f"was trained or chosen on {len(seen)} of this run's held-out mosaics ({', '.join(seen[:3])}"
+                f"{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on others"
             )
-        seen = seen_before(theirs, ours, legacy_id)
-        if seen:
-            told.append(
-                f"warning: init={self.name} was trained or chosen on {len(seen)} of this run's held-out mosaics "
-                f"({', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on "
-                "others"
-            )
-        return told
 
 
 def read_initial(init: str, path: Path) -> InitialWeights:

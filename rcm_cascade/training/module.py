@@ -1,4 +1,4 @@
-"""The LightningModule: the cascade, the error injected at each level, and what is measured on the way."""
+"""The LightningModule: the network, the error injected at each level, the learning rate, and what is measured."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,6 @@ from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
 from rcm_cascade.training.ranks import all_reduce, broadcast
-from rcm_cascade.training.schedule import progress, warmup_cosine
 from rcm_cascade.training.targets import label_pyramid
 
 MONITORED = "val/mean_sensitivity"
@@ -70,6 +69,36 @@ def batches_of_step(index: int, batches: int, together: int) -> int:
         together: `trainer.accumulate`.
     """
     return min(together, batches - index // together * together)
+
+
+def progress(step: int, max_steps: int | None, elapsed: float, max_time: float | None) -> float:
+    """How much of a run is done: the larger of the share of its steps and the share of its time, in [0, 1].
+
+    Args:
+        step: optimiser steps taken.
+        max_steps: steps of the whole run; None: not limited.
+        elapsed: seconds spent training, over all resumed parts.
+        max_time: seconds of the whole run; None: not limited.
+    """
+    shares = [done / whole for done, whole in ((step, max_steps), (elapsed, max_time)) if whole]
+    return min(max(shares, default=0.0), 1.0)
+
+
+def warmup_cosine(done: float, warmup: float, final: float) -> float:
+    """Factor on the learning rate: linear warm-up, then half a cosine (Loshchilov & Hutter 2017).
+
+    Args:
+        done: progress in [0, 1].
+        warmup: share of the run that warms up, [0, 1).
+        final: factor at the end.
+
+    Returns:
+        A factor in (0, 1].
+    """
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    return final + (1 - final) * cosine
 
 
 class CascadeModule(LightningModule):
