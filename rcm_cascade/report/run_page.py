@@ -14,7 +14,7 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.datamodule import MosaicDataModule
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
@@ -35,7 +35,7 @@ def write_run_page(folder: RunFolder, result: Mapping[str, Any], datamodule: Mos
         result: what its result.json says, or will.
         datamodule: to draw the picture of a batch from; None: the picture drawn earlier is used.
     """
-    header = load_checkpoint(folder.best).header
+    header = read_header(folder.best)
     config: dict[str, Any] = yaml.safe_load(folder.config.read_text())
     picture_path = folder.path / BATCH_PICTURE
     if datamodule is not None:
