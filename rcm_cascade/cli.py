@@ -316,19 +316,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _annotate(options: argparse.Namespace) -> int:
+    from rcm_cascade.annotate.backends import AnnotationOptions
     from rcm_cascade.annotate.memory import parse_memory
-    from rcm_cascade.commands.annotate import Options, annotate
+    from rcm_cascade.commands.annotate import annotate
 
-    chosen = Options(
-        pixel_size_um=options.pixel_size,
-        tile=options.tile,
-        precision=options.precision,
-        backend=options.backend,
-        memory=None if options.memory is None else parse_memory(options.memory),
-        calibrate=options.calibrate,
-        accept_loss=options.accept_loss,
-    )
-    return 1 if annotate(options.images, options.checkpoint, options.out, chosen) else 0
+    memory = None if options.memory is None else parse_memory(options.memory)
+    chosen = AnnotationOptions(options.tile, memory, options.precision, options.backend)
+    more = options.pixel_size, options.calibrate, options.accept_loss
+    return 1 if annotate(options.images, options.checkpoint, options.out, chosen, *more) else 0
 
 
 def _benchmark(options: argparse.Namespace) -> int:

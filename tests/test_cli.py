@@ -124,7 +124,7 @@ def test_the_parser_names_every_command_but_train_takes_hydras() -> None:
 
 
 def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rcm_cascade.commands.annotate import Options
+    from rcm_cascade.annotate.backends import AnnotationOptions
 
     called: list[tuple[object, ...]] = []
 
@@ -138,12 +138,12 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert main(plain) == 0
     assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
-    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), Options())
+    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None, None, False)
     assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
 
     files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
-    assert called[0] == (*files, Options())
-    assert called[1] == (*files, Options(0.5, 64, "int8", "openvino", 500_000_000, Path("data"), True))
+    assert called[0] == (*files, AnnotationOptions(), None, None, False)
+    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5, Path("data"), True)
 
 
 def test_options_of_benchmark_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,13 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rcm_cascade.annotate.cpu.int8 import Int8Report, write_report
+from rcm_cascade.annotate.cpu.int8 import Int8Report
 from rcm_cascade.benchmark import mosaics
 from rcm_cascade.benchmark.annotation import Growth
 from rcm_cascade.benchmark.machine import MATMUL
@@ -94,7 +95,7 @@ def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, phantoms: P
     own = Path(shutil.copy(checkpoint, tmp_path / "best.ckpt"))
     folder = tmp_path / "best.int8"
     folder.mkdir()
-    write_report(folder, Int8Report("00" * 32, 1.0, {}, [], []))
+    (folder / "report.json").write_text(json.dumps(asdict(Int8Report("00" * 32, 1.0, {}, [], []))))
     image = read_dataset(phantoms).entries[0].image
 
     table = benchmark_annotation(

@@ -1,5 +1,7 @@
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,14 +11,17 @@ import pyvips
 import tifffile
 from PIL import Image
 
-from rcm_cascade.annotate import outputs
+from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import (
+    FORMATS,
+    is_finished,
+    labels,
     output_paths,
     refuse_equal_stems,
     stem_of,
     write_annotation,
-    write_labels,
 )
+from rcm_cascade.annotate.outputs.labels import write_labels
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.resolution import stored_pixel_size
@@ -45,7 +50,7 @@ def test_stems(name: str, stem: str) -> None:
 def test_output_paths() -> None:
     paths = output_paths(Path("o"), "x/a.ome.tif")
 
-    assert list(paths) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
+    assert list(paths.values()) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
 
 
 def test_two_inputs_with_one_stem_are_refused_by_name() -> None:
@@ -63,9 +68,9 @@ def test_the_three_files_and_no_other(tmp_path: Path) -> None:
     paths = write_annotation(tmp_path / "new" / "out", "x/a.ome.tif", mosaic)
 
     assert paths == output_paths(tmp_path / "new" / "out", "x/a.ome.tif")
-    assert sorted(paths.labels.parent.iterdir()) == sorted(paths)
-    assert np.array_equal(tifffile.imread(paths.labels), mosaic.labels)
-    with Image.open(paths.overlay) as picture:
+    assert sorted(paths["labels"].parent.iterdir()) == sorted(paths.values())
+    assert np.array_equal(tifffile.imread(paths["labels"]), mosaic.labels)
+    with Image.open(paths["overlay"]) as picture:
         assert picture.size[0] >= 400
 
 
@@ -128,25 +133,25 @@ def test_the_label_file_reads_back_as_a_label_map_of_ours(tmp_path: Path) -> Non
 
     paths = write_annotation(tmp_path, "a.tif", mosaic)
 
-    assert np.array_equal(read_labels(paths.labels, RCM_CLASSES, mosaic.labels.shape), mosaic.labels)
-    assert stored_pixel_size(paths.labels) == pytest.approx(4.0)
+    assert np.array_equal(read_labels(paths["labels"], RCM_CLASSES, mosaic.labels.shape), mosaic.labels)
+    assert stored_pixel_size(paths["labels"]) == pytest.approx(4.0)
 
 
 def test_no_pixel_size_is_written_where_none_is_known(tmp_path: Path) -> None:
     paths = write_annotation(tmp_path, "a.tif", annotated(pixel_size_um=None, pixel_size_source="unknown"))
 
-    assert stored_pixel_size(paths.labels) is None
-    content = json.loads(paths.summary.read_text("utf-8"))
+    assert stored_pixel_size(paths["labels"]) is None
+    content = json.loads(paths["summary"].read_text("utf-8"))
     assert content["pixel_size_um"] is None
     assert {c["area_mm2"] for c in content["classes"]} == {None}
     assert {r["area_mm2"] for r in content["regions"]} == {None}
 
 
 def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = annotated().labels
-    for limit, big in ((labels.nbytes, False), (labels.nbytes - 1, True)):
-        monkeypatch.setattr(outputs, "BIGTIFF_BYTES", limit)
-        write_labels(tmp_path / "a.tif", labels, RCM_CLASSES, 1.0, "a")
+    ids = annotated().labels
+    for limit, big in ((ids.nbytes, False), (ids.nbytes - 1, True)):
+        monkeypatch.setattr(labels, "BIGTIFF_BYTES", limit)
+        write_labels(tmp_path / "a.tif", ids, RCM_CLASSES, 1.0, "a")
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert file.is_bigtiff == big
 
@@ -154,7 +159,7 @@ def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.
 def test_the_numbers(tmp_path: Path) -> None:
     mosaic = annotated(synthetic=True)
 
-    content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic).summary.read_text("utf-8"))
+    content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic)["summary"].read_text("utf-8"))
 
     assert (content["mosaic"], content["shape"]) == ("a.tif", [300, 400])
     assert (content["pixel_size_um"], content["pixel_size_source"], content["working_pixel_size_um"]) == (2, "file", 2)
@@ -178,7 +183,7 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert content["synthetic"] is True
     assert set(content["versions"]) == {"rcm_cascade", "torch"}
     begun = write_annotation(tmp_path, "b/a.tif", annotated(init_sha256="cd" * 32))
-    assert json.loads(begun.summary.read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
+    assert json.loads(begun["summary"].read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
     assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")
     assert content["tile"] == [[64, 64], [64, 64]]
     timing = content["timing"]
@@ -192,23 +197,66 @@ def test_class_tables_without_the_names_have_no_regions(tmp_path: Path) -> None:
 
     paths = write_annotation(tmp_path, "a.tif", annotated(classes=others))
 
-    assert json.loads(paths.summary.read_text("utf-8"))["regions"] == []
+    assert json.loads(paths["summary"].read_text("utf-8"))["regions"] == []
 
 
-@pytest.mark.parametrize("broken", ["write_labels", "save_png", "summarise"])
+@pytest.mark.parametrize("broken", ["labels.write", "overlay.write", "summary.summarise"])
 def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("in the midst of it")
 
     old = tmp_path / "a.json"
     old.write_text("old")
-    monkeypatch.setattr(outputs, broken, fail)
+    monkeypatch.setattr(f"rcm_cascade.annotate.outputs.{broken}", fail)
 
     with pytest.raises(RuntimeError, match="midst"):
         write_annotation(tmp_path, "a.tif", annotated())
 
     assert list(tmp_path.iterdir()) == [old]
     assert old.read_text() == "old"
+
+
+def finished(out: Path, checkpoint_sha256: str) -> bool:
+    sources: Any = {"source_sha256": "", "pixel_size_um": None}
+    return is_finished(out, Path("a.tif"), AnnotationOptions(), checkpoint_sha256=checkpoint_sha256, **sources)
+
+
+@pytest.mark.parametrize("broken", ["labels", "overlay"])
+def test_nothing_vouches_for_files_of_which_one_could_not_take_its_place(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_annotation(tmp_path, "a.tif", annotated())
+    assert finished(tmp_path, "ab" * 32)
+    replaced: list[str] = []
+    right = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == paths[broken]:
+            raise KeyboardInterrupt
+        replaced.append(target.name)
+        return right(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_annotation(tmp_path, "a.tif", annotated(checkpoint_sha256="cd" * 32))
+
+    assert "a.json" not in replaced
+    for checkpoint in ("ab" * 32, "cd" * 32):
+        assert not finished(tmp_path, checkpoint)
+
+
+def test_a_format_is_a_module_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(FORMATS) == ["labels", "overlay"]
+    added: Any = ModuleType("shares")
+    added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.name}")
+    monkeypatch.setitem(FORMATS, "shares", added)
+
+    paths = write_annotation(tmp_path, "a.tif", annotated())
+
+    assert paths["shares"].read_text() == "a m"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.labels.ome.tif", "a.overlay.png", "a.txt"]
+    paths["shares"].unlink()
+    assert not finished(tmp_path, "ab" * 32)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Many mosaics, one after another: the next is read and the last is written while one is computed."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
+from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.outputs import FORMATS, is_finished, refuse_equal_stems, write_annotation
+from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.errors import InputError
+from rcm_cascade.files import refuse_unwritable
+from rcm_cascade.progress import progress_bar
+
+IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".png", ".bmp", ".jpg", ".jpeg", ".jp2")
+"""What is taken from a folder; a file that is named is tried whatever its suffix."""
+
+
+def annotate_files(
+    images: Sequence[Path],
+    checkpoint: Path | None,
+    out: Path,
+    options: AnnotationOptions | None = None,
+    pixel_size_um: float | None = None,
+) -> int:
+    """Annotates mosaics, each into files of its name.
+
+    One that fails does not stop the rest; one that was finished by an earlier call, from the same content with the same
+    checkpoint, is skipped.
+
+    Args:
+        images: mosaic files, and folders of them.
+        checkpoint: of `rcm-cascade train`; None: the starter model that comes with the package, which is said.
+        out: folder for the files of each mosaic.
+        options: tile, memory, precision and backend.
+        pixel_size_um: of all of them, where the files do not say, or say wrong.
+
+    Returns:
+        How many failed, each reported on stderr.
+
+    Raises:
+        InputError: before any work starts, if the checkpoint or an option is wrong, a folder holds no mosaic, or two
+            files would get one name.
+    """
+    options = options or AnnotationOptions()
+    files = find_images(images)
+    refuse_equal_stems(files)
+    if checkpoint is None:
+        checkpoint = _take_starter(options)
+    annotator = Annotator.load(checkpoint, device="cpu" if options.precision == "int8" else "auto")
+    annotator.prepare(options)
+    failures: list[str] = []
+    finished = 0
+
+    def read(file: Path) -> tuple[Mosaic, float] | None:
+        """The mosaic and the seconds that reading took; None: it is finished."""
+        started = time.perf_counter()
+        source, known = annotator.cache.content(file), annotator.checkpoint_sha256
+        if is_finished(out, file, options, source_sha256=source, checkpoint_sha256=known, pixel_size_um=pixel_size_um):
+            return None
+        refuse_unwritable(out)
+        return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
+
+    def write(file: Path, annotated: MosaicAnnotation) -> None:
+        for path in write_annotation(out, file, annotated).values():
+            print(path)
+
+    def fail(error: InputError) -> None:
+        print(f"error: {error}", file=sys.stderr)
+        failures.append(str(error))
+
+    def finish(writing: Future[None] | None) -> None:
+        try:
+            if writing is not None:
+                writing.result()
+        except InputError as error:
+            fail(error)
+
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+        writing: Future[None] | None = None
+        reading = reader.submit(read, files[0])
+        for number, file in enumerate(files, start=1):
+            current = reading
+            current.exception()  # waits: one file is read at a time
+            if number < len(files):
+                reading = reader.submit(read, files[number])
+            try:
+                found = current.result()
+                if found is None:
+                    finished += 1
+                    continue
+                mosaic, read_s = found
+                title = f"annotating {file.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
+                with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
+                    annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
+            except InputError as error:
+                fail(error)
+                continue
+            finish(writing)
+            writing = writer.submit(write, file, annotated)
+        finish(writing)
+    if finished:
+        print(f"{finished} finished earlier with this checkpoint, left as they are", file=sys.stderr)
+    if len(failures) > 1 or (failures and finished):
+        print(f"{len(failures)} failed:", *(f"  {f}" for f in failures), sep="\n", file=sys.stderr)
+    return len(failures)
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, folders as the mosaics in them, by name.
+
+    Raises:
+        InputError: if a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.iterdir() if p.is_file() and _is_mosaic(p)) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(
+                f"folder {path} holds no mosaic; expected files that end in {', '.join(IMAGE_SUFFIXES)}, directly in it"
+            )
+        found.extend(inside)
+    return found
+
+
+def _is_mosaic(path: Path) -> bool:
+    name, written = path.name.lower(), tuple(module.SUFFIX for module in FORMATS.values())
+    return name.endswith(IMAGE_SUFFIXES) and not name.endswith(written) and not name.startswith(".")
+
+
+def _take_starter(options: AnnotationOptions) -> Path:
+    """The starter's file; says on stderr what it is, and how to have a model of one's own."""
+    if options.precision == "int8":
+        raise InputError(
+            "--precision int8 is quantised on a checkpoint's training mosaics, without which the starter model comes; "
+            "give a --checkpoint of your own, or leave int8 away"
+        )
+    path = starter_path()
+    print(
+        f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({path.with_name('README.md')}); train your "
+        "own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
+        "runs/NAME/checkpoints/best.ckpt",
+        file=sys.stderr,
+    )
+    return path
