@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
@@ -99,6 +99,7 @@ class MosaicAnnotation:
         return nearest_resample(enlarged, (self.labels.shape[0], self.labels.shape[1]))
 
 
+@dataclass(eq=False)
 class Annotator:
     """A network, and what its checkpoint says of it.
 
@@ -107,23 +108,15 @@ class Annotator:
         header: classes, working pixel size and normalisation.
         checkpoint: its file, beside which int8 graphs may lie; None: the network came from no file.
         checkpoint_sha256: of the file's content, for reports.
-        cache: of decoded mosaics; None: the user's.
+        cache: of decoded mosaics, the user's unless given.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        header: CheckpointHeader,
-        checkpoint: Path | None = None,
-        checkpoint_sha256: str = "",
-        cache: MosaicCache | None = None,
-    ) -> None:
-        self.network = network
-        self.header = header
-        self.checkpoint = checkpoint
-        self.checkpoint_sha256 = checkpoint_sha256
-        self.cache = cache or MosaicCache()
-        self._backends: dict[tuple[str, str], Backend] = {}
+    network: Network
+    header: CheckpointHeader
+    checkpoint: Path | None = None
+    checkpoint_sha256: str = ""
+    cache: MosaicCache = field(default_factory=MosaicCache)
+    _backends: dict[tuple[str, str], Backend] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
@@ -138,7 +131,8 @@ class Annotator:
             InputError: if the checkpoint cannot be used or the device is not there.
         """
         loaded = load_checkpoint(checkpoint)
-        return cls(loaded.network.to(_device(device)), loaded.header, loaded.path, digest(loaded.path), cache)
+        network = loaded.network.to(_device(device))
+        return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
 
     @classmethod
     def starter(cls, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":

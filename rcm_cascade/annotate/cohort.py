@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -59,8 +60,7 @@ def annotate_files(
     def read(file: Path) -> tuple[Mosaic, float] | None:
         """The mosaic and the seconds that reading took; None: it is finished."""
         started = time.perf_counter()
-        source, known = annotator.cache.content(file), annotator.checkpoint_sha256
-        if is_finished(out, file, options, source_sha256=source, checkpoint_sha256=known, pixel_size_um=pixel_size_um):
+        if is_finished(out, file, annotator, options, pixel_size_um):
             return None
         refuse_unwritable(out)
         return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
@@ -69,26 +69,15 @@ def annotate_files(
         for path in write_annotation(out, file, annotated).values():
             print(path)
 
-    def fail(error: InputError) -> None:
-        print(f"error: {error}", file=sys.stderr)
-        failures.append(str(error))
-
-    def finish(writing: Future[None] | None) -> None:
-        try:
-            if writing is not None:
-                writing.result()
-        except InputError as error:
-            fail(error)
-
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        writing: Future[None] | None = None
+        writing: Future[None] = writer.submit(lambda: None)
         reading = reader.submit(read, files[0])
         for number, file in enumerate(files, start=1):
             current = reading
             current.exception()  # waits: one file is read at a time
             if number < len(files):
                 reading = reader.submit(read, files[number])
-            try:
+            with _reported(failures):
                 found = current.result()
                 if found is None:
                     finished += 1
@@ -97,17 +86,26 @@ def annotate_files(
                 title = f"annotating {file.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
                     annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
-            except InputError as error:
-                fail(error)
-                continue
-            finish(writing)
-            writing = writer.submit(write, file, annotated)
-        finish(writing)
+                with _reported(failures):
+                    writing.result()
+                writing = writer.submit(write, file, annotated)
+        with _reported(failures):
+            writing.result()
     if finished:
         print(f"{finished} finished earlier with this checkpoint, left as they are", file=sys.stderr)
     if len(failures) > 1 or (failures and finished):
         print(f"{len(failures)} failed:", *(f"  {f}" for f in failures), sep="\n", file=sys.stderr)
     return len(failures)
+
+
+@contextmanager
+def _reported(failures: list[str]) -> Iterator[None]:
+    """A mosaic that fails is said on stderr, and stops nothing."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        failures.append(str(error))
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

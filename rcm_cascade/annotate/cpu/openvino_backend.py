@@ -23,6 +23,7 @@ from rcm_cascade.annotate.cpu.strips import (
     StripDecoder,
     StripEncoder,
     StripRunner,
+    Tensors,
 )
 from rcm_cascade.models import Network
 
@@ -105,10 +106,8 @@ class OpenVinoRunner:
         self._compile, self._builds, self._width = compile_graph, builds, width
         self._requests: dict[tuple[Part, int, bool], ov.InferRequest] = {}
 
-    def run(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `StripRunner.run`."""
+    def __call__(self, part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+        """See `StripRunner`."""
         rows, masked = skips[0].shape[1], bool(masks)
         key = part, rows, masked
         if key not in self._requests:

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,7 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.int8 import Int8Backend, Int8Report, graph_path, int8_folder, read_report
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
-from rcm_cascade.annotate.cpu.strips import Part, StripRunner
+from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
 from rcm_cascade.annotate.engine import annotate_with
 from rcm_cascade.annotate.levels import level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
@@ -184,22 +183,26 @@ class RecordingBackend(OpenVinoBackend):
 
     def _runner(self, level: int, width: int) -> StripRunner:
         runner = super()._runner(level, width)
-        if level < len(self.geometry) - 1:
-            return runner
-        return _Recorder(runner, partial(self.record, width, self.geometry[level].alignment))
+        alignment = self.geometry[level].alignment
+
+        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+            if not masks and skips[0].shape[1] == ROWS and width >= WIDTH:
+                read = skips if part == "decoder" else ()
+                self.record(width, alignment, part, (x, *read, *kept), len(read))
+            return runner(part, x, skips, kept, masks)
+
+        return run if level == len(self.geometry) - 1 else runner
 
     def record(self, width: int, alignment: int, part: Part, inputs: Sequence[Tensor], nhwc: int) -> None:
         """Keeps a sample of `STRIPS` of those that come.
 
         Args:
-            width: of the strip.
+            width: of the strip, at least `WIDTH`.
             alignment: of the level.
             part: that the inputs are for.
             inputs: of the part's graph.
             nhwc: how many of them, from the second on, have channels last.
         """
-        if width < WIDTH:
-            return
         self._seen[part] += 1
         kept = self.samples[part]
         place = len(kept) if len(kept) < STRIPS else self._draw.randrange(self._seen[part])
@@ -212,19 +215,6 @@ class RecordingBackend(OpenVinoBackend):
             factor = width // tensor.shape[axis]
             sample.append(tensor.narrow(axis, offset // factor, WIDTH // factor).contiguous().numpy().copy())
         kept[place:] = [sample, *kept[place + 1 :]]
-
-
-class _Recorder:
-    def __init__(self, runner: StripRunner, record: Callable[[Part, Sequence[Tensor], int], None]) -> None:
-        self._runner, self._record = runner, record
-
-    def run(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        if not masks and skips[0].shape[1] == ROWS:
-            read = skips if part == "decoder" else ()
-            self._record(part, (x, *read, *kept), len(read))
-        return self._runner.run(part, x, skips, kept, masks)
 
 
 def _sentences(report: Int8Report) -> str:

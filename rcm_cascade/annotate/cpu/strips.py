@@ -8,9 +8,9 @@ decoder has caught up. The result is that of one pass over the whole.
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,15 @@ from rcm_cascade.models import Network
 from rcm_cascade.models.unet import UNet
 
 Part = Literal["encoder", "decoder"]
+
+Tensors = Sequence[Tensor]
+
+StripRunner = Callable[[Part, Tensor, Tensors, Tensors, Tensors], tuple[Tensor, Tensors]]
+"""Runs a strip through a level's `StripEncoder` or `StripDecoder`.
+
+Takes what goes in first; the skips ``(1, rows, W, C)`` from the finest on, which the encoder writes and the decoder
+reads; what each convolution kept; and masks, or none. Gives what comes out first, and what each convolution keeps now.
+"""
 
 KEPT_ROWS = 2
 """Rows that a 3×3 convolution keeps: with them a strip of n rows gives n rows, one row late."""
@@ -206,52 +215,6 @@ class RowQueue:
         return self._rows[:, stop - rows : stop]
 
 
-class StripRunner(Protocol):
-    """What computes encoder and decoder of one level."""
-
-    def run(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """`StripEncoder` or `StripDecoder` on a strip.
-
-        Args:
-            part: which.
-            x: what goes in first.
-            skips: ``(1, rows, W, C)`` from the finest on; the encoder writes into them, the decoder reads them.
-            kept: what each convolution kept.
-            masks: as for `StripEncoder`; may be none.
-
-        Returns:
-            What comes out first, and what each convolution keeps now.
-        """
-
-
-class TorchRunner:
-    """A `StripRunner` by PyTorch.
-
-    Args:
-        encoder: of the level.
-        decoder: of the level.
-        device: that they are on.
-    """
-
-    def __init__(self, encoder: StripEncoder, decoder: StripDecoder, device: torch.device) -> None:
-        self._encoder, self._decoder, self._device = encoder, decoder, device
-
-    def run(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `StripRunner.run`."""
-        with convolution_arithmetic(self._device):
-            if part == "decoder":
-                logits, *rest = self._decoder(x, *skips, *kept, *masks)
-                return logits, rest
-            deepest, *rest = self._encoder(x.contiguous(memory_format=torch.channels_last), *kept, *masks)
-        for place, skip in zip(skips, rest, strict=False):
-            place.copy_(skip)
-        return deepest, rest[len(skips) :]
-
-
 class LevelStream:
     """One level's network on a band of columns, fed strip by strip from the top.
 
@@ -277,8 +240,8 @@ class LevelStream:
             shape = (1, stage.channels, stage.kept, width >> stage.pooling)
             return weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
 
-        self._kept_down: Sequence[Tensor] = [zeros(s) for s in encoder.stages if s.kept]
-        self._kept_up: Sequence[Tensor] = [zeros(s) for s in decoder.stages if s.kept]
+        self._kept_down: Tensors = [zeros(s) for s in encoder.stages if s.kept]
+        self._kept_up: Tensors = [zeros(s) for s in decoder.stages if s.kept]
         self._queues = [
             RowQueue(wait, rows >> pooling, width >> pooling, channels, self._dtype, self._device)
             for pooling, (wait, channels) in enumerate(zip(decoder.waits, decoder.skip_channels, strict=True))
@@ -295,12 +258,12 @@ class LevelStream:
         """
         rows = x.shape[2]
         inside = self._fed >= self.delay and self._fed + rows <= self._height
-        down: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
-        up: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
+        down: Tensors = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
+        up: Tensors = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
         places = [queue.place(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        deepest, self._kept_down = self._runner.run("encoder", x.to(self._dtype), places, self._kept_down, down)
+        deepest, self._kept_down = self._runner("encoder", x.to(self._dtype), places, self._kept_down, down)
         skips = [queue.delayed(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        logits, self._kept_up = self._runner.run("decoder", deepest, skips, self._kept_up, up)
+        logits, self._kept_up = self._runner("decoder", deepest, skips, self._kept_up, up)
         self._fed += rows
         return logits
 
@@ -364,7 +327,19 @@ class TorchStripBackend(StripBackend):
             coder.to(self.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _runner(self, level: int, width: int) -> StripRunner:
-        return TorchRunner(self._encoders[level], self._decoders[level], self.device)
+        encoder, decoder = self._encoders[level], self._decoders[level]
+
+        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+            with convolution_arithmetic(self.device):
+                if part == "decoder":
+                    logits, *rest = decoder(x, *skips, *kept, *masks)
+                    return logits, rest
+                deepest, *rest = encoder(x.contiguous(memory_format=torch.channels_last), *kept, *masks)
+            for place, skip in zip(skips, rest, strict=False):
+                place.copy_(skip)
+            return deepest, rest[len(skips) :]
+
+        return run
 
 
 def folded(model: Network) -> Network:

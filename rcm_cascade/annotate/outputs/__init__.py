@@ -16,7 +16,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Final
 
-from rcm_cascade.annotate.annotator import MosaicAnnotation
+from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import summary
 from rcm_cascade.errors import InputError
@@ -94,22 +94,15 @@ def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) 
 
 
 def is_finished(
-    out: Path,
-    image: Path,
-    options: AnnotationOptions,
-    *,
-    source_sha256: str,
-    checkpoint_sha256: str,
-    pixel_size_um: float | None,
+    out: Path, image: Path, annotator: Annotator, options: AnnotationOptions, pixel_size_um: float | None
 ) -> bool:
     """Whether the files of a mosaic are there, made from the same content by the same checkpoint as asked for now.
 
     Args:
         out: folder that was written into.
         image: the mosaic's file.
+        annotator: that is to annotate it.
         options: of which precision, where ``auto`` accepts all but int8, and backend, where it accepts all, count.
-        source_sha256: of its content.
-        checkpoint_sha256: of the checkpoint's content.
         pixel_size_um: that is given; None: the file's own counts.
     """
     paths = output_paths(out, image)
@@ -120,7 +113,8 @@ def is_finished(
         given = found["pixel_size_um"] if found["pixel_size_source"] == "given" else None
         exact = options.precision == "auto" and found["precision"] != "int8"
         return bool(
-            (found["source_sha256"], found["checkpoint"]["sha256"]) == (source_sha256, checkpoint_sha256)
+            found["checkpoint"]["sha256"] == annotator.checkpoint_sha256
+            and found["source_sha256"] == annotator.cache.content(image)
             and given == pixel_size_um
             and (exact or found["precision"] == options.precision)
             and options.backend in ("auto", found["backend"])

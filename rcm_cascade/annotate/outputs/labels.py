@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
-from rcm_cascade.classes import ClassTable
 
 SUFFIX: Final = ".labels.ome.tif"
 
@@ -21,31 +18,20 @@ BIGTIFF_BYTES: Final = 2**31
 
 
 def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
-    """Writes a mosaic's labels; see `rcm_cascade.annotate.outputs`."""
-    write_labels(path, annotated.labels, annotated.classes, annotated.pixel_size_um, stem + SUFFIX, annotated.note)
-
-
-def write_labels(
-    path: Path, labels: NDArray[np.uint8], classes: ClassTable, pixel_size_um: float | None, name: str, note: str = ""
-) -> None:
     """Writes class ids as a tiled, deflated OME-TIFF whose pyramid halves to one tile, each pixel the nearest id.
 
-    Args:
-        path: of the file.
-        labels: ``(H, W)`` uint8.
-        classes: named in the description.
-        pixel_size_um: µm per pixel; None: not known, and not written.
-        name: of the image, as viewers show it.
-        note: stands behind the classes in the description.
+    Its name in viewers is the file's; the description names the classes and says what the network was trained on.
     """
+    labels, pixel_size_um = annotated.labels, annotated.pixel_size_um
     levels = 0
     while max(labels.shape) > TILE << levels:
         levels += 1
+    named = ", ".join(f"{c.id} {c.name}" for c in annotated.classes.classes)
     description: dict[str, Any] = {
         "axes": "YX",
-        "Name": name,
+        "Name": stem + SUFFIX,
         "Channel": {"Name": ["class id"]},
-        "Description": ", ".join(f"{c.id} {c.name}" for c in classes.classes) + (f"; {note}" if note else ""),
+        "Description": "; ".join(filter(None, (named, annotated.note))),
     }
     if pixel_size_um is not None:
         description |= {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}

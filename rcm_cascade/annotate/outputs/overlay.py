@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import numpy as np
@@ -27,12 +27,8 @@ OUTLINE: Final = "#ffffff"
 OUTLINE_EDGE: Final = "#000000"
 
 
-class _Shown(NamedTuple):
-    """Where the picture shows a region: ``inside`` is uint8 ``(rows, columns)``, its corner at ``top`` and ``left``."""
-
-    top: int
-    left: int
-    inside: NDArray[np.uint8]
+_Shown = tuple[int, int, NDArray[np.uint8]]
+"""Where the picture shows a region: row and column of its corner, and what is inside, ``(rows, columns)``."""
 
 
 def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
@@ -83,7 +79,7 @@ def _area(annotated: MosaicAnnotation, pixels: int) -> str:
 def _shown(region: LabelRegion, factor: int) -> _Shown:
     """A region in the picture: a pixel is inside if at least half of it is, and one pixel at least."""
     top, left, shares = region.shares(factor)
-    return _Shown(top, left, (shares >= min(0.5, shares.max())).astype(np.uint8))
+    return top, left, (shares >= min(0.5, shares.max())).astype(np.uint8)
 
 
 def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> None:

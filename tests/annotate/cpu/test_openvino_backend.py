@@ -97,7 +97,7 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> N
 
     def encoded(kept: list[Tensor], strip: Tensor) -> list[Tensor]:
         places = [torch.zeros(1, 16 >> p, width >> p, c) for p, c in enumerate(backend._decoders[1].skip_channels)]
-        deepest, now = runner.run("encoder", strip, places, kept, [])
+        deepest, now = runner("encoder", strip, places, kept, [])
         return [deepest, *places, *now]
 
     expected = encoded(kept, x)

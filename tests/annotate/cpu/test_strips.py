@@ -34,7 +34,7 @@ class PlainRunner:
     def __init__(self, encoder: StripEncoder, decoder: StripDecoder) -> None:
         self.encoder, self.decoder = encoder, decoder
 
-    def run(
+    def __call__(
         self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
         if part == "decoder":
@@ -195,10 +195,10 @@ class Forgetful(PlainRunner):
         super().__init__(encoder, decoder)
         self.part, self.index = part, index
 
-    def run(
+    def __call__(
         self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        return super().run(part, x, skips, self._forgotten(kept, part), masks)
+        return super().__call__(part, x, skips, self._forgotten(kept, part), masks)
 
     def _forgotten(self, kept: Sequence[Tensor], part: str) -> Sequence[Tensor]:
         if part != self.part:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import has_bf16, open_backend
-from rcm_cascade.annotate.cpu.strips import StripDecoder, StripEncoder, TorchRunner, TorchStripBackend, folded
+from rcm_cascade.annotate.cpu.strips import StripDecoder, StripEncoder, TorchStripBackend, folded
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network
 
@@ -48,11 +48,11 @@ def test_a_strip_is_what_encoder_and_decoder_make_of_it(masked: bool) -> None:
 
     with torch.inference_mode():
         expected, *rest = encoder(x, *kept, *masks)
-        deepest, kept_now = runner.run("encoder", x, places, kept, masks)
+        deepest, kept_now = runner("encoder", x, places, kept, masks)
         assert_close([deepest, *places, *kept_now], [expected, *rest])
 
         expected, *rest = decoder(deepest, *places, *kept_up, *masks_up)
-        logits, kept_now = runner.run("decoder", deepest, places, kept_up, masks_up)
+        logits, kept_now = runner("decoder", deepest, places, kept_up, masks_up)
         assert_close([logits, *kept_now], [expected, *rest])
 
 
@@ -100,10 +100,13 @@ def test_on_a_gpu_float32_is_not_computed_in_tf32() -> None:
     watched: Any = Watched()
     x = torch.ones(1, 1, 4, 4)
     before = torch.backends.cudnn.allow_tf32
+    backend = TorchStripBackend(telling_network(torch.float32), "fp32")
+    backend._encoders[0] = backend._decoders[0] = watched
     for device in ("cpu", "cuda"):
-        runner = TorchRunner(watched, watched, torch.device(device))
-        runner.run("encoder", x, [], [], [])
-        runner.run("decoder", x, [], [], [])
+        backend.device = torch.device(device)
+        runner = backend._runner(0, 8)
+        runner("encoder", x, [], [], [])
+        runner("decoder", x, [], [], [])
 
     assert allowed == [before, before, False, False]
     assert torch.backends.cudnn.allow_tf32 == before

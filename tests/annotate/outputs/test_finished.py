@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,12 @@ def write(out: Path, precision: str = "fp32", **changed: Any) -> None:
 
 
 def asked(out: Path, precision: str = "auto", backend: str = "auto", **changed: Any) -> bool:
-    values: dict[str, Any] = {"source_sha256": SOURCE, "checkpoint_sha256": CHECKPOINT, "pixel_size_um": None}
-    return is_finished(out, IMAGE, AnnotationOptions(precision=precision, backend=backend), **values | changed)
+    content = changed.get("source_sha256", SOURCE)
+    annotator: Any = SimpleNamespace(
+        checkpoint_sha256=changed.get("checkpoint_sha256", CHECKPOINT), cache=SimpleNamespace(content=lambda _: content)
+    )
+    options = AnnotationOptions(precision=precision, backend=backend)
+    return is_finished(out, IMAGE, annotator, options, changed.get("pixel_size_um"))
 
 
 def test_what_was_written_for_the_same_question_is_finished(tmp_path: Path) -> None:

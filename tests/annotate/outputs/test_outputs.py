@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,6 +9,7 @@ import ome_types
 import pytest
 import pyvips
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from rcm_cascade.annotate.backends import AnnotationOptions
@@ -21,7 +22,6 @@ from rcm_cascade.annotate.outputs import (
     stem_of,
     write_annotation,
 )
-from rcm_cascade.annotate.outputs.labels import write_labels
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.decode import read_labels
 from rcm_cascade.data.resolution import stored_pixel_size
@@ -74,11 +74,15 @@ def test_the_three_files_and_no_other(tmp_path: Path) -> None:
         assert picture.size[0] >= 400
 
 
+def write_labels(path: Path, ids: NDArray[np.uint8]) -> None:
+    labels.write(path, "a", annotated(image=ids, labels=ids, pixel_size_um=0.5))
+
+
 def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    ids = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
     path = tmp_path / "a.labels.ome.tif"
 
-    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+    write_labels(path, ids)
 
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
@@ -88,7 +92,7 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
         for k, level in enumerate(levels):
             page = level.pages[0]
             assert isinstance(page, tifffile.TiffPage)
-            assert np.array_equal(level.asarray(), labels[:: 2**k, :: 2**k])
+            assert np.array_equal(level.asarray(), ids[:: 2**k, :: 2**k])
             assert (page.tilewidth, page.tilelength) == (512, 512)
             assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             assert page.dtype == np.uint8
@@ -107,16 +111,16 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
 
 
 def test_another_reader_sees_the_same_pyramid_and_pixel_size(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    ids = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
     path = tmp_path / "a.labels.ome.tif"
 
-    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+    write_labels(path, ids)
 
     for k in range(4):
         # libvips counts SubIFDs from 0; -1 is the page itself. It holds the resolution in pixels per mm.
         level = pyvips.Image.new_from_file(str(path), subifd=k - 1)
         assert (level.format, level.bands, level.interpretation) == ("uchar", 1, "b-w")
-        np.testing.assert_array_equal(level.numpy(), labels[:: 2**k, :: 2**k])
+        np.testing.assert_array_equal(level.numpy(), ids[:: 2**k, :: 2**k])
         assert (level.xres, level.yres) == pytest.approx((2000 / 2**k, 2000 / 2**k))
     whole = pyvips.Image.new_from_file(str(path))
     assert (whole.get("n-pages"), whole.get("n-subifds")) == (1, 3)
@@ -151,7 +155,7 @@ def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.
     ids = annotated().labels
     for limit, big in ((ids.nbytes, False), (ids.nbytes - 1, True)):
         monkeypatch.setattr(labels, "BIGTIFF_BYTES", limit)
-        write_labels(tmp_path / "a.tif", ids, RCM_CLASSES, 1.0, "a")
+        write_labels(tmp_path / "a.tif", ids)
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert file.is_bigtiff == big
 
@@ -217,8 +221,9 @@ def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def finished(out: Path, checkpoint_sha256: str) -> bool:
-    sources: Any = {"source_sha256": "", "pixel_size_um": None}
-    return is_finished(out, Path("a.tif"), AnnotationOptions(), checkpoint_sha256=checkpoint_sha256, **sources)
+    cache = SimpleNamespace(content=lambda _: "")
+    annotator: Any = SimpleNamespace(checkpoint_sha256=checkpoint_sha256, cache=cache)
+    return is_finished(out, Path("a.tif"), annotator, AnnotationOptions(), None)
 
 
 @pytest.mark.parametrize("broken", ["labels", "overlay"])
