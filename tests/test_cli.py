@@ -118,7 +118,7 @@ def test_hydras_own_flags_reach_hydra(
 
 
 def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rcm_cascade.annotate.cohort import Options
+    from rcm_cascade.annotate.backends import AnnotationOptions
 
     called: list[tuple[object, ...]] = []
 
@@ -132,12 +132,12 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert main(plain) == 0
     assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
-    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), Options())
+    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None, None, False)
     assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
 
     files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
-    assert called[0] == (*files, Options())
-    assert called[1] == (*files, Options(0.5, 64, "int8", "openvino", 500_000_000, Path("data"), True))
+    assert called[0] == (*files, AnnotationOptions(), None, None, False)
+    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5, Path("data"), True)
 
 
 @pytest.mark.parametrize("command", [["train", "seed=-1"], ["phantom", "p", "--mosaics", "0"], ["anotate"]], ids=str)

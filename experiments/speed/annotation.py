@@ -30,7 +30,7 @@ from experiments.speed.contenders import (
 from experiments.speed.machine import describe_machine
 from experiments.speed.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import has_bf16
+from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16
 from rcm_cascade.cli import exit_status
 from rcm_cascade.data.formats import read_image
 from rcm_cascade.data.intensity import to_uint8
@@ -80,7 +80,7 @@ def measure_annotation(
     refuse_unwritable(out)
     annotator = Annotator.load(checkpoint)
     device = next(annotator.network.parameters()).device
-    chosen = annotator.prepare("fp32", backend)
+    chosen = annotator.prepare(AnnotationOptions(precision="fp32", backend=backend))
     precisions = ["fp32"]
     if has_bf16(device):
         precisions.append("bf16")
@@ -127,7 +127,7 @@ def _write(out: Path, found: Mapping[str, Any]) -> None:
 def _is_quantised(annotator: Annotator) -> bool:
     from rcm_cascade.annotate.cpu.int8 import read_report
 
-    return annotator.int8 is not None and read_report(annotator.int8, annotator.checkpoint_sha256) is not None
+    return annotator.checkpoint is not None and read_report(annotator.checkpoint) is not None
 
 
 def _mosaic(annotator: Annotator, image: Path | None) -> tuple[NDArray[np.uint8], str]:

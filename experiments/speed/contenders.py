@@ -26,7 +26,7 @@ from experiments.speed.peers import (
     torch_predictor,
 )
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.levels import plan
 from rcm_cascade.annotate.outputs import write_annotation
 from rcm_cascade.data.cache import MosaicCache
@@ -130,9 +130,8 @@ def _ours(
                 annotator.checkpoint,
                 annotator.checkpoint_sha256,
                 MosaicCache(Path(folder) / "cache"),
-                annotator.int8,
             )
-            annotated = fresh.annotate(file, precision=precision, backend=backend)
+            annotated = fresh.annotate(file, AnnotationOptions(precision=precision, backend=backend))
             write_annotation(Path(folder) / "out", file, annotated)
             return annotated.annotation.labels, megapixels
 
@@ -151,7 +150,7 @@ def recomputation(backend: Backend, shape: tuple[int, int]) -> float:
     """Operations of annotating a mosaic, over those of one pass over it, each level by its operations a px."""
     plans = plan(backend, shape)
     costs = [s.gflop_per_mp * s.factor**2 for s in summarise_network(backend.arguments)]
-    done = sum(c * p.read_pixels(backend.delay(i)) for i, (c, p) in enumerate(zip(costs, plans, strict=True)))
+    done = sum(c * p.read_pixels(g.reach) for c, p, g in zip(costs, plans, backend.geometry, strict=True))
     needed = sum(c * p.shape[0] * p.shape[1] for c, p in zip(costs, plans, strict=True))
     return done / needed
 
@@ -201,7 +200,7 @@ def _grown(checkpoint: Path, file: Path, options: dict[str, Any]) -> Growth:
     with tempfile.TemporaryDirectory() as folder:
         annotator = Annotator.load(checkpoint, cache=MosaicCache(Path(folder) / "cache"))
         started = time.perf_counter()
-        annotated = annotator.annotate(file, **options)
+        annotated = annotator.annotate(file, AnnotationOptions(**options))
         write_started = time.perf_counter()
         write_annotation(Path(folder) / "out", file, annotated)
         ended = time.perf_counter()

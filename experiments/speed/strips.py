@@ -15,8 +15,8 @@ import openvino as ov
 import torch
 
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import folded
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
+from rcm_cascade.annotate.cpu.strips import folded
 from rcm_cascade.models import CascadedUNet
 
 ROUNDS: Final = 7

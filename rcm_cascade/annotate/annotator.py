@@ -3,7 +3,8 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import Backend, has_openvino, open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.engine import Annotation, annotate_with
 from rcm_cascade.annotate.levels import LevelPiece
+from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
 from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
@@ -21,12 +23,11 @@ from rcm_cascade.data.intensity import measure, to_uint8
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet, Network
+from rcm_cascade.models import Network
 from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.progress import Advance
 
-INT8_SUFFIX: Final = ".int8"
-"""Of the folder beside a checkpoint that holds its quantised graphs."""
+SYNTHETIC: Final = "trained on synthetic mosaics: reads no tissue"
 
 UNNAMED: Final = "array"
 """Name of a mosaic that was given as an array."""
@@ -68,8 +69,23 @@ class MosaicAnnotation:
     source_sha256: str = ""
     init_sha256: str = ""
 
+    @cached_property
+    def regions(self) -> list[LabelRegion]:
+        """Where a reader should look first, largest first; none for class tables without the names of `LOOK_FIRST`."""
+        names = self.classes.names
+        return largest_regions(self.labels, [names.index(name) for name in LOOK_FIRST if name in names])
+
+    @property
+    def note(self) -> str:
+        """What every output says of a network that was trained on phantoms; empty of others."""
+        return SYNTHETIC if self.synthetic else ""
+
+    def area_mm2(self, pixels: int) -> float | None:
+        """Area of some px of the mosaic's own grid; None: its pixel size is not known."""
+        return None if self.pixel_size_um is None else pixels * self.pixel_size_um**2 / 1e6
+
     def level_map(self, level: int) -> NDArray[np.uint8]:
-        """One level's own class ids on the mosaic's own grid, ``(H, W)`` uint8, enlarged by nearest neighbour.
+        """One level's class ids on the mosaic's own grid, ``(H, W)`` uint8, enlarged by nearest neighbour.
 
         Args:
             level: 0 is the coarsest.
@@ -77,40 +93,30 @@ class MosaicAnnotation:
         Raises:
             IndexError: if there is no such level, or levels were not asked for.
         """
-        own, factor = self.annotation.level_labels[level], self.annotation.factors[level]
+        ids, factor = self.annotation.level_labels[level], self.annotation.factors[level]
         height, width = self.annotation.labels.shape
-        enlarged = own.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
+        enlarged = ids.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
         return nearest_resample(enlarged, (self.labels.shape[0], self.labels.shape[1]))
 
 
+@dataclass(eq=False)
 class Annotator:
     """A network, and what its checkpoint says of it.
 
     Args:
         network: on the device to compute on.
         header: classes, working pixel size and normalisation.
-        checkpoint: file name, for reports.
+        checkpoint: its file, beside which int8 graphs may lie; None: the network came from no file.
         checkpoint_sha256: of the file's content, for reports.
-        cache: of decoded mosaics; None: the user's.
-        int8: folder of the network's quantised graphs, see `rcm_cascade.annotate.cpu.int8`; None: it was not quantised.
+        cache: of decoded mosaics, the user's unless given.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        header: CheckpointHeader,
-        checkpoint: str = "",
-        checkpoint_sha256: str = "",
-        cache: MosaicCache | None = None,
-        int8: Path | None = None,
-    ) -> None:
-        self.network = network
-        self.header = header
-        self.checkpoint = checkpoint
-        self.checkpoint_sha256 = checkpoint_sha256
-        self.cache = cache or MosaicCache()
-        self.int8 = int8
-        self._backends: dict[tuple[str, str], Backend] = {}
+    network: Network
+    header: CheckpointHeader
+    checkpoint: Path | None = None
+    checkpoint_sha256: str = ""
+    cache: MosaicCache = field(default_factory=MosaicCache)
+    _backends: dict[tuple[str, str], Backend] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
@@ -125,11 +131,8 @@ class Annotator:
             InputError: if the checkpoint cannot be used or the device is not there.
         """
         loaded = load_checkpoint(checkpoint)
-        int8 = loaded.path.with_suffix(INT8_SUFFIX)
         network = loaded.network.to(_device(device))
-        return cls(
-            network, loaded.header, loaded.path.name, digest(loaded.path), cache, int8 if int8.is_dir() else None
-        )
+        return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
 
     @classmethod
     def starter(cls, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
@@ -144,45 +147,20 @@ class Annotator:
         """
         return cls.load(starter_path(), device, cache)
 
-    def prepare(self, precision: str = "auto", backend: str = "auto") -> Backend:
+    def prepare(self, options: AnnotationOptions | None = None) -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.
 
         Args:
-            precision: as in `annotate_image`, or ``int8``.
-            backend: as in `annotate_image`.
+            options: of which precision and backend count here.
 
         Raises:
             InputError: for an unknown name, a backend that is not there, or int8 of a network that was not quantised.
         """
-        key = backend, precision
+        options = options or AnnotationOptions()
+        key = options.backend, options.precision
         if key not in self._backends:
-            if precision == "int8":
-                self._backends[key] = self._open_int8(backend)
-            else:
-                self._backends[key] = open_backend(self.network, backend, precision)
+            self._backends[key] = open_backend(self.network, *key, self.checkpoint)
         return self._backends[key]
-
-    def _open_int8(self, backend: str) -> Backend:
-        if backend == "torch" or not has_openvino():
-            raise InputError("int8 is OpenVINO's: pip install 'rcm-cascade[openvino]' and leave --backend away")
-        from rcm_cascade.annotate.cpu.int8 import Int8Backend, read_report
-
-        if self.int8 is None or read_report(self.int8, self.checkpoint_sha256) is None:
-            raise InputError(
-                f"checkpoint {self.checkpoint} has not been quantised: `rcm-cascade annotate --precision int8` does so "
-                "on training mosaics, and says what it costs"
-            )
-        return Int8Backend(self.unets(), self.int8)
-
-    def unets(self) -> CascadedUNet:
-        """The network, where it is made of U-Nets, which can be quantised.
-
-        Raises:
-            InputError: if it is not.
-        """
-        if not isinstance(self.network, CascadedUNet):
-            raise InputError(f"checkpoint {self.checkpoint} is a DynUNet, and int8 is for U-Nets; leave int8 away")
-        return self.network
 
     def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
         """Opens a mosaic at this network's working pixel size.
@@ -211,12 +189,9 @@ class Annotator:
     def annotate(
         self,
         path_or_array: str | Path | NDArray[np.uint8] | NDArray[np.uint16],
+        options: AnnotationOptions | None = None,
         *,
         pixel_size_um: float | None = None,
-        tile: int | None = None,
-        precision: str = "auto",
-        backend: str = "auto",
-        memory: int | None = None,
         progress: Advance | None = None,
     ) -> MosaicAnnotation:
         """Annotates one mosaic.
@@ -225,11 +200,8 @@ class Annotator:
 
         Args:
             path_or_array: a file, or ``(H, W)`` uint8 or uint16.
+            options: tile, memory, precision and backend.
             pixel_size_um: µm per pixel; goes before what the file states.
-            tile: as in `annotate_image`.
-            precision: as in `annotate_image`, or ``int8``.
-            backend: as in `annotate_image`.
-            memory: as in `annotate_image`.
             progress: as in `annotate_image`, in megapixels of the working grid.
 
         Raises:
@@ -238,21 +210,17 @@ class Annotator:
         """
         started = time.perf_counter()
         if isinstance(path_or_array, np.ndarray):
-            mosaic, image = self._from_array(path_or_array, pixel_size_um)
+            mosaic: Mosaic = self._from_array(path_or_array, pixel_size_um)
         else:
             mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
-            image = mosaic.native_image()
         read_s = time.perf_counter() - started
-        return self._annotate(mosaic, image, read_s, tile, self.prepare(precision, backend), memory, progress)
+        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=read_s)
 
     def annotate_mosaic(
         self,
         mosaic: Mosaic,
+        options: AnnotationOptions | None = None,
         *,
-        tile: int | None = None,
-        precision: str = "auto",
-        backend: str = "auto",
-        memory: int | None = None,
         progress: Advance | None = None,
         read_s: float | None = None,
         levels: bool = False,
@@ -262,10 +230,7 @@ class Annotator:
 
         Args:
             mosaic: of `open`, or of a data set opened at the header's working pixel size.
-            tile: as in `annotate_image`.
-            precision: as in `annotate_image`, or ``int8``.
-            backend: as in `annotate_image`.
-            memory: as in `annotate_image`.
+            options: as in `annotate`.
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
             levels: whether `MosaicAnnotation.level_map` is wanted too.
@@ -279,63 +244,40 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
-        prepared = self.prepare(precision, backend)
-        return self._annotate(mosaic, mosaic.native_image(), read_s, tile, prepared, memory, progress, levels, observe)
-
-    def _annotate(
-        self,
-        mosaic: Mosaic,
-        image: NDArray[np.uint8],
-        read_s: float | None,
-        tile: int | None,
-        backend: Backend,
-        memory: int | None,
-        progress: Advance | None,
-        levels: bool = False,
-        observe: Callable[[LevelPiece], None] | None = None,
-    ) -> MosaicAnnotation:
+        backend = self.prepare(options)
         annotation = annotate_with(
-            backend,
-            mosaic.image,
-            mosaic.intensity,
-            tile=tile,
-            memory=memory,
-            progress=progress,
-            levels=levels,
-            observe=observe,
+            backend, mosaic.image, mosaic.intensity, options, progress=progress, levels=levels, observe=observe
         )
         return MosaicAnnotation(
             name=mosaic.name,
-            image=image,
+            image=mosaic.native_image(),
             labels=nearest_resample(annotation.labels, mosaic.native_shape),
             pixel_size_um=mosaic.native_pixel_size_um,
             pixel_size_source=mosaic.pixel_size_source,
             working_pixel_size_um=mosaic.working_pixel_size_um,
             annotation=annotation,
             classes=self.header.classes,
-            checkpoint=self.checkpoint,
+            checkpoint="" if self.checkpoint is None else self.checkpoint.name,
             checkpoint_sha256=self.checkpoint_sha256,
             synthetic=self.header.synthetic,
-            init_sha256=self.header.init,
             read_s=read_s,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
+            init_sha256=self.header.init,
         )
 
-    def _from_array(
-        self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None
-    ) -> tuple[Mosaic, NDArray[np.uint8]]:
+    def _from_array(self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None) -> "_ArrayMosaic":
         _check_pixel_size(pixel_size_um)
         if array.ndim != 2 or not array.size:
             raise InputError(f"the array has shape {array.shape}; expected (H, W) with H and W of 1 or more")
         native = image = to_uint8(array)
         working = self.header.working_pixel_size_um
-        source: Literal["given", "assumed", "unknown"] = "unknown" if pixel_size_um is None else "given"
         if working is not None and pixel_size_um is not None:
             image = area_resample(native, pixel_size_um, working)
         elif working is not None:
-            pixel_size_um, source = working, "assumed"
             warnings.warn(f"the array states no pixel size; {working:g} µm is assumed", ResolutionWarning, stacklevel=3)
-        mosaic = Mosaic(
+        source: Literal["given", "assumed", "unknown"]
+        source = "given" if pixel_size_um is not None else "unknown" if working is None else "assumed"
+        return _ArrayMosaic(
             name=UNNAMED,
             patient=UNNAMED,
             site="",
@@ -343,11 +285,21 @@ class Annotator:
             labels=None,
             intensity=measure(image, self.header.normalisation),
             native_shape=(native.shape[0], native.shape[1]),
-            native_pixel_size_um=pixel_size_um,
+            native_pixel_size_um=working if pixel_size_um is None else pixel_size_um,
             pixel_size_source=source,
             working_pixel_size_um=working,
+            native=native,
         )
-        return mosaic, native
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _ArrayMosaic(Mosaic):
+    """A mosaic that lives in memory alone, on its own grid too."""
+
+    native: NDArray[np.uint8]
+
+    def native_image(self) -> NDArray[np.uint8]:
+        return self.native
 
 
 def _device(name: str) -> torch.device:

@@ -1,41 +1,48 @@
-"""What runs a level's network on strips, and in which precision."""
+"""What runs a level's network over a mosaic, and in which precision: the general way; `cpu` adds faster ones."""
 
 import copy
-import importlib.util
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Final, Literal, Protocol, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
-from rcm_cascade.annotate.cpu.streaming import LevelStream, StripDecoder, StripEncoder, StripRunner
+from rcm_cascade.annotate.tiling import LevelPlan, Span
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet, Network
-from rcm_cascade.models.unet import UNet
+from rcm_cascade.models import Network
 
-Precision = Literal["auto", "fp32", "bf16"]
-"""``fp32``: the network's own dtype; ``bf16``: bfloat16; ``auto``: ``bf16`` where the processor computes in it, else
-``fp32``."""
+PRECISIONS: Final = ("auto", "fp32", "bf16", "int8")
+"""``fp32``: the network's dtype; ``bf16``: bfloat16; ``auto``: ``bf16`` where the processor computes in it, else
+``fp32``; ``int8``: of a checkpoint that was quantised."""
 
-BackendName = Literal["auto", "torch", "openvino"]
-"""``auto``: OpenVINO for float32 networks on a CPU where it is installed, else PyTorch."""
+DTYPE_NAMES: Final[Mapping[torch.dtype, str]] = {torch.float32: "fp32", torch.float64: "fp64"}
 
-OWN_DTYPES: Final[Mapping[torch.dtype, str]] = {torch.float32: "fp32", torch.float64: "fp64"}
+Read = Callable[[Span], Tensor]
+"""What a level's network sees of some rows of a band, ``(1, C, rows, width)``, zero below the padded mosaic."""
 
 
-class Stream(Protocol):
-    """One level's network on a band of columns, fed strip by strip from the top."""
+@dataclass(frozen=True)
+class AnnotationOptions:
+    """How mosaics are annotated.
 
-    @property
-    def delay(self) -> int:
-        """By how many rows what comes out lags behind what is fed."""
+    Args:
+        tile: height of a strip and width of a band in px of each level, rounded up to the level's alignment; None:
+            chosen for speed, within the memory.
+        memory: bytes that strips and priors may take, beside image and labels; None: 2 GB on a CPU, most of what is
+            free on a GPU. Priors that do not fit go to a temporary file.
+        precision: one of `PRECISIONS`.
+        backend: ``auto``, or a name in `BACKENDS`.
+    """
 
-    def feed(self, x: Tensor) -> Tensor:
-        """Logits of a strip that lies `delay` rows above the one given; see `LevelStream.feed`."""
+    tile: int | None = None
+    memory: int | None = None
+    precision: str = "auto"
+    backend: str = "auto"
 
 
 class Backend(ABC):
@@ -43,7 +50,7 @@ class Backend(ABC):
 
     Args:
         model: left as it is, in training or eval mode.
-        precision: ``fp32``, ``fp64`` or ``bf16``; the last works on any processor.
+        precision: ``fp32``, ``fp64``, ``bf16`` or ``int8``.
     """
 
     name: ClassVar[str]
@@ -66,120 +73,110 @@ class Backend(ABC):
     @property
     def compute_dtype(self) -> torch.dtype:
         """Of what goes into a level's network and comes out."""
-        return self.dtype
+        return self.prior_dtype
 
     @abstractmethod
-    def delay(self, level: int) -> int:
-        """By how many px of a level, 0 being the coarsest, what comes out lags behind what is fed."""
-
-    @abstractmethod
-    def stream(self, level: int, width: int, height: int, rows: int) -> Stream:
-        """Begins a band of a level at its top.
+    def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
+        """Runs a level's network over a band of columns, from top to bottom.
 
         Args:
             level: 0 is the coarsest.
+            plan: of the level.
             width: of the band in px of the level, a multiple of its alignment.
-            height: of the padded mosaic in px of the level.
-            rows: of the highest strip, a multiple of the alignment.
+            read: gives the network's input.
+
+        Yields:
+            Rows, which follow each other and cover what the plan covers, and their logits ``(1, C, rows, width)``.
         """
 
 
-class StripBackend(Backend):
-    """A cascade of U-Nets whose convolutions keep their last rows, so that nothing is computed twice.
+class HaloBackend(Backend):
+    """PyTorch, for any network: each strip is computed with its halo, a part of the work being done twice.
 
     Args:
-        model: as for `Backend`.
+        model: as for `Backend`; batch norm only, or the strips' statistics would not be the whole's.
         precision: as for `Backend`.
     """
 
-    def __init__(self, model: CascadedUNet, precision: str) -> None:
+    name = "torch"
+
+    def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
-        self._encoders: list[StripEncoder] = []
-        self._decoders: list[StripDecoder] = []
-        for level in self._prepared(folded(model)).levels:
-            assert isinstance(level, UNet)
-            self._encoders.append(StripEncoder(level))
-            self._decoders.append(StripDecoder(level, self._encoders[-1]))
+        twin = copy.deepcopy(model).eval().requires_grad_(False)
+        self._levels = twin.to(self.compute_dtype, memory_format=torch.channels_last).levels  # type: ignore[call-overload]
 
-    def delay(self, level: int) -> int:
-        """See `Backend.delay`."""
-        return self._decoders[level].delay
-
-    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
-        """See `Backend.stream`."""
-        return LevelStream(
-            self._encoders[level],
-            self._decoders[level],
-            self._runner(level, width),
-            width=width,
-            height=height,
-            rows=rows,
-            dtype=self.compute_dtype,
-            device=self.device,
-        )
-
-    def _prepared(self, network: CascadedUNet) -> CascadedUNet:
-        return network
-
-    @abstractmethod
-    def _runner(self, level: int, width: int) -> StripRunner:
-        """What computes strips of one level and width."""
+    def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
+        """See `Backend.run`."""
+        halo = self.geometry[level].halo
+        for start in range(0, plan.covered[0], plan.rows):
+            seen = Span(start - halo, start + plan.rows + halo).clipped(plan.frame[0])
+            x = read(seen).to(self.compute_dtype).contiguous(memory_format=torch.channels_last)
+            with convolution_arithmetic(self.device):
+                logits = self._levels[level](x)
+            rows = Span(start, start + plan.rows).clipped(plan.covered[0])
+            yield rows, logits[:, :, rows.within(seen)]
 
 
-def open_backend(model: Network, backend: str = "auto", precision: str = "auto") -> Backend:
+Factory = Callable[[Network, str, Path | None], Backend | str]
+"""Makes a backend of a network, a precision and the network's checkpoint, or says in a sentence why it cannot."""
+
+BACKENDS: Final[list[tuple[str, Factory]]] = []
+"""Names and factories, the fastest first; a name may stand for several, of which the first that can is taken."""
+
+
+def register(name: str, factory: Factory) -> None:
+    """Adds a backend that is faster than those before it."""
+    BACKENDS.insert(0, (name, factory))
+
+
+def _halo_backend(model: Network, precision: str, checkpoint: Path | None) -> Backend | str:
+    if precision == "int8":
+        return "int8 is OpenVINO's: leave --backend away"
+    return HaloBackend(model, precision)
+
+
+register("torch", _halo_backend)
+
+
+def open_backend(
+    model: Network, backend: str = "auto", precision: str = "auto", checkpoint: Path | None = None
+) -> Backend:
     """Chooses and prepares a backend.
 
     Args:
         model: with one input channel, float32 or float64, on any device.
-        backend: one of `BackendName`.
-        precision: one of `Precision`.
+        backend: as in `AnnotationOptions`.
+        precision: as in `AnnotationOptions`.
+        checkpoint: the network's file, beside which int8 graphs may lie.
 
     Raises:
-        InputError: for an unknown name, or OpenVINO where it is not installed or cannot run the network.
+        InputError: for an unknown name, or a backend that is not installed or cannot run the network.
         ValueError: for another dtype or number of channels, or bf16 of a float64 network.
     """
-    for value, kind, allowed in ((backend, "backend", BackendName), (precision, "precision", Precision)):
-        if value not in get_args(allowed):
-            raise InputError(f"{kind} is {value!r}; expected one of {', '.join(get_args(allowed))}")
+    names = "auto", *dict.fromkeys(name for name, _ in reversed(BACKENDS))
+    for value, kind, allowed in ((backend, "backend", names), (precision, "precision", PRECISIONS)):
+        if value not in allowed:
+            raise InputError(f"{kind} is {value!r}; expected one of {', '.join(allowed)}")
     if model.arguments.in_channels != 1:
         raise ValueError(f"the network has {model.arguments.in_channels} input channels; mosaics are grey and have 1")
     parameter = next(model.parameters())
     resolved = _resolve_precision(precision, parameter.device, parameter.dtype)
-    suits = parameter.device.type == "cpu" and parameter.dtype == torch.float32
-    if backend == "openvino" and not suits:
-        raise InputError(
-            f"backend is 'openvino' and the network is {parameter.dtype} on {parameter.device}; OpenVINO runs float32 "
-            "networks on the CPU: choose --backend torch"
-        )
-    if not isinstance(model, CascadedUNet):
-        if backend == "openvino":
-            raise InputError(
-                "backend is 'openvino', which runs cascades of U-Nets; choose --backend torch for a DynUNet"
-            )
-        from rcm_cascade.annotate.halo_backend import HaloBackend
-
-        return HaloBackend(model, resolved)
-    if backend == "openvino" and not has_openvino():
-        raise InputError("backend is 'openvino', which is not installed: pip install 'rcm-cascade[openvino]'")
-    if backend == "openvino" or (backend == "auto" and suits and has_openvino()):
-        from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
-
-        return OpenVinoBackend(model, resolved)
-    from rcm_cascade.annotate.torch_backend import TorchBackend
-
-    return TorchBackend(model, resolved)
-
-
-def has_openvino() -> bool:
-    """Whether the extra ``[openvino]`` is installed."""
-    return importlib.util.find_spec("openvino") is not None
+    refusals: list[str] = []
+    for name, factory in BACKENDS:
+        if backend in ("auto", name):
+            made = factory(model, resolved, checkpoint)
+            if isinstance(made, Backend):
+                return made
+            refusals.append(made)
+    raise InputError(refusals[0])
 
 
 def has_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies bfloat16 itself, rather than through float32 at a loss of time."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_tile"))
 
 
 def convolution_arithmetic(device: torch.device) -> AbstractContextManager[object]:
@@ -187,30 +184,18 @@ def convolution_arithmetic(device: torch.device) -> AbstractContextManager[objec
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
 
 
-def folded(model: CascadedUNet) -> CascadedUNet:
-    """A copy in eval mode, without gradients, in which each batch norm that follows a convolution is part of it."""
-    dtype = next(model.parameters()).dtype
-    model = copy.deepcopy(model).eval().requires_grad_(False).double()  # folded in float64: one rounding, not three
-    for sequence in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
-        for index in range(len(sequence) - 1):
-            convolution, norm = sequence[index], sequence[index + 1]
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-    return model.to(dtype)
-
-
 def _resolve_precision(precision: str, device: torch.device, dtype: torch.dtype) -> str:
-    own = OWN_DTYPES.get(dtype)
-    if own is None:
+    full = DTYPE_NAMES.get(dtype)
+    if full is None:
         raise ValueError(f"the network has dtype {dtype}; expected torch.float32 or torch.float64")
-    if precision == "bf16" and own != "fp32":
+    if precision == "bf16" and full != "fp32":
         raise ValueError(f"precision is 'bf16' and the network has dtype {dtype}; expected torch.float32")
     if precision == "auto":
-        return "bf16" if own == "fp32" and has_bf16(device) else own
+        return "bf16" if full == "fp32" and has_bf16(device) else full
     if precision == "bf16" and not has_bf16(device):
         warnings.warn(
             f"this processor ({device.type}) has no bfloat16 arithmetic: bf16 works and is slower than fp32",
             RuntimeWarning,
             stacklevel=3,
         )
-    return "bf16" if precision == "bf16" else own
+    return full if precision == "fp32" else precision

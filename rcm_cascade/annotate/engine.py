@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.levels import LevelPiece, halved, level_pieces, plan
-from rcm_cascade.annotate.memory import default_budget, is_out_of_memory
+from rcm_cascade.annotate.memory import is_out_of_memory
 from rcm_cascade.annotate.tiling import LevelPlan, Shape
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
 from rcm_cascade.errors import InputError
@@ -26,10 +26,10 @@ class Annotation:
 
     Args:
         labels: of the final map, ``(H, W)`` uint8.
-        level_labels: each level's own class ids, coarse to fine, ``(ceil(H / factor), ceil(W / factor))`` uint8; empty
+        level_labels: each level's class ids, coarse to fine, ``(ceil(H / factor), ceil(W / factor))`` uint8; empty
             unless asked for.
         tile: height of a strip and width of a band at each level, coarse to fine, in px of the level.
-        precision: ``fp32``, ``fp64`` (of a float64 network) or ``bf16``.
+        precision: ``fp32``, ``fp64`` (of a float64 network), ``bf16`` or ``int8``.
         backend: such as ``torch``.
         device: such as ``cpu`` or ``cuda:0``.
         seconds: in the network, from the image in memory to the labels in memory.
@@ -63,37 +63,32 @@ def annotate_image(
     Args:
         model: on any device, float32 or float64; stays as it is, in training or eval mode.
         image: ``(H, W)`` grey, any H and W ≥ 1, at the working pixel size. uint16 is stretched to 8 bit as in training.
-        tile: height of a strip and width of a band in px of each level, rounded up to the level's alignment; chosen
-            for speed, within the memory, by default.
-        precision: ``auto``, ``fp32`` (the network's own dtype) or ``bf16``; ``auto`` takes bf16 where the processor
-            has it.
-        backend: ``auto``, ``torch`` or ``openvino``.
+        tile: as in `AnnotationOptions`.
+        precision: as in `AnnotationOptions`.
+        backend: as in `AnnotationOptions`.
         normalisation: as in training; measured on the whole image.
-        memory: bytes that strips and priors may take, beside image and labels; 2 GB on a CPU and most of what is free
-            on a GPU by default. Priors that do not fit go to a temporary file.
+        memory: as in `AnnotationOptions`.
         progress: called after each strip with the megapixels of the mosaic just done: its share of the whole work, so
             coarse levels count for little and the sum is ``H * W / 1e6``.
-        levels: whether to return each level's own labels too.
+        levels: whether to return each level's labels too.
 
     Raises:
         TypeError: if the image is neither uint8 nor uint16.
         ValueError: if the image is not ``(H, W)`` or empty.
         InputError: if a name is unknown or the tile is below 1 px.
     """
-    runner = open_backend(model, backend, precision)
+    made = open_backend(model, backend, precision)
     grey = _checked(image)
-    return annotate_with(
-        runner, grey, measure(grey, normalisation), tile=tile, memory=memory, progress=progress, levels=levels
-    )
+    options = AnnotationOptions(tile, memory)
+    return annotate_with(made, grey, measure(grey, normalisation), options, progress=progress, levels=levels)
 
 
 def annotate_with(
     backend: Backend,
     image: NDArray[np.uint8],
     intensity: Intensity,
+    options: AnnotationOptions | None = None,
     *,
-    tile: int | None = None,
-    memory: int | None = None,
     progress: Advance | None = None,
     levels: bool = False,
     plans: Sequence[LevelPlan] | None = None,
@@ -105,11 +100,10 @@ def annotate_with(
         backend: of `open_backend`.
         image: ``(H, W)`` uint8, may be memory-mapped.
         intensity: of the whole mosaic.
-        tile: as in `annotate_image`.
-        memory: as in `annotate_image`.
+        options: of which tile and memory count here.
         progress: as in `annotate_image`.
         levels: as in `annotate_image`.
-        plans: how the levels are cut; None: as ``tile`` and ``memory`` say.
+        plans: how the levels are cut; None: as the options say.
         observe: called with every piece of every level, before its logits go. Where memory runs out all levels begin
             again in smaller strips, and pixels that were given come a second time: keep what you see by its position,
             add nothing up.
@@ -119,18 +113,32 @@ def annotate_with(
         ValueError: as `annotate_image` does.
     """
     started = time.perf_counter()
-    budget = default_budget(backend.device) if memory is None else memory
+    options = options or AnnotationOptions()
     shape = _checked(image).shape
-    plans = plan(backend, shape, tile, budget) if plans is None else plans
+    plans = plan(backend, shape, options.tile, options.memory) if plans is None else plans
+    labels = np.empty(shape, np.uint8)
+    level_labels = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
     ahead = _Ahead(progress)
+
+    def take(piece: LevelPiece) -> None:
+        place = piece.rows, piece.cols
+        if observe is not None:
+            observe(piece)
+        if piece.merged is not None:
+            labels[place] = class_ids(piece.merged).cpu().numpy()
+        if levels:
+            same = piece.merged is piece.logits  # as at a cascade's finest level
+            level_labels[piece.level][place] = labels[place] if same else class_ids(piece.logits).cpu().numpy()
+
     while True:
         try:
-            labels, own = _label_maps(backend, image, intensity, plans, budget, ahead, levels, observe)
+            for piece in level_pieces(backend, image, intensity, plans, ahead, options.memory):
+                take(piece)
             break
         except (MemoryError, RuntimeError) as error:
-            smaller = halved(backend, shape, plans)
             if not is_out_of_memory(error):
                 raise
+            smaller = halved(backend, shape, plans)
             if smaller is None:
                 raise InputError(
                     f"memory ran out in strips of {plans[-1].rows} px, the smallest ({error}); close other programs or "
@@ -142,10 +150,10 @@ def annotate_with(
             RuntimeWarning,
             stacklevel=2,
         )
-        ahead.again()
+        ahead.done = 0.0
     return Annotation(
         labels=labels,
-        level_labels=tuple(own),
+        level_labels=tuple(level_labels),
         tile=tuple((p.rows, len(p.bands[0].core)) for p in plans),
         precision=backend.precision,
         backend=backend.name,
@@ -153,31 +161,6 @@ def annotate_with(
         seconds=time.perf_counter() - started,
         factors=tuple(p.factor for p in plans),
     )
-
-
-def _label_maps(
-    backend: Backend,
-    image: NDArray[np.uint8],
-    intensity: Intensity,
-    plans: Sequence[LevelPlan],
-    budget: int,
-    progress: Advance,
-    levels: bool,
-    observe: Callable[[LevelPiece], None] | None,
-) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The final map, and each level's own, coarse to fine, if they are asked for."""
-    labels = np.empty(plans[-1].shape, np.uint8)
-    own = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
-    for piece in level_pieces(backend, image, intensity, plans, progress, budget):
-        if observe is not None:
-            observe(piece)
-        place = piece.rows, piece.cols
-        if piece.merged is not None:
-            labels[place] = class_ids(piece.merged).cpu().numpy()
-        if levels:
-            same = piece.merged is piece.logits  # as at a cascade's finest level
-            own[piece.level][place] = labels[place] if same else class_ids(piece.logits).cpu().numpy()
-    return labels, own
 
 
 def class_ids(logits: Tensor) -> Tensor:
@@ -196,17 +179,13 @@ class _Ahead:
     """Progress that does not count again what is done a second time."""
 
     def __init__(self, progress: Advance | None) -> None:
-        self._progress = progress
-        self._told = self._done = 0.0
+        self._progress, self._reported, self.done = progress, 0.0, 0.0
 
     def __call__(self, amount: float) -> None:
-        self._done += amount
-        if self._progress is not None and self._done > self._told:
-            self._progress(self._done - self._told)
-        self._told = max(self._told, self._done)
-
-    def again(self) -> None:
-        self._done = 0.0
+        self.done += amount
+        if self._progress is not None and self.done > self._reported:
+            self._progress(self.done - self._reported)
+            self._reported = self.done
 
 
 def _checked(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -18,16 +18,7 @@ from torch import Tensor
 
 from rcm_cascade.annotate.backends import Backend
 from rcm_cascade.annotate.memory import default_budget, priors_fit, strip_pixels, tensor_on_disk
-from rcm_cascade.annotate.tiling import (
-    Band,
-    LevelPlan,
-    Reading,
-    Shape,
-    Span,
-    fitting_cuts,
-    plan_levels,
-    square_cuts,
-)
+from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
 from rcm_cascade.data.intensity import Intensity, normalise
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.cascade import area_average, upsample
@@ -49,7 +40,7 @@ class LevelPiece:
         level: 0 is the coarsest.
         rows: of the level's output.
         cols: of the level's output.
-        logits: of the level's own network, ``(C, rows, cols)``, on its device and in its dtype.
+        logits: of the level's network, ``(C, rows, cols)``, on its device and in its dtype.
         merged: of the final map, at the finest level: ``logits``, or of independent levels the log of their mean
             probabilities. None at coarser levels.
     """
@@ -111,47 +102,33 @@ def level_pieces(
     budget = default_budget(backend.device) if memory is None else memory
     classes = backend.arguments.num_classes
     in_memory = backend.device.type != "cpu" or priors_fit(budget, plans, classes, backend.prior_dtype)
-    depths = [math.log2(g.alignment) for g in backend.geometry]
-    work = [p.read_pixels(backend.delay(i)) * depth for i, (p, depth) in enumerate(zip(plans, depths, strict=True))]
     last = len(plans) - 1
+    work = [p.covered[0] * sum(len(b.read) for b in p.bands) * math.log2(p.alignment) for p in plans]
     coarser: Tensor | None = None
     for level, current in enumerate(plans):
         prior: Tensor | None = None
+        if level < last:
+            size, dtype = (1, classes, *current.frame), backend.prior_dtype
+            prior = torch.empty(size, dtype=dtype, device=backend.device) if in_memory else tensor_on_disk(size, dtype)
         for band in current.bands:
-            stream = backend.stream(level, len(band.read), current.frame[0], current.rows)
-            for rows in current.strips(stream.delay):
-                x = strip_input(
-                    backend,
-                    image,
-                    intensity,
-                    coarser if backend.arguments.prior_channels else None,
-                    current,
-                    rows,
-                    band,
-                )
-                logits = stream.feed(x).to(backend.dtype)
-                done = Span(rows.start - stream.delay, rows.stop - stream.delay)
-                inside = done.clipped(current.covered[0])
-                logits = logits[..., inside.within(done), band.core.within(band.read)]
-                below = partial(_below, coarser, current, inside, band, logits.dtype)
-                if level < last and len(inside):
-                    if prior is None:
-                        size, dtype = (1, classes, *current.frame), backend.prior_dtype
-                        prior = (
-                            torch.empty(size, dtype=dtype, device=backend.device)
-                            if in_memory
-                            else tensor_on_disk(size, dtype)
-                        )
-                    prior[..., _slice(inside), _slice(band.core)] = backend.handed_on(logits, below)
-                height, width = inside.clipped(current.shape[0]), band.core.clipped(current.shape[1])
+            seen = coarser if backend.arguments.prior_channels else None
+            read = partial(strip_input, backend, image, intensity, seen, current, band.read)
+            for rows, logits in backend.run(level, current, len(band.read), read):
+                logits = logits.to(backend.dtype)[..., band.core.within(band.read)]
+                below = partial(_below, coarser, rows, band.core, logits.dtype)
+                if prior is not None:
+                    prior[..., _slice(rows), _slice(band.core)] = backend.handed_on(logits, below)
+                height, width = rows.clipped(current.shape[0]), band.core.clipped(current.shape[1])
                 if len(height) and len(width):
-                    own = logits[0, :, : len(height), : len(width)]
-                    merged = None
+                    inside = 0, slice(None), slice(len(height)), slice(len(width))
+                    own, merged = logits[inside], None
                     if level == last:
-                        merged = backend.merged(logits, below)[0, :, : len(height), : len(width)]
+                        final = backend.merged(logits, below)
+                        merged = own if final is logits else final[inside]
                     yield LevelPiece(level, _slice(height), _slice(width), own, merged)
                 if progress is not None:
-                    progress(image.size / 1e6 * len(rows) * len(band.read) * depths[level] / sum(work))
+                    share = len(rows) * len(band.read) * math.log2(current.alignment) / sum(work)
+                    progress(image.size / 1e6 * share)
         coarser = prior
 
 
@@ -161,8 +138,8 @@ def strip_input(
     intensity: Intensity,
     coarser: Tensor | None,
     plan: LevelPlan,
+    cols: Span,
     rows: Span,
-    band: Band,
 ) -> Tensor:
     """What a level's network sees of a strip: image and prior, and zeros, as a convolution pads, below the frame.
 
@@ -170,21 +147,23 @@ def strip_input(
         backend: gives device and dtype.
         image: ``(H, W)`` uint8.
         intensity: of the whole mosaic.
-        coarser: as in `level_input`.
+        coarser: the whole coarser level's prior ``(1, C, h / 2, w / 2)``; None: the network sees none.
         plan: of the level.
+        cols: of the band, in px of the level.
         rows: of the strip, in px of the level.
-        band: that the strip is part of.
 
     Returns:
-        ``(1, C, rows, band.read)``.
+        ``(1, 1 or 1 + C, rows, cols)``.
     """
-    part = plan.reading(rows)
-    if not len(part.read):
+    inside = rows.clipped(plan.frame[0])
+    if not len(inside):
         channels = 1 if coarser is None else 1 + coarser.shape[1]
-        return torch.zeros((1, channels, len(rows), len(band.read)), dtype=backend.dtype, device=backend.device)
-    grey = read_level(image, plan.factor, part.read, band.read, backend)
-    x = level_input(normalise(grey, intensity.offset, intensity.scale), coarser, part, band)
-    return F.pad(x, (0, 0, 0, len(rows) - len(part.read)))
+        return torch.zeros((1, channels, len(rows), len(cols)), dtype=backend.dtype, device=backend.device)
+    grey = read_level(image, plan.factor, inside, cols, backend)
+    x = normalise(grey, intensity.offset, intensity.scale)
+    if coarser is not None:
+        x = torch.cat([x, upsampled(coarser, inside, cols, x.dtype)], dim=1)
+    return F.pad(x, (0, 0, 0, len(rows) - len(inside)))
 
 
 def read_level(image: NDArray[np.uint8], factor: int, rows: Span, cols: Span, backend: Backend) -> Tensor:
@@ -212,35 +191,16 @@ def read_level(image: NDArray[np.uint8], factor: int, rows: Span, cols: Span, ba
     return means
 
 
-def level_input(image: Tensor, coarser: Tensor | None, rows: Reading, cols: Reading) -> Tensor:
-    """A part's image beside the prior that belongs to it.
-
-    Args:
-        image: ``(1, 1, rows.read, cols.read)``, normalised.
-        coarser: the whole coarser level's prior ``(1, C, h / 2, w / 2)``; None at the coarsest level.
-        rows: that are read.
-        cols: that are read.
-
-    Returns:
-        ``(1, C + 1, rows.read, cols.read)``, or the image alone.
-    """
-    if coarser is None:
-        return image
-    return torch.cat([image, upsampled(coarser, rows, cols, image.dtype)], dim=1)
+def upsampled(coarser: Tensor, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor:
+    """What of a coarser level ``(1, C, h / 2, w / 2)`` belongs to a part of the next one, ``(1, C, rows, cols)``."""
+    down, across = (prior_span(span, size) for span, size in zip((rows, cols), coarser.shape[-2:], strict=True))
+    part = upsample(coarser[..., _slice(down), _slice(across)].to(dtype))
+    return part[..., rows.within(_scaled(down, 2)), cols.within(_scaled(across, 2))]
 
 
-def upsampled(coarser: Tensor, rows: Reading, cols: Reading, dtype: torch.dtype) -> Tensor:
-    """What of the coarser level belongs to a part of this one, ``(1, C, rows.read, cols.read)``."""
-    part = coarser[..., _slice(rows.prior), _slice(cols.prior)].to(dtype)
-    return upsample(part)[..., rows.read.within(rows.upsampled), cols.read.within(cols.upsampled)]
-
-
-def _below(coarser: Tensor | None, plan: LevelPlan, inside: Span, band: Band, dtype: torch.dtype) -> Tensor | None:
-    """What the coarser level has handed on for a part of this one, up-sampled; None where there is nothing."""
-    rows = plan.reading(inside)
-    if coarser is None or not len(rows.read):
-        return None
-    return upsampled(coarser, rows, band, dtype)[..., band.core.within(band.read)]
+def _below(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
+    """What the coarser level has handed on for a part of this one, up-sampled; None at the coarsest."""
+    return None if coarser is None else upsampled(coarser, rows, cols, dtype)
 
 
 def _replicated(image: NDArray[np.uint8], rows: Span, cols: Span) -> NDArray[np.uint8]:

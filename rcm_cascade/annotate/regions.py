@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,8 @@ LEAST_SHARE: Final = 0.02
 """Of the largest region's area: smaller ones are specks beside it."""
 
 
-class Shares(NamedTuple):
-    """How much of each pixel of a shrunk label map lies in a region.
-
-    Args:
-        top: row of the first in the shrunk map.
-        left: its column.
-        values: ``(rows, columns)`` float64 in ``[0, 1]``, just large enough to hold the region.
-    """
-
-    top: int
-    left: int
-    values: NDArray[np.float64]
-
-
 @dataclass(frozen=True, eq=False)
-class Region:
+class LabelRegion:
     """A connected region of one class.
 
     Args:
@@ -45,7 +31,7 @@ class Region:
         left: first column of its bounding box.
         height: rows of its bounding box.
         width: columns of its bounding box.
-        runs: ``(runs, 3)`` int64: row, first column, and the column behind the last, from the top; far smaller than a
+        runs: ``(3, runs)`` int64: row, first column, and the column behind the last, from the top; far smaller than a
             mask of a mosaic.
         centroid: row and column of its centre of mass, in px of the label map.
     """
@@ -63,28 +49,25 @@ class Region:
     def mask(self) -> NDArray[np.bool_]:
         """``(height, width)`` of the bounding box, bool; drawn anew each time."""
         inside = np.zeros((self.height, self.width + 1), np.int8)
-        row, start, stop = self.runs.T
+        row, start, stop = self.runs
         inside[row - self.top, start - self.left] = 1
         inside[row - self.top, stop - self.left] = -1
         return np.cumsum(inside, axis=1, dtype=np.int8, out=inside)[:, :-1].view(np.bool_)
 
-    def shares(self, factor: int) -> Shares:
-        """Its share of each block of ``factor`` × ``factor`` px, blocks being counted from the label map's corner."""
-        top, left = self.top // factor, self.left // factor
-        rows = (self.top + self.height - 1) // factor - top + 1
-        columns = (self.left + self.width - 1) // factor - left + 1
-        # A run's pixels per block are the difference of two ramps. A ramp from column c grows by what is left of c's
-        # block, then by whole blocks: what is added here to two blocks, cumsum carries to those behind.
-        steps = np.zeros((rows, columns + 2), np.int64)
-        row, start, stop = self.runs.T
-        for sign, column in ((1, start), (-1, stop)):
-            block, before = np.divmod(column - left * factor, factor)
-            np.add.at(steps, (row // factor - top, block), sign * (factor - before))
-            np.add.at(steps, (row // factor - top, block + 1), sign * before)
-        return Shares(top, left, np.cumsum(steps, axis=1)[:, :columns] / factor**2)
+    def shares(self, factor: int) -> tuple[int, int, NDArray[np.float64]]:
+        """Its share of each block of ``factor`` × ``factor`` px, blocks being counted from the label map's corner.
+
+        Returns:
+            Row and column of the first block, and shares in ``[0, 1]`` of just as many as hold the region.
+        """
+        sums = self.mask
+        for axis, (first, size) in enumerate(((self.top, self.height), (self.left, self.width))):
+            starts = np.arange(-(first % factor), size, factor).clip(min=0)
+            sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.int32)
+        return self.top // factor, self.left // factor, sums / factor**2
 
 
-def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Region]:
+def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[LabelRegion]:
     """The largest connected regions (touching at a corner counts) of some classes, largest first.
 
     Args:
@@ -99,7 +82,7 @@ def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Regio
     return [region for region in found[:COUNT] if region.pixels >= LEAST_SHARE * found[0].pixels]
 
 
-def _largest_of(labels: NDArray[np.uint8], label: int) -> list[Region]:
+def _largest_of(labels: NDArray[np.uint8], label: int) -> list[LabelRegion]:
     pitch = labels.shape[1] + 1
     starts, stops = _runs(labels, label)
     # Runs are few where pixels are many: they are the nodes of the graph, and the runs that touch them in the row above
@@ -111,10 +94,15 @@ def _largest_of(labels: NDArray[np.uint8], label: int) -> list[Region]:
     edges = (np.ones(len(neighbours), np.int8), neighbours, np.concatenate([[0], ends]))
     number, component = connected_components(csr_array(edges, shape=(len(starts), len(starts))), directed=False)
     areas = np.bincount(component, weights=stops - starts, minlength=number)
-    return [
-        _region(label, starts[component == one], stops[component == one], pitch)
-        for one in np.argsort(-areas, kind="stable")[:COUNT]
-    ]
+    found = []
+    for one in np.argsort(-areas, kind="stable")[:COUNT]:
+        row, start = np.divmod(starts[component == one], pitch)
+        length, pixels = (stops - starts)[component == one], int(areas[one])
+        stop, top, left = start + length, int(row[0]), int(start.min())
+        centroid = int((row * length).sum()) / pixels, int(((start + stop - 1) * length // 2).sum()) / pixels
+        height, width = int(row[-1]) - top + 1, int(stop.max()) - left
+        found.append(LabelRegion(label, pixels, top, left, height, width, np.stack([row, start, stop]), centroid))
+    return found
 
 
 def _runs(labels: NDArray[np.uint8], label: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -132,13 +120,3 @@ def _runs(labels: NDArray[np.uint8], label: int) -> tuple[NDArray[np.int64], NDA
         position += len(flat)
     alternating = np.concatenate(changes)
     return alternating[::2].copy(), alternating[1::2].copy()
-
-
-def _region(label: int, starts: NDArray[np.int64], stops: NDArray[np.int64], pitch: int) -> Region:
-    row, start = np.divmod(starts, pitch)
-    lengths = stops - starts
-    stop, pixels = start + lengths, int(lengths.sum())
-    top, left = int(row[0]), int(start.min())
-    centroid = (int((row * lengths).sum()) / pixels, int(((start + stop - 1) * lengths // 2).sum()) / pixels)
-    height, width = int(row[-1]) - top + 1, int(stop.max()) - left
-    return Region(label, pixels, top, left, height, width, np.stack([row, start, stop], axis=1), centroid)

@@ -1,14 +1,16 @@
 """Which part of each level is read when, and what it answers for: integers only, no arrays.
 
-A level is cut into bands of columns, and a band is read strip by strip from the top. Strips need no halo (see
-`rcm_cascade.annotate.cpu.streaming`), bands do. It equals one pass over the whole if and only if bands start on the
-level's pooling grid, read their true neighbours as far as the network reaches, and meet a border only where the padded
-mosaic ends.
+A level is cut into bands of columns, and a band is read strip by strip from the top. It equals one pass over the whole
+if and only if bands start on the level's pooling grid, read their true neighbours as far as the network reaches, and
+meet a border only where the padded mosaic ends. Strips that keep their rows (`rcm_cascade.annotate.cpu.strips`) need no
+halo above and below.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
+
+from rcm_cascade.models.registry import LevelGeometry
 
 PRIOR_MARGIN: Final = 1
 """Coarse px of the prior beyond what is read, on each side: bilinear up-sampling by two looks at one neighbour."""
@@ -19,22 +21,6 @@ one convolution and the next, which costs more than the halo of a second band.""
 
 Shape = tuple[int, int]
 """Height and width in px."""
-
-
-class Geometry(Protocol):
-    """What must be known of a level: see `rcm_cascade.models.LevelGeometry`."""
-
-    @property
-    def factor(self) -> int:
-        """Down-sampling of the mosaic at this level."""
-
-    @property
-    def alignment(self) -> int:
-        """Bands and strips start on multiples of this many px of the level."""
-
-    @property
-    def halo(self) -> int:
-        """Px of the level that a band reads beyond each edge, a multiple of the alignment."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +44,15 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is read along one axis.
+class Band:
+    """A band of columns, in px of its level.
 
     Args:
-        read: what the level's network sees, in px of its level.
-        prior: what of the coarser level's prediction is up-sampled, in px of that level: ``read`` and a margin.
+        read: what the level's network sees: the core and its halo.
+        core: what the band answers for.
     """
 
     read: Span
-    prior: Span
-
-    @property
-    def upsampled(self) -> Span:
-        """What the prior covers once up-sampled, in px of the level that reads."""
-        return Span(2 * self.prior.start, 2 * self.prior.stop)
-
-
-@dataclass(frozen=True)
-class Band(Reading):
-    """A band of columns.
-
-    Args:
-        read: see `Reading`; covers the core and its halo.
-        prior: see `Reading`.
-        core: what the band answers for, in px of its level.
-    """
-
     core: Span
 
 
@@ -121,11 +89,6 @@ class LevelPlan:
         for start in range(0, self.covered[0] + delay, self.rows):
             yield Span(start, start + self.rows)
 
-    def reading(self, rows: Span) -> Reading:
-        """What of a strip lies inside the frame."""
-        inside = rows.clipped(self.frame[0])
-        return Reading(inside, prior_span(inside, self.frame[0]))
-
     def read_pixels(self, delay: int) -> int:
         """Px that the level's network sees, halos included; see `strips`."""
         return round_up(self.covered[0] + delay, self.rows) * sum(len(b.read) for b in self.bands)
@@ -161,18 +124,19 @@ def cut_bands(size: int, frame: int, width: int, alignment: int, halo: int) -> t
         left = min(max(start - halo, 0), frame - read_width)
         read = Span(left, left + read_width)
         stop = size if read.stop == frame else min(read.stop - halo, size)
-        bands.append(Band(read, prior_span(read, frame), Span(start, stop)))
+        bands.append(Band(read, Span(start, stop)))
         start = stop
     return tuple(bands)
 
 
-def prior_span(read: Span, frame: int) -> Span:
-    """What of the coarser level, whose frame is half as long, a read needs: itself and `PRIOR_MARGIN`."""
-    wanted = Span(read.start // 2 - PRIOR_MARGIN, -(-read.stop // 2) + PRIOR_MARGIN)
-    return wanted.clipped(-(-frame // 2))
+def prior_span(read: Span, size: int) -> Span:
+    """What of the coarser level, whose frame has ``size`` px, up-sampling a read needs: itself and `PRIOR_MARGIN`."""
+    return Span(read.start // 2 - PRIOR_MARGIN, -(-read.stop // 2) + PRIOR_MARGIN).clipped(size)
 
 
-def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts: Sequence[Shape]) -> list[LevelPlan]:
+def plan_levels(
+    geometry: Sequence[LevelGeometry], alignment: int, shape: Shape, cuts: Sequence[Shape]
+) -> list[LevelPlan]:
     """Cuts every level of a mosaic.
 
     Coarse levels cover the whole padded frame, because the next level's halo reads their prior there; the last one
@@ -200,19 +164,19 @@ def plan_levels(geometry: Sequence[Geometry], alignment: int, shape: Shape, cuts
     return plans
 
 
-def level_shapes(level: Geometry, alignment: int, shape: Shape) -> tuple[Shape, Shape]:
+def level_shapes(level: LevelGeometry, alignment: int, shape: Shape) -> tuple[Shape, Shape]:
     """Frame and output of a level, in px of the level, for a mosaic ``shape`` padded to a multiple of ``alignment``."""
     height, width = shape
     frame = round_up(height, alignment) // level.factor, round_up(width, alignment) // level.factor
     return frame, (-(-height // level.factor), -(-width // level.factor))
 
 
-def square_cuts(geometry: Sequence[Geometry], side: int) -> list[Shape]:
+def square_cuts(geometry: Sequence[LevelGeometry], side: int) -> list[Shape]:
     """Strips as high as bands are wide, in px of each level, rounded up to the level's alignment."""
     return [(round_up(side, level.alignment),) * 2 for level in geometry]
 
 
-def fitting_cuts(geometry: Sequence[Geometry], alignment: int, shape: Shape, pixels: int) -> list[Shape]:
+def fitting_cuts(geometry: Sequence[LevelGeometry], alignment: int, shape: Shape, pixels: int) -> list[Shape]:
     """The widest bands, in strips of at most ``pixels`` px that are `LEAST_ROWS` high at least.
 
     Bands of one level are of nearly one width, so that no sliver is left at the end.

@@ -49,10 +49,13 @@ def annotate(
     STEM.json (areas by class). Without --checkpoint it takes the starter model that comes with the package, trained on
     synthetic mosaics; shows the software, reads no tissue.
     """
-    from rcm_cascade.annotate.cohort import Options, annotate_files
+    from rcm_cascade.annotate.backends import AnnotationOptions
+    from rcm_cascade.annotate.cohort import annotate_files
     from rcm_cascade.annotate.memory import parse_memory
+    from rcm_cascade.runs.quantise import quantise_checkpoint
 
-    budget = None if memory is None else parse_memory(memory)
-    options = Options(pixel_size, tile, precision, backend, budget, calibrate, accept_loss)
-    if annotate_files(images, checkpoint, out, options):
+    options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)
+    if precision == "int8" and checkpoint is not None:
+        quantise_checkpoint(checkpoint, calibrate, accept_loss)
+    if annotate_files(images, checkpoint, out, options, pixel_size):
         raise typer.Exit(1)

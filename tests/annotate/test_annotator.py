@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.cache import MosaicCache
@@ -23,7 +24,7 @@ def make(cache: MosaicCache, working_pixel_size_um: float | None = 2.0, **header
     network = telling_network(torch.float32)
     header = {"model": network.arguments, "classes": RCM_CLASSES, **header}
     return Annotator(
-        network, CheckpointHeader(working_pixel_size_um=working_pixel_size_um, **header), "c.ckpt", "00", cache
+        network, CheckpointHeader(working_pixel_size_um=working_pixel_size_um, **header), Path("c.ckpt"), "00", cache
     )
 
 
@@ -163,10 +164,8 @@ def test_options_reach_the_engine(cache: MosaicCache) -> None:
 
     result = make(cache).annotate(
         noise(70, 70, seed=41),
+        AnnotationOptions(tile=32, precision="fp32", backend="torch"),
         pixel_size_um=2.0,
-        tile=32,
-        precision="fp32",
-        backend="torch",
         progress=lambda amount: done.append(amount),
     )
 
@@ -182,7 +181,7 @@ def test_wrong_input_is_one_sentence(cache: MosaicCache) -> None:
     with pytest.raises(InputError, match=r"shape \(20, 20, 1\)"):
         annotator.annotate(image[..., None], pixel_size_um=2)
     with pytest.raises(InputError, match="expected one of auto, torch"):
-        annotator.annotate(image, pixel_size_um=2, backend="none")
+        annotator.annotate(image, AnnotationOptions(backend="none"), pixel_size_um=2)
     with pytest.raises(InputError, match="enlarged 20 times"):
         annotator.annotate(image, pixel_size_um=40)
 
@@ -234,8 +233,8 @@ def test_the_source_is_told_by_its_content(tmp_path: Path, cache: MosaicCache) -
 def test_less_memory_reaches_the_engine(cache: MosaicCache) -> None:
     image = noise(150, 260, seed=45)
 
-    little = make(cache).annotate(image, pixel_size_um=2.0, memory=10**6, backend="torch")
-    plenty = make(cache).annotate(image, pixel_size_um=2.0, backend="torch")
+    little = make(cache).annotate(image, AnnotationOptions(memory=10**6, backend="torch"), pixel_size_um=2.0)
+    plenty = make(cache).annotate(image, AnnotationOptions(backend="torch"), pixel_size_um=2.0)
 
     assert little.annotation.tile[-1] < plenty.annotation.tile[-1]
     assert np.mean(little.labels == plenty.labels) > 0.999
@@ -244,29 +243,32 @@ def test_less_memory_reaches_the_engine(cache: MosaicCache) -> None:
 def test_what_is_prepared_is_kept_and_used(cache: MosaicCache, monkeypatch: pytest.MonkeyPatch) -> None:
     annotator = make(cache)
 
-    prepared = annotator.prepare("fp32", "torch")
-    assert annotator.prepare("fp32", "torch") is prepared
-    assert annotator.prepare("auto", "torch") is not prepared
+    options = AnnotationOptions(precision="fp32", backend="torch")
+
+    prepared = annotator.prepare(options)
+    assert annotator.prepare(replace(options, tile=32)) is prepared
+    assert annotator.prepare(replace(options, precision="auto")) is not prepared
 
     monkeypatch.setattr("rcm_cascade.annotate.annotator.open_backend", None)  # would fail if it were opened again
-    result = annotator.annotate(noise(20, 30, seed=46), pixel_size_um=2.0, precision="fp32", backend="torch")
+    result = annotator.annotate(noise(20, 30, seed=46), options, pixel_size_um=2.0)
     assert (result.annotation.precision, result.annotation.backend) == ("fp32", "torch")
 
 
 def test_int8_of_a_network_that_was_not_quantised_is_refused(cache: MosaicCache, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     annotator = make(cache)
-    with pytest.raises(InputError, match=r"checkpoint c\.ckpt has not been quantised"):
-        annotator.prepare("int8")
+    with pytest.raises(InputError, match=r"checkpoint .*c\.ckpt has not been quantised"):
+        annotator.prepare(AnnotationOptions(precision="int8"))
 
-    annotator.int8 = tmp_path  # a folder without a report: quantising was interrupted
-    with pytest.raises(InputError, match=r"checkpoint c\.ckpt has not been quantised"):
-        annotator.prepare("int8")
+    annotator.checkpoint = tmp_path / "c.ckpt"
+    (tmp_path / "c.int8").mkdir()  # a folder without a report: quantising was interrupted
+    with pytest.raises(InputError, match=r"checkpoint .*c\.ckpt has not been quantised"):
+        annotator.prepare(AnnotationOptions(precision="int8"))
 
 
 def test_int8_on_torch_or_without_openvino_is_refused(cache: MosaicCache, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="int8 is OpenVINO's"):
-        make(cache).prepare("int8", "torch")
-    monkeypatch.setattr("rcm_cascade.annotate.annotator.has_openvino", lambda: False)
+        make(cache).prepare(AnnotationOptions(precision="int8", backend="torch"))
+    monkeypatch.setattr("rcm_cascade.annotate.cpu.has_openvino", lambda: False)
     with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[openvino\]'"):
-        make(cache).prepare("int8")
+        make(cache).prepare(AnnotationOptions(precision="int8"))

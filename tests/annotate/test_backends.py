@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rcm_cascade.annotate import backends
-from rcm_cascade.annotate.backends import Backend, folded, has_bf16, has_openvino, open_backend
-from rcm_cascade.annotate.torch_backend import TorchBackend
+from rcm_cascade.annotate import backends, cpu
+from rcm_cascade.annotate.backends import Backend, has_bf16, open_backend
+from rcm_cascade.annotate.cpu import has_openvino
+from rcm_cascade.annotate.cpu.strips import StripBackend, TorchStripBackend, folded
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.unet import unet_reach
@@ -15,7 +16,7 @@ from tests.annotate.telling import telling_network
 
 
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "has_openvino", lambda: False)
+    monkeypatch.setattr(cpu, "has_openvino", lambda: False)
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
@@ -77,7 +78,7 @@ def test_auto_takes_bf16_where_the_processor_has_it(fast: bool, expected: str, m
 
     backend = open_backend(CascadedUNet(base_filters=1), backend="torch")
 
-    assert isinstance(backend, TorchBackend)
+    assert isinstance(backend, TorchStripBackend)
     assert backend.precision == expected
     assert backend.prior_dtype == (torch.bfloat16 if fast else torch.float32)
     assert open_backend(CascadedUNet(base_filters=1), precision="fp32").precision == "fp32"
@@ -114,15 +115,17 @@ def test_folding_leaves_no_batch_norm_and_the_same_function() -> None:
 def test_a_backend_knows_its_network() -> None:
     model = CascadedUNet(base_filters=3)
     backend = open_backend(model, backend="torch", precision="fp32")
+    assert isinstance(backend, StripBackend)
 
     assert backend.geometry == model.geometry
     assert backend.alignment == model.alignment
     assert (backend.device, backend.dtype) == (torch.device("cpu"), torch.float32)
-    assert [backend.delay(level) for level in range(3)] == [unet_reach(depth) for depth in (2, 3, 4)]
+    assert [backend.stream(level, 64, 64, 32).delay for level in range(3)] == [unet_reach(depth) for depth in (2, 3, 4)]
 
 
 @torch.inference_mode()
 def first_logits(backend: Backend) -> Tensor:
+    assert isinstance(backend, StripBackend)
     stream = backend.stream(0, width=8, height=64, rows=32)
     x = torch.randn((1, 1, 64, 8), generator=torch.Generator().manual_seed(1))
     return torch.cat([stream.feed(strip) for strip in x.tensor_split([32], dim=2)], dim=2)[:, :, stream.delay :]

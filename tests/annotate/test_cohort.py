@@ -12,7 +12,8 @@ import torch
 
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.cohort import IMAGE_SUFFIXES, Options, annotate_files, find_images
+from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.cohort import IMAGE_SUFFIXES, annotate_files, find_images
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
@@ -107,7 +108,7 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
 def test_int8_of_the_starter_is_refused_before_work_starts(tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=60)
     with pytest.raises(InputError, match="give a --checkpoint of your own, or leave int8 away"):
-        annotate_files([image], None, tmp_path / "out", Options(precision="int8"))
+        annotate_files([image], None, tmp_path / "out", AnnotationOptions(precision="int8"))
     assert not (tmp_path / "out").exists()
 
 
@@ -130,11 +131,11 @@ def test_two_mosaics_of_one_stem_are_refused_before_work_starts(checkpoint: Path
 
 def test_labels_are_the_annotator_s(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "in" / "a.tif", seed=60)
-    options = Options(precision="fp32", backend="torch", tile=64, memory=10**8)
+    options = AnnotationOptions(precision="fp32", backend="torch", tile=64, memory=10**8)
 
     assert annotate_files([image], checkpoint, tmp_path / "out", options) == 0
 
-    expected = Annotator.load(checkpoint).annotate(image, precision="fp32", backend="torch")
+    expected = Annotator.load(checkpoint).annotate(image, AnnotationOptions(precision="fp32", backend="torch"))
     found = tifffile.imread(tmp_path / "out" / "a.labels.ome.tif")
     assert (found == expected.labels).mean() > 0.999
     record = told(tmp_path / "out", "a")
@@ -232,10 +233,12 @@ def annotated_once(checkpoint: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def done_again(folder: Path, checkpoint: Path, options: Options | None = None) -> list[bool]:
+def done_again(
+    folder: Path, checkpoint: Path, options: AnnotationOptions | None = None, pixel_size_um: float | None = None
+) -> list[bool]:
     """Whether a and b are."""
     before = [stamps(folder / "out", stem) for stem in "ab"]
-    assert annotate_files([folder / "in"], checkpoint, folder / "out", options) == 0
+    assert annotate_files([folder / "in"], checkpoint, folder / "out", options, pixel_size_um) == 0
     assert names(folder / "out") == written(["a", "b"])
     return [stamps(folder / "out", stem) != b for stem, b in zip("ab", before, strict=True)]
 
@@ -264,9 +267,9 @@ def test_the_same_checkpoint_elsewhere_does_nothing_again(
 
 
 def test_another_pixel_size_does_all_again(annotated_once: Path, checkpoint: Path) -> None:
-    assert done_again(annotated_once, checkpoint, Options(pixel_size_um=6.0)) == [True, True]
+    assert done_again(annotated_once, checkpoint, None, 6.0) == [True, True]
     assert told(annotated_once / "out", "a")["pixel_size_um"] == 6.0
-    assert done_again(annotated_once, checkpoint, Options(pixel_size_um=6.0)) == [False, False]
+    assert done_again(annotated_once, checkpoint, None, 6.0) == [False, False]
     assert done_again(annotated_once, checkpoint) == [True, True]
 
 
@@ -274,7 +277,7 @@ def test_another_precision_or_backend_does_all_again(annotated_once: Path, check
     backend = "torch" if told(annotated_once / "out", "a")["backend"] == "openvino" else "openvino"
     if backend == "openvino":
         pytest.importorskip("openvino")
-    options = Options(precision="fp32", backend=backend)
+    options = AnnotationOptions(precision="fp32", backend=backend)
 
     assert done_again(annotated_once, checkpoint, options) == [True, True]
     assert done_again(annotated_once, checkpoint) == [False, False]
@@ -332,7 +335,7 @@ def test_what_cannot_be_written_is_one_sentence_a_mosaic(
 def test_a_wrong_option_stops_before_the_first_mosaic(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=73)
     with pytest.raises(InputError, match="backend is 'none'"):
-        annotate_files([image], checkpoint, tmp_path / "out", Options(backend="none"))
+        annotate_files([image], checkpoint, tmp_path / "out", AnnotationOptions(backend="none"))
     assert not (tmp_path / "out").exists()
 
 
@@ -348,15 +351,8 @@ def test_int8_runs_on_the_processor_whatever_else_there_is(
         return load(path, "cpu", **more)
 
     monkeypatch.setattr(Annotator, "load", loaded)
-    monkeypatch.setattr("rcm_cascade.annotate.cpu.quantise.prepare_int8", lambda *_: None)
     with pytest.raises(InputError, match="has not been quantised"):
-        annotate_files([write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", Options(precision="int8"))
+        annotate_files(
+            [write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", AnnotationOptions(precision="int8")
+        )
     assert devices == ["cpu"]
-
-
-def test_int8_without_openvino_is_one_sentence(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rcm_cascade.annotate.cohort.has_openvino", lambda: False)
-    with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[openvino\]'"):
-        annotate_files([write(tmp_path / "a.tif", seed=75)], checkpoint, tmp_path / "out", Options(precision="int8"))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate import levels
-from rcm_cascade.annotate.backends import has_bf16, open_backend
-from rcm_cascade.annotate.cpu.streaming import LevelStream
+from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16, open_backend
+from rcm_cascade.annotate.cpu.strips import LevelStream
 from rcm_cascade.annotate.engine import Annotation, annotate_image, annotate_with, class_ids
 from rcm_cascade.annotate.levels import LevelPiece, plan
 from rcm_cascade.annotate.memory import tensor_on_disk
@@ -77,7 +77,7 @@ class Observer:
 
 def observed(model: CascadedUNet, image: NDArray[np.uint8], observe: Callable[[LevelPiece], None]) -> Annotation:
     backend = open_backend(model, backend="torch", precision="fp32")
-    return annotate_with(backend, image, measure(image), tile=None, observe=observe)
+    return annotate_with(backend, image, measure(image), observe=observe)
 
 
 def test_an_observer_is_given_every_pixel_of_every_level_once() -> None:
@@ -85,7 +85,7 @@ def test_an_observer_is_given_every_pixel_of_every_level_once() -> None:
     observer = Observer(model, image)
     backend = open_backend(model)
 
-    annotation = annotate_with(backend, image, measure(image), tile=16, observe=observer)
+    annotation = annotate_with(backend, image, measure(image), AnnotationOptions(tile=16), observe=observer)
 
     assert [(c.min(), c.max()) for c in observer.counts] == [(1, 1)] * 3
     assert observer.has_seen_the_whole()
@@ -153,11 +153,11 @@ def test_without_normalisation_grey_levels_go_in_over_255() -> None:
 
 def test_progress_adds_up_to_the_mosaic() -> None:
     done: list[float] = []
-    image = noise(65, 90, seed=19)
+    image = noise(165, 90, seed=19)
 
     annotate_image(telling_network(), image, tile=16, progress=lambda amount: done.append(amount))
 
-    assert sum(done) == pytest.approx(65 * 90 / 1e6)
+    assert sum(done) == pytest.approx(165 * 90 / 1e6)
     assert len(done) > 15
     assert min(done) > 0
 

@@ -1,16 +1,17 @@
 """Strips with a halo equal one pass over the whole, for networks that are not run convolution by convolution."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.backends import HaloBackend, open_backend
 from rcm_cascade.annotate.engine import annotate_image
-from rcm_cascade.annotate.halo_backend import HaloBackend, HaloStream
 from rcm_cascade.annotate.levels import level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network
-from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_design, whole
+from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_design, telling_network, whole
 
 PEER = {"network": "dynunet", "levels": 1, "base_depth": 3}
 
@@ -40,14 +41,17 @@ def test_the_network_can_tell() -> None:
     assert class_shares(whole(peer(), noise(120, 140, seed=2))[0]).min() >= MIN_SHARE
 
 
-def test_a_halo_too_small_is_told_from_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_halo_too_small_is_told_from_the_right_one() -> None:
     image = noise(203, 61, seed=1)
     backend = open_backend(peer(), precision="fp32")
     expected = whole(peer(), image)[0]
-    monkeypatch.setattr(HaloBackend, "delay", lambda self, level: 24)
+    plans = plan(backend, image.shape, 32)
+    (level,) = backend.geometry
+    assert level.halo > 24
+    backend.geometry = (replace(level, reach=24),)
     found = torch.full_like(expected, torch.nan)
 
-    for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape, 32)):
+    for piece in level_pieces(backend, image, measure(image), plans):
         found[:, piece.rows, piece.cols] = piece.logits
 
     assert float((found - expected).abs().max()) > 1e-6
@@ -68,12 +72,14 @@ def test_openvino_is_refused_in_a_sentence() -> None:
         open_backend(peer(torch.float32), "openvino")
 
 
-def test_a_stream_keeps_no_more_rows_than_it_needs() -> None:
-    stream = HaloStream(torch.nn.Identity(), classes=1, halo=8, height=64, dtype=torch.float32)
-    x = torch.arange(64.0).reshape(1, 1, 64, 1).expand(1, 1, 64, 2)
+@pytest.mark.parametrize("prior", ["softmax", "none"])
+def test_it_is_exact_for_several_levels_too(prior: str) -> None:
+    model, image = telling_network(prior=prior), noise(150, 93, seed=4)
+    backend = HaloBackend(model, "fp64")
+    expected = whole(model, image)
+    found = [torch.full_like(level, torch.nan) for level in expected]
 
-    out = torch.cat([stream.feed(strip) for strip in [*x.tensor_split(4, dim=2), torch.zeros(1, 1, 8, 2)]], dim=2)
+    for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape, 32)):
+        found[piece.level][:, piece.rows, piece.cols] = piece.logits
 
-    assert torch.equal(out[:, :, 8:72], x)
-    assert stream._kept is not None
-    assert stream._kept.shape[2] == 16
+    assert max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True)) < 1e-10

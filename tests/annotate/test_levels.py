@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate import levels
-from rcm_cascade.annotate.backends import Backend, open_backend
-from rcm_cascade.annotate.cpu.streaming import LevelStream, RowQueue, Stage
+from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.cpu.strips import LevelStream, RowQueue, Stage, StripBackend
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.annotate.levels import level_pieces, plan
-from rcm_cascade.annotate.tiling import Band, LevelPlan, Reading, Span, plan_levels, prior_span
+from rcm_cascade.annotate.tiling import Band, LevelPlan, Span, plan_levels, prior_span
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.cascade import upsample
@@ -28,8 +28,10 @@ BROKEN = 1e-6
 """A broken reading must miss by far more than rounding does."""
 
 
-def torch_backend(model: CascadedUNet) -> Backend:
-    return open_backend(model, backend="torch", precision="fp32")
+def torch_backend(model: CascadedUNet) -> StripBackend:
+    backend = open_backend(model, backend="torch", precision="fp32")
+    assert isinstance(backend, StripBackend)
+    return backend
 
 
 def streamed(model: CascadedUNet, image: NDArray[np.uint8], plans: Sequence[LevelPlan]) -> list[Tensor]:
@@ -116,7 +118,7 @@ def test_cuts_chosen_for_speed_are_exact(shape: tuple[int, int], monkeypatch: py
     backend = torch_backend(telling_network())
     fine = plan(backend, image.shape)[-1]
     assert len(fine.bands) > 1 or shape[1] < 100
-    assert len(list(fine.strips(backend.delay(2)))) > 1
+    assert len(list(fine.strips(backend.stream(2, 16, 16, 16).delay))) > 1
     assert_exact(telling_network(), image, tile=None)
 
 
@@ -174,7 +176,7 @@ def shifted(bands: Sequence[Band], frame: int) -> tuple[Band, ...]:
     """The first band that touches no border reads one pixel further on; its halo still covers the reach."""
     at = next(i for i, b in enumerate(bands) if b.read.start > 0 and b.read.stop < frame)
     read = Span(bands[at].read.start + 1, bands[at].read.stop + 1)
-    return (*bands[:at], replace(bands[at], read=read, prior=prior_span(read, frame)), *bands[at + 1 :])
+    return (*bands[:at], replace(bands[at], read=read), *bands[at + 1 :])
 
 
 @pytest.mark.parametrize(("level", "width"), [(0, 336), (1, 272), (2, 256)])
@@ -195,74 +197,75 @@ def test_a_prior_upsampled_part_by_part_without_margin_is_noticed(
     plans = plan_levels(model.geometry, 16, image.shape, [(16, 16) if i == level - 1 else (48, 64) for i in range(3)])
     expected = whole(model, image)
     assert max(differences(streamed(model, image, plans), expected)) < EXACT
-    right = levels.level_input
+    right = levels.upsampled
     coarse = plans[level - 1]
 
-    def wrong(grey: Tensor, coarser: Tensor | None, rows: Reading, cols: Reading) -> Tensor:
-        if coarser is None or coarser.shape[-2:] != coarse.frame:
-            return right(grey, coarser, rows, cols)
+    def wrong(coarser: Tensor, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor:
+        if coarser.shape[-2:] != coarse.frame:
+            return right(coarser, rows, cols, dtype)
         if cut == "bands":
             parts = torch.tensor_split(coarser, [b.core.start for b in coarse.bands[1:]], dim=3)
         else:
             parts = torch.tensor_split(coarser, list(range(coarse.rows, coarse.frame[0], coarse.rows)), dim=2)
         assert len(parts) > 1
         full = torch.cat([upsample(part) for part in parts], dim=3 if cut == "bands" else 2)
-        prior = full[..., rows.read.start : rows.read.stop, cols.read.start : cols.read.stop]
-        return torch.cat([grey, prior], dim=1)
+        return full[..., rows.start : rows.stop, cols.start : cols.stop]
 
-    monkeypatch.setattr(levels, "level_input", wrong)
+    monkeypatch.setattr(levels, "upsampled", wrong)
     assert differences(streamed(model, image, plans), expected)[-1] > BROKEN
 
 
-def without_margin(reading: Span) -> Span:
-    return Span(reading.start // 2, reading.stop // 2)
+def assert_broken_without_margin(
+    model: CascadedUNet, image: NDArray[np.uint8], level: int, of: Callable[[LevelPlan, Span], bool]
+) -> None:
+    """Spans of one level that `of` picks lose the margin of their prior."""
+    plans, right = plan(torch_backend(model), image.shape, 16), prior_span
+    seen: list[Span] = []
+
+    def wrong(read: Span, size: int) -> Span:
+        if 2 * size not in plans[level].frame or not of(plans[level], read):
+            return right(read, size)
+        seen.append(read)
+        return Span(read.start // 2, read.stop // 2)
+
+    with pytest.MonkeyPatch.context() as patched:
+        assert_broken_by(lambda: patched.setattr(levels, "prior_span", wrong), model, image, plans)
+    assert seen
 
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_prior_of_a_band_without_margin_is_noticed_where_the_halo_has_no_slack(level: int) -> None:
     # At the paper's depths the reach is 22, 46, 94 px and the halo 24, 48, 96: the two px of slack hide the missing
     # margin, whose error is one px wide. With one pooling the reach is 8 px, all of the halo.
-    network: dict[str, Any] = {"base_depth": 1, "depth_increment": 0}
-    model, image = telling_network(**network), noise(60, 72, seed=11)
+    model = telling_network(base_depth=1, depth_increment=0)
     assert all(g.reach == g.halo for g in model.geometry)
-    good = plan(torch_backend(model), image.shape, 16)
-    bad = list(good)
-    bad[level] = replace(good[level], bands=tuple(replace(b, prior=without_margin(b.read)) for b in good[level].bands))
 
-    assert_broken(image, good, bad, **network)
+    assert_broken_without_margin(
+        model, noise(60, 72, seed=11), level, lambda plan, span: any(span == b.read for b in plan.bands)
+    )
 
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_prior_of_a_strip_without_margin_is_noticed(level: int) -> None:
-    class Narrow(LevelPlan):
-        def reading(self, rows: Span) -> Reading:
-            read = super().reading(rows).read
-            return Reading(read, without_margin(read))
-
-    image = noise(100, 40, seed=11)
-    good = plan(torch_backend(telling_network()), image.shape, 16)
-    bad = list(good)
-    bad[level] = Narrow(**vars(good[level]))
-
-    assert_broken(image, good, bad)
+    assert_broken_without_margin(
+        telling_network(), noise(100, 40, seed=11), level, lambda plan, span: all(span != b.read for b in plan.bands)
+    )
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_strip_that_begins_one_row_late_is_noticed(level: int) -> None:
-    class Late(LevelPlan):
-        def reading(self, rows: Span) -> Reading:
-            if not 0 < rows.start < rows.stop < self.frame[0]:
-                return super().reading(rows)
-            late.append(rows)
-            return super().reading(Span(rows.start + 1, rows.stop + 1))
-
-    late: list[Span] = []
+    right, late = levels.strip_input, []
     image = noise(144, 40, seed=22)
-    good = plan(torch_backend(telling_network()), image.shape, 16)
-    bad = list(good)
-    bad[level] = Late(**vars(good[level]))
+    plans = plan(torch_backend(telling_network()), image.shape, 16)
 
-    assert_broken(image, good, bad)
+    def wrong(backend: Any, grey: Any, intensity: Any, prior: Any, plan: LevelPlan, cols: Span, rows: Span) -> Tensor:
+        if plan.factor == plans[level].factor and 0 < rows.start < rows.stop < plan.frame[0]:
+            late.append(rows)
+            rows = Span(rows.start + 1, rows.stop + 1)
+        return right(backend, grey, intensity, prior, plan, cols, rows)
+
+    with pytest.MonkeyPatch.context() as patched:
+        assert_broken_by(lambda: patched.setattr(levels, "strip_input", wrong), telling_network(), image, plans)
     assert late
 
 
@@ -305,9 +308,16 @@ def test_a_skip_that_waits_a_row_too_little_is_noticed(wait: int, monkeypatch: p
     assert_broken_by(lambda: monkeypatch.setattr(RowQueue, "delayed", wrong))
 
 
-def assert_broken_by(change: Callable[[], object]) -> None:
-    model, image = telling_network(), noise(100, 40, seed=23)
-    plans, expected = plan(torch_backend(model), image.shape, 32), whole(model, image)
+def assert_broken_by(
+    change: Callable[[], object],
+    model: CascadedUNet | None = None,
+    image: NDArray[np.uint8] | None = None,
+    plans: Sequence[LevelPlan] | None = None,
+) -> None:
+    model = telling_network() if model is None else model
+    image = noise(100, 40, seed=23) if image is None else image
+    plans = plan(torch_backend(model), image.shape, 32) if plans is None else plans
+    expected = whole(model, image)
     assert max(differences(streamed(model, image, plans), expected)) < EXACT
     change()
     assert differences(streamed(model, image, plans), expected)[-1] > BROKEN

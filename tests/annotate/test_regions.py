@@ -53,7 +53,7 @@ def test_regions_are_those_of_another_implementation(strip: int, monkeypatch: py
         assert [r.pixels for r in regions] == [a for a in areas if a >= 0.02 * areas[0]]
         several += len(regions) > 1
         for region in regions:
-            row, start, _ = region.runs[0]
+            row, start, _ = region.runs[:, 0]
             component = components[row, start]
             box = (region.left, region.top, region.width, region.height, region.pixels)
             assert box == tuple(stats[component])

@@ -27,7 +27,7 @@ def test_its_card_lies_beside_it_and_says_what_it_is() -> None:
 
 def test_it_can_be_had_by_name() -> None:
     annotator = Annotator.starter(device="cpu")
-    assert annotator.checkpoint == "starter.safetensors"
+    assert annotator.checkpoint == starter_path()
     assert annotator.header.synthetic
 
 

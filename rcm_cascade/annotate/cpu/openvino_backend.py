@@ -1,19 +1,31 @@
-"""Levels run by OpenVINO, about twice as fast as PyTorch on a processor without a GPU."""
+"""U-Nets run by OpenVINO, about twice as fast as PyTorch on a processor without a GPU.
+
+Encoder and decoder of a level are graphs of one strip's shape, built operation by operation, because OpenVINO's own
+conversion of a PyTorch module takes over a second for each.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import openvino as ov
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from openvino import opset13 as ops
+from torch import Tensor, nn
 
-from rcm_cascade.annotate.backends import StripBackend
-from rcm_cascade.annotate.cpu.openvino_graph import decoder_graph, encoder_graph
-from rcm_cascade.annotate.cpu.streaming import StripRunner
-from rcm_cascade.models import CascadedUNet
+from rcm_cascade.annotate.cpu.strips import (
+    KEPT_ROWS,
+    Part,
+    Stage,
+    StripBackend,
+    StripDecoder,
+    StripEncoder,
+    StripRunner,
+    Tensors,
+)
+from rcm_cascade.models import Network
 
 HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's name of the arithmetic; int8 is in the graph itself, and float32 what is left of it."""
@@ -24,8 +36,13 @@ NARROW: Final = 1024
 KEPT_RUNNERS: Final = 8
 """A cascade of four levels, for mosaics of two widths."""
 
+END: Final = np.iinfo(np.int64).max
+
 Build = Callable[[int, int, bool], ov.Model]
 """A graph for strips of a width and height, with or without masks."""
+
+Node = Any
+"""OpenVINO ships no types for its nodes."""
 
 
 @cache
@@ -43,10 +60,14 @@ class OpenVinoBackend(StripBackend):
 
     name = "openvino"
 
-    def __init__(self, model: CascadedUNet, precision: str) -> None:
+    def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
-        self._core = core()
         self._ready: dict[tuple[int, int], OpenVinoRunner] = {}
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """See `Backend.compute_dtype`: in bfloat16, too, float32 goes in and comes out."""
+        return self.dtype
 
     def _runner(self, level: int, width: int) -> StripRunner:
         # Graphs hold their activations: of wide bands, one level's at a time. Narrow mosaics, of which a data set may
@@ -55,70 +76,159 @@ class OpenVinoBackend(StripBackend):
         if key not in self._ready:
             if len(self._ready) >= KEPT_RUNNERS or max(w for _, w in [key, *self._ready]) > NARROW:
                 self._ready.clear()
-            self._ready[key] = OpenVinoRunner(self._compile, *self._builds(level), width)
+            self._ready[key] = OpenVinoRunner(self._compile, self._builds(level), width)
         return self._ready[key]
 
-    def _builds(self, level: int) -> tuple[Build, Build]:
+    def _builds(self, level: int) -> dict[Part, Build]:
         """How graphs of a level's encoder and decoder are made."""
-        return partial(encoder_graph, self._encoders[level]), partial(decoder_graph, self._decoders[level])
+        return {
+            "encoder": partial(encoder_graph, self._encoders[level]),
+            "decoder": partial(decoder_graph, self._decoders[level]),
+        }
 
     def _compile(self, graph: ov.Model) -> ov.InferRequest:
         options = {"INFERENCE_PRECISION_HINT": HINTS[self.precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        return self._core.compile_model(graph, "CPU", options).create_infer_request()
+        return core().compile_model(graph, "CPU", options).create_infer_request()
 
 
-class OpenVinoRunner(StripRunner):
-    """One level's graphs for bands of one width, compiled when they are first asked for.
+class OpenVinoRunner:
+    """A `StripRunner`: one level's graphs for bands of one width, compiled when they are first asked for.
 
     Args:
         compile_graph: makes a request of a graph.
-        encoder: makes graphs.
-        decoder: makes graphs.
+        builds: makes graphs of encoder and decoder.
         width: of a band in px.
     """
 
     def __init__(
-        self, compile_graph: Callable[[ov.Model], ov.InferRequest], encoder: Build, decoder: Build, width: int
+        self, compile_graph: Callable[[ov.Model], ov.InferRequest], builds: dict[Part, Build], width: int
     ) -> None:
-        self._compile, self._encoder, self._decoder, self._width = compile_graph, encoder, decoder, width
-        self._requests: dict[tuple[Build, int, bool], ov.InferRequest] = {}
+        self._compile, self._builds, self._width = compile_graph, builds, width
+        self._requests: dict[tuple[Part, int, bool], ov.InferRequest] = {}
 
-    def encode(
-        self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `StripRunner.encode`."""
-        request = self._request(self._encoder, x.shape[2], bool(masks))
-        for index, place in enumerate(skips):
-            request.set_output_tensor(1 + index, _shared(place))
-        deepest, *rest = self._run(request, (x, *kept, *masks), skip=len(skips))
-        return deepest, rest
-
-    def decode(
-        self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `StripRunner.decode`."""
-        request = self._request(self._decoder, skips[0].shape[1], bool(masks))
-        logits, *rest = self._run(request, (x, *skips, *kept, *masks))
-        return logits, rest
-
-    def _request(self, build: Build, rows: int, masked: bool) -> ov.InferRequest:
-        key = build, rows, masked
+    def __call__(self, part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+        """See `StripRunner`."""
+        rows, masked = skips[0].shape[1], bool(masks)
+        key = part, rows, masked
         if key not in self._requests:
-            self._requests[key] = self._compile(build(self._width, rows, masked))
-        return self._requests[key]
-
-    def _run(self, request: ov.InferRequest, inputs: Sequence[Tensor], skip: int = 0) -> list[Tensor]:
+            self._requests[key] = self._compile(self._builds[part](self._width, rows, masked))
+        request = self._requests[key]
+        written, read = (skips, ()) if part == "encoder" else ((), skips)
         # Held until it has run: a request does not own the memory of its tensors.
-        held = [_shared(tensor) for tensor in inputs]
+        held = [_shared(tensor) for tensor in (x, *read, *kept, *masks)]
         for index, tensor in enumerate(held):
             request.set_input_tensor(index, tensor)
+        for index, place in enumerate(written, start=1):
+            request.set_output_tensor(index, _shared(place))
         request.infer()
-        count = len(request.model_outputs)
-        kept = [0, *range(1 + skip, count)]
+        outputs = [0, *range(1 + len(written), len(request.model_outputs))]
         # Copies: the request writes into the same memory the next time.
-        return [torch.from_numpy(np.array(request.get_output_tensor(index).data)) for index in kept]
+        first, *rest = (torch.from_numpy(np.array(request.get_output_tensor(index).data)) for index in outputs)
+        return first, rest
 
 
 def _shared(tensor: Tensor) -> ov.Tensor:
     array: NDArray[np.float32] = tensor.contiguous().numpy()
     return ov.Tensor(array, shared_memory=True)
+
+
+class _Graph:
+    """Inputs and outputs of a graph in the order of `StripEncoder` and `StripDecoder`."""
+
+    def __init__(self, stages: Sequence[Stage], width: int, rows: int) -> None:
+        self._stages, self._width, self._rows = stages, width, rows
+        self._parameters: list[Node] = []
+        self._kept: list[Node] = []
+        self._masks: list[Node] = []
+        self._keeps: list[Node] = []
+
+    def features(self, channels: int, pooling: int) -> Node:
+        return self._parameter(1, channels, self._rows >> pooling, self._width >> pooling)
+
+    def skip(self, channels: int, pooling: int) -> Node:
+        shape = 1, self._rows >> pooling, self._width >> pooling, channels
+        return ops.transpose(self._parameter(*shape), np.array([0, 3, 1, 2]))
+
+    def state(self, masked: bool) -> None:
+        """What convolutions kept, and masks: the inputs that come last."""
+        for s in self._stages:
+            if s.kept:
+                self._kept.append(self._parameter(1, s.channels, s.kept, self._width >> s.pooling))
+        if masked:
+            self._masks = [self._parameter(1, 1, self._rows >> s.pooling, 1) for s in self._stages]
+
+    def convolve(self, x: Node, convolution: nn.Module) -> Node:
+        stage = [s for s in self._stages if s.kept][len(self._keeps)]
+        wide = ops.concat([self._kept[len(self._keeps)], x], 2)
+        # From the end, so that the graph can be reshaped to other strips.
+        self._keeps.append(_rows_of(wide, -stage.kept, END))
+        if stage.kept > KEPT_ROWS:
+            wide = _rows_of(wide, 0, KEPT_ROWS - stage.kept)
+        return self.masked(ops.relu(_convolution(wide, convolution, [0, 1])))
+
+    def up(self, x: Node, up: nn.Module) -> Node:
+        weight, bias = _weights(up)
+        x = ops.convolution_backprop_data(x, weight, [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1])
+        return self.masked(ops.add(x, bias))
+
+    def masked(self, x: Node) -> Node:
+        return ops.multiply(x, self._masks.pop(0)) if self._masks else x
+
+    def model(self, outputs: Sequence[Node], name: str) -> ov.Model:
+        return ov.Model([ops.result(node) for node in (*outputs, *self._keeps)], self._parameters, name)
+
+    def _parameter(self, *shape: int) -> Node:
+        self._parameters.append(ops.parameter(shape, np.float32))
+        return self._parameters[-1]
+
+
+def encoder_graph(encoder: StripEncoder, width: int, rows: int, masked: bool) -> ov.Model:
+    """`StripEncoder` for strips of one shape.
+
+    Args:
+        encoder: float32.
+        width: of the band in px.
+        rows: of the strip in px.
+        masked: whether it takes masks, as at the mosaic's border.
+    """
+    stages = encoder.stages
+    graph = _Graph(stages, width, rows)
+    x = graph.features(stages[0].channels, 0)
+    graph.state(masked)
+    skips = []
+    for index, (stage, convolution) in enumerate(zip(stages, encoder.convolutions, strict=True)):
+        x = graph.convolve(x, convolution)
+        if index + 1 < len(stages) and stages[index + 1].pooling > stage.pooling:
+            skips.append(ops.transpose(x, np.array([0, 2, 3, 1])))
+            x = ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+    return graph.model([x, *skips], "encoder")
+
+
+def decoder_graph(decoder: StripDecoder, width: int, rows: int, masked: bool) -> ov.Model:
+    """`StripDecoder` for strips of one shape; arguments as for `encoder_graph`."""
+    stages, depth = decoder.stages, len(decoder.up)
+    graph = _Graph(stages, width, rows)
+    x = graph.features(stages[0].channels, depth)
+    skips = [graph.skip(channels, pooling) for pooling, channels in enumerate(decoder.skip_channels)]
+    graph.state(masked)
+    for level, up in enumerate(decoder.up):
+        x = ops.concat([skips[depth - 1 - level], graph.up(x, up)], 1)
+        for convolution in decoder.convolutions[level * decoder.per_block : (level + 1) * decoder.per_block]:
+            x = graph.convolve(x, convolution)
+    return graph.model([_convolution(x, decoder.head, [0, 0])], "decoder")
+
+
+def _convolution(x: Node, convolution: nn.Module, pads: list[int]) -> Node:
+    weight, bias = _weights(convolution)
+    return ops.add(ops.convolution(x, weight, [1, 1], pads, pads, [1, 1]), bias)
+
+
+def _weights(module: nn.Module) -> tuple[Node, Node]:
+    assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    assert module.bias is not None
+    bias = module.bias.detach().numpy().reshape(1, -1, 1, 1)
+    return ops.constant(module.weight.detach().numpy()), ops.constant(bias)
+
+
+def _rows_of(x: Node, start: int, stop: int) -> Node:
+    return ops.slice(x, np.array([start]), np.array([stop]), np.array([1]), np.array([2]))

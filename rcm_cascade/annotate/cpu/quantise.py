@@ -1,96 +1,93 @@
-"""What `annotate --precision int8` does once for each checkpoint: quantise it, and measure what that costs."""
+"""What int8 needs once for each checkpoint: quantise it on training mosaics, and measure on others what that costs."""
 
+import io
+import json
+import logging
+import os
+import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import yaml
+import openvino as ov
+from numpy.typing import NDArray
+from torch import Tensor
 
-from rcm_cascade.annotate.annotator import INT8_SUFFIX, Annotator
-from rcm_cascade.annotate.backends import Backend
-from rcm_cascade.annotate.cpu.int8 import (
-    LEAST_AGREEMENT,
-    Int8Backend,
-    Int8Report,
-    low_strips,
-    quantise,
-    read_report,
-    write_report,
-)
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend
+from rcm_cascade.annotate.cpu.int8 import Int8Backend, Int8Report, graph_path, int8_folder, read_report
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
+from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
 from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.data.ids import legacy_id
-from rcm_cascade.data.manifest import read_dataset
+from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
+from rcm_cascade.models import Network
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.runs.config import DataSection
-from rcm_cascade.runs.data import TrainingData, find_dataset, make_cache
-from rcm_cascade.runs.folder import RunFolder
+
+LEAST_AGREEMENT: Final = 0.98
+"""Of the pixels that must have the label float32 gives them; below, int8 is refused unless asked for."""
 
 CALIBRATION_MOSAICS: Final = 8
 MEASURED_MOSAICS: Final = 4
 """Enough for the ranges of a network's features, and for a share of pixels."""
 
+STRIPS: Final = 48
+"""Strips that encoder and decoder are each calibrated on."""
 
-def prepare_int8(checkpoint: Path, root: Path | None = None, accept_loss: bool = False) -> Int8Report:
+ROWS: Final = 64
+"""Of a calibration strip, in px of the level."""
+
+WIDTH: Final = 128
+"""Of a calibration strip, in px of the level."""
+
+FindMosaics = Callable[[], tuple[Sequence[Mosaic], Sequence[Mosaic]]]
+"""Gives a checkpoint's training mosaics and its validation mosaics, of which there may be none."""
+
+
+def prepare_int8(annotator: Annotator, find_mosaics: FindMosaics, accept_loss: bool = False) -> Int8Report:
     """Quantises a checkpoint unless that was done, and prints what int8 costs.
 
     Args:
-        checkpoint: a .ckpt file; the graphs go into the folder ``.int8`` beside it.
-        root: the data set it was trained on; None: the one that its run folder's config.yaml names.
+        annotator: of a checkpoint, on the CPU; the graphs go into the folder ``.int8`` beside it.
+        find_mosaics: asked only where the checkpoint was not quantised yet.
         accept_loss: whether an agreement below 98 % is accepted.
 
     Raises:
-        InputError: if the data set is not found, or the agreement is too low.
+        InputError: if the mosaics are too small, or the agreement is too low.
     """
-    annotator = Annotator.load(checkpoint, device="cpu")
-    folder = checkpoint.with_suffix(INT8_SUFFIX)
-    report = read_report(folder, annotator.checkpoint_sha256)
-    if report is None:
-        report = _quantise(annotator, _training_data(annotator, checkpoint, root), folder)
+    assert annotator.checkpoint is not None
+    report = read_report(annotator.checkpoint) or _quantise_whole(annotator, *find_mosaics())
     print(_sentences(report), file=sys.stderr)
     if report.agreement < LEAST_AGREEMENT and not accept_loss:
         raise InputError(
-            f"int8 labels {report.agreement:.2%} of the pixels of {checkpoint} as float32 does; expected "
+            f"int8 labels {report.agreement:.2%} of the pixels of {annotator.checkpoint} as float32 does; expected "
             f"{LEAST_AGREEMENT:.0%} or more: use --precision auto, or --accept-loss if that is good enough"
         )
     return report
 
 
-def _training_data(annotator: Annotator, checkpoint: Path, root: Path | None) -> TrainingData:
-    header = annotator.header
-    if root is None:
-        config = RunFolder(checkpoint.resolve().parent.parent).config
-        if not config.is_file():
-            raise InputError(
-                f"checkpoint {checkpoint} lies in no run folder, so its training mosaics are not known; name their "
-                "data set with --calibrate ROOT"
-            )
-        root = find_dataset(DataSection.model_validate(yaml.safe_load(config.read_text("utf-8"))["data"]))
-    dataset = read_dataset(root)
-    if legacy_id(dataset) != header.dataset_id:
-        raise InputError(
-            f"{root} is not the data set that {checkpoint} was trained on ({header.dataset}); name that with "
-            "--calibrate ROOT"
-        )
-    return TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
-
-
-def _quantise(annotator: Annotator, data: TrainingData, folder: Path) -> Int8Report:
-    train, held_out = data.open("train"), data.open("val")
+def _quantise_whole(annotator: Annotator, train: Sequence[Mosaic], held_out: Sequence[Mosaic]) -> Int8Report:
+    """Graphs and report, or neither."""
+    assert annotator.checkpoint is not None
+    folder = int8_folder(annotator.checkpoint)
     calibrated_on = train[:CALIBRATION_MOSAICS]
     measured_on = (held_out or train[CALIBRATION_MOSAICS:] or train)[:MEASURED_MOSAICS]
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        quantise(annotator.unets(), calibrated_on, unfinished)
-        write_report(
-            unfinished, _measure(annotator, Int8Backend(annotator.unets(), unfinished), calibrated_on, measured_on)
-        )
+        quantise(annotator.network, calibrated_on, unfinished)
+        int8 = Int8Backend(annotator.network, unfinished)
+        report = measure_loss(annotator, int8, calibrated_on, measured_on)
+        (unfinished / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except OSError as error:
@@ -99,20 +96,54 @@ def _quantise(annotator: Annotator, data: TrainingData, folder: Path) -> Int8Rep
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    report = read_report(folder, annotator.checkpoint_sha256)
-    assert report is not None
     return report
 
 
-def _measure(
+def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
+    """Quantises a cascade on strips that float32 sees of some mosaics, and writes its graphs.
+
+    Args:
+        model: float32, on the CPU, made of U-Nets.
+        mosaics: of the training split, at the network's working pixel size.
+        folder: for the graphs.
+
+    Raises:
+        InputError: if NNCF is not installed or the mosaics are too small.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else NNCF reports each use to its makers, unasked
+    try:
+        import nncf
+    except ImportError as error:
+        raise InputError("int8 needs NNCF, which is not installed: pip install 'rcm-cascade[openvino]'") from error
+    nncf.set_log_level(logging.ERROR)
+    backend = RecordingBackend(model)
+    for mosaic in mosaics:
+        plans = low_strips(backend, mosaic.image.shape)
+        deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    finest = len(backend.geometry) - 1
+    for part, build in backend._builds(finest).items():
+        samples = backend.samples[part]
+        if not samples:
+            raise InputError(
+                f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
+                f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
+            )
+        with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
+            graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
+        ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
+
+
+def measure_loss(
     annotator: Annotator, int8: Backend, calibrated_on: Sequence[Mosaic], measured_on: Sequence[Mosaic]
 ) -> Int8Report:
     """Annotates mosaics both ways, on the working grid."""
-    fp32 = annotator.prepare("fp32", "openvino")
+    fp32 = annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))
     classes = annotator.header.classes
-    same = pixels = 0
+    same = 0
     counts = np.zeros((2, len(classes), len(classes)), np.int64)
-    with progress_bar("measuring what int8 costs", 2 * sum(m.image.size for m in measured_on) / 1e6, "MP") as advance:
+    pixels = sum(m.image.size for m in measured_on)
+    with progress_bar("measuring what int8 costs", 2 * pixels / 1e6, "MP") as advance:
         for mosaic in measured_on:
             plans = low_strips(int8, mosaic.image.shape)
             exact, quick = (
@@ -120,17 +151,70 @@ def _measure(
                 for backend in (fp32, int8)
             )
             same += int((exact == quick).sum())
-            pixels += exact.size
             if mosaic.labels is not None:
                 counts += np.stack([confusion_matrix(p, mosaic.labels, len(classes)) for p in (exact, quick)])
     exact_values, int8_values = ([None if np.isnan(v) else float(v) for v in row] for row in sensitivity(counts))
     return Int8Report(
-        checkpoint_sha256=annotator.checkpoint_sha256,
+        annotator.checkpoint_sha256,
         agreement=same / pixels,
         sensitivity=dict(zip(classes.names, zip(exact_values, int8_values, strict=True), strict=True)),
         calibrated_on=[m.name for m in calibrated_on],
         measured_on=[m.name for m in measured_on],
     )
+
+
+def low_strips(backend: Backend, shape: Shape) -> list[LevelPlan]:
+    """Cuts a mosaic ``(H, W)`` into strips so low that most of them lie inside, even of a small one.
+
+    To calibrate and to measure on, for what lies at the border is float32.
+    """
+    cuts = [(round_up(ROWS, g.alignment), round_up(shape[1], g.alignment)) for g in backend.geometry]
+    return plan_levels(backend.geometry, backend.alignment, shape, cuts)
+
+
+class RecordingBackend(OpenVinoBackend):
+    """Keeps what some strips inside the mosaic give to the finest level's encoder and decoder, cut to one width."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__(model, "fp32")
+        self.samples: dict[Part, list[list[NDArray[np.float32]]]] = {"encoder": [], "decoder": []}
+        self._seen: dict[Part, int] = {"encoder": 0, "decoder": 0}
+        self._draw = random.Random(0)
+
+    def _runner(self, level: int, width: int) -> StripRunner:
+        runner = super()._runner(level, width)
+        alignment = self.geometry[level].alignment
+
+        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+            if not masks and skips[0].shape[1] == ROWS and width >= WIDTH:
+                read = skips if part == "decoder" else ()
+                self.record(width, alignment, part, (x, *read, *kept), len(read))
+            return runner(part, x, skips, kept, masks)
+
+        return run if level == len(self.geometry) - 1 else runner
+
+    def record(self, width: int, alignment: int, part: Part, inputs: Sequence[Tensor], nhwc: int) -> None:
+        """Keeps a sample of `STRIPS` of those that come.
+
+        Args:
+            width: of the strip, at least `WIDTH`.
+            alignment: of the level.
+            part: that the inputs are for.
+            inputs: of the part's graph.
+            nhwc: how many of them, from the second on, have channels last.
+        """
+        self._seen[part] += 1
+        kept = self.samples[part]
+        place = len(kept) if len(kept) < STRIPS else self._draw.randrange(self._seen[part])
+        if place >= STRIPS:
+            return
+        offset = self._draw.randrange(0, width - WIDTH + 1, alignment)
+        sample = []
+        for index, tensor in enumerate(inputs):
+            axis = 2 if 1 <= index <= nhwc else 3
+            factor = width // tensor.shape[axis]
+            sample.append(tensor.narrow(axis, offset // factor, WIDTH // factor).contiguous().numpy().copy())
+        kept[place:] = [sample, *kept[place + 1 :]]
 
 
 def _sentences(report: Int8Report) -> str:

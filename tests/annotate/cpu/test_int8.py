@@ -1,5 +1,7 @@
+import hashlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,22 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import Backend
-from rcm_cascade.annotate.cpu.int8 import (
-    PARTS,
-    ROWS,
-    STRIPS,
-    WIDTH,
-    Int8Backend,
-    Int8Report,
-    _RecordingBackend,
-    graph_path,
-    low_strips,
-    quantise,
-    read_report,
-    write_report,
-)
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend
+from rcm_cascade.annotate.cpu.int8 import Int8Backend, Int8Report, int8_folder, read_report
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
+from rcm_cascade.annotate.cpu.quantise import ROWS, STRIPS, WIDTH, RecordingBackend, low_strips, quantise
 from rcm_cascade.annotate.engine import annotate_with
 from rcm_cascade.annotate.levels import level_pieces
 from rcm_cascade.annotate.tiling import plan_levels
@@ -35,8 +25,6 @@ from tests.annotate.telling import noise, telling_network
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 pytest.importorskip("openvino")
-
-REPORT = Int8Report("ab" * 32, 0.995, {"a": (0.5, 0.48), "b": (None, None)}, ["x", "y"], ["z"])
 
 
 def network() -> CascadedUNet:
@@ -56,42 +44,62 @@ def logits(backend: Backend, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return found
 
 
-def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    write_report(tmp_path, REPORT)
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A file, and a folder beside it for its graphs."""
+    path = tmp_path / "best.ckpt"
+    path.write_bytes(b"weights")
+    int8_folder(path).mkdir()
+    return path
 
-    report = read_report(tmp_path, REPORT.checkpoint_sha256)
+
+def write_report(checkpoint: Path) -> Int8Report:
+    values: dict[str, tuple[float | None, float | None]] = {"a": (0.5, 0.48), "b": (None, None)}
+    report = Int8Report(hashlib.sha256(checkpoint.read_bytes()).hexdigest(), 0.995, values, ["x", "y"], ["z"])
+    (int8_folder(checkpoint) / "report.json").write_text(json.dumps(asdict(report)))
+    return report
+
+
+def test_a_report_comes_back_as_it_was_written(checkpoint: Path) -> None:
+    written = write_report(checkpoint)
+
+    report = read_report(checkpoint)
 
     assert report is not None
     assert (report.agreement, report.calibrated_on, report.measured_on) == (0.995, ["x", "y"], ["z"])
-    assert {name: tuple(pair) for name, pair in report.sensitivity.items()} == REPORT.sensitivity
+    assert {name: tuple(pair) for name, pair in report.sensitivity.items()} == written.sensitivity
 
 
-def test_a_report_of_another_checkpoint_or_format_does_not_count(tmp_path: Path) -> None:
-    assert read_report(tmp_path, REPORT.checkpoint_sha256) is None
-    write_report(tmp_path, REPORT)
-    assert read_report(tmp_path, "cd" * 32) is None
+def test_a_report_of_another_checkpoint_or_format_does_not_count(checkpoint: Path) -> None:
+    assert read_report(checkpoint) is None
+    write_report(checkpoint)
+    assert read_report(checkpoint) is not None
+    checkpoint.write_bytes(b"trained further")
+    assert read_report(checkpoint) is None
 
-    told = json.loads((tmp_path / "report.json").read_text())
-    (tmp_path / "report.json").write_text(json.dumps(told | {"format": told["format"] + 1}))
-    assert read_report(tmp_path, REPORT.checkpoint_sha256) is None
+    checkpoint.write_bytes(b"weights")
+    path = int8_folder(checkpoint) / "report.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"format": told["format"] + 1}))
+    assert read_report(checkpoint) is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"agreement": 1}'])
-def test_a_damaged_report_does_not_count(content: str, tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text(content)
+def test_a_damaged_report_does_not_count(content: str, checkpoint: Path) -> None:
+    (int8_folder(checkpoint) / "report.json").write_text(content)
 
-    assert read_report(tmp_path, REPORT.checkpoint_sha256) is None
+    assert read_report(checkpoint) is None
 
 
 def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None:
-    backend = _RecordingBackend(network())
+    backend = RecordingBackend(network())
     image = noise(300, 200, seed=50)
     plans = plan_levels(backend.geometry, backend.alignment, image.shape, [(ROWS, 208)])
 
     for piece in level_pieces(backend, image, measure(image), plans):
         assert piece.logits.isfinite().all()
 
-    for part, build in zip(PARTS, backend.builds(0), strict=True):
+    for part, build in backend._builds(0).items():
         samples = backend.samples[part]
         assert 1 <= len(samples) < len(list(plans[0].strips(0)))  # those at the border are left out
         expected = [tuple(given.shape) for given in build(WIDTH, ROWS, False).inputs]
@@ -100,9 +108,9 @@ def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None
 
 
 def test_of_many_strips_a_draw_is_kept() -> None:
-    backend = _RecordingBackend(network())
+    backend = RecordingBackend(network())
     for value in range(10 * STRIPS):
-        backend._record(WIDTH, 16, "encoder", [torch.full((1, 1, ROWS, WIDTH), float(value))], 0)
+        backend.record(WIDTH, 16, "encoder", [torch.full((1, 1, ROWS, WIDTH), float(value))], 0)
     kept = [float(sample[0][0, 0, 0, 0]) for sample in backend.samples["encoder"]]
 
     assert len(set(kept)) == STRIPS
@@ -171,8 +179,8 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
-    quick = annotate_with(Int8Backend(network(), quantised), image, measure(image), tile=64)
-    exact = annotate_with(OpenVinoBackend(network(), "fp32"), image, measure(image), tile=64)
+    quick = annotate_with(Int8Backend(network(), quantised), image, measure(image), AnnotationOptions(tile=64))
+    exact = annotate_with(OpenVinoBackend(network(), "fp32"), image, measure(image), AnnotationOptions(tile=64))
 
     assert (quick.precision, quick.backend) == ("int8", "openvino")
     assert 0.95 < (quick.labels == exact.labels).mean() < 1
@@ -184,7 +192,7 @@ def test_quantising_says_nothing_and_graphs_are_in_8_bits(tmp_path: Path, capfd:
     quantise(network(), [mosaic(noise(300, 200, seed=54))], tmp_path / "q")
 
     assert capfd.readouterr() == ("", "")
-    names = {graph_path(tmp_path / "q", part) for part in PARTS}
+    names = {tmp_path / "q" / f"{part}.xml" for part in ("encoder", "decoder")}
     assert {p for p in (tmp_path / "q").iterdir() if p.suffix == ".xml"} == names
     for path in names:
         text = path.read_text()

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend, StripBackend, open_backend
+from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.cpu.strips import StripBackend
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.annotate.levels import level_pieces, plan
 from rcm_cascade.data.intensity import measure
@@ -96,7 +97,7 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> N
 
     def encoded(kept: list[Tensor], strip: Tensor) -> list[Tensor]:
         places = [torch.zeros(1, 16 >> p, width >> p, c) for p, c in enumerate(backend._decoders[1].skip_channels)]
-        deepest, now = runner.encode(strip, kept, [], places)
+        deepest, now = runner("encoder", strip, places, kept, [])
         return [deepest, *places, *now]
 
     expected = encoded(kept, x)

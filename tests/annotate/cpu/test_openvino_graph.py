@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import folded
-from rcm_cascade.annotate.cpu.streaming import Stage, StripDecoder, StripEncoder
+from rcm_cascade.annotate.cpu.strips import Stage, StripDecoder, StripEncoder, folded
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network
 
@@ -63,7 +62,7 @@ def assert_same(found: Sequence[NDArray[np.float32]], expected: Sequence[Tensor]
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked", [False, True])
 def test_an_encoder_s_graph_gives_what_the_encoder_gives(level: int, masked: bool) -> None:
-    from rcm_cascade.annotate.cpu.openvino_graph import encoder_graph
+    from rcm_cascade.annotate.cpu.openvino_backend import encoder_graph
 
     (encoder, _), inputs = coders(level), Inputs()
     given = [inputs.features(1, encoder.stages[0].channels, ROWS, WIDTH), *inputs.state(encoder.stages, masked)]
@@ -76,7 +75,7 @@ def test_an_encoder_s_graph_gives_what_the_encoder_gives(level: int, masked: boo
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_decoder_s_graph_gives_what_the_decoder_gives(level: int, masked: bool) -> None:
-    from rcm_cascade.annotate.cpu.openvino_graph import decoder_graph
+    from rcm_cascade.annotate.cpu.openvino_backend import decoder_graph
 
     (_, decoder), inputs = coders(level), Inputs()
     depth = len(decoder.up)

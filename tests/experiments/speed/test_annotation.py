@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from experiments.speed import annotation, mosaics
 from experiments.speed.annotation import measure_annotation, to_markdown
 from experiments.speed.contenders import Growth
 from experiments.speed.machine import MATMUL
-from rcm_cascade.annotate.cpu.int8 import Int8Report, write_report
+from rcm_cascade.annotate.cpu.int8 import Int8Report
 from rcm_cascade.cli import exit_status
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
@@ -94,7 +95,7 @@ def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, phantoms: P
     own = Path(shutil.copy(checkpoint, tmp_path / "best.ckpt"))
     folder = tmp_path / "best.int8"
     folder.mkdir()
-    write_report(folder, Int8Report("00" * 32, 1.0, {}, [], []))
+    (folder / "report.json").write_text(json.dumps(asdict(Int8Report("00" * 32, 1.0, {}, [], []))))
     image = read_dataset(phantoms).entries[0].image
 
     table = measure_annotation(

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import tifffile
 import torch
+import yaml
 
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.cohort import Options, annotate_files
-from rcm_cascade.annotate.cpu import quantise
 from rcm_cascade.annotate.cpu.int8 import Int8Report, read_report
-from rcm_cascade.annotate.cpu.quantise import prepare_int8
+from rcm_cascade.cli import main
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -22,6 +21,8 @@ from rcm_cascade.runs.train import train
 from tests.running import tiny
 
 pytest.importorskip("nncf")
+from rcm_cascade.annotate.cpu import quantise
+from rcm_cascade.runs.quantise import quantise_checkpoint
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ class Faked:
         self.measured: list[list[str]] = []
         self.error: Exception | None = None
         monkeypatch.setattr(quantise, "quantise", self._quantise)
-        monkeypatch.setattr(quantise, "_measure", self._measure)
+        monkeypatch.setattr(quantise, "measure_loss", self._measure)
 
     def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
         self.calibrated.append([m.name for m in mosaics])
@@ -69,7 +70,7 @@ def test_a_checkpoint_is_quantised_once_on_training_and_measured_on_other_mosaic
 ) -> None:
     split = Annotator.load(checkpoint).header.split
 
-    report = prepare_int8(checkpoint)
+    report = quantise_checkpoint(checkpoint)
 
     assert {split[name] for name in faked.calibrated[0]} == {"train"}
     assert {split[name] for name in faked.measured[0]} == {"val"}
@@ -80,44 +81,46 @@ def test_a_checkpoint_is_quantised_once_on_training_and_measured_on_other_mosaic
     assert "ring" not in told
     folder = checkpoint.with_suffix(".int8")
     assert sorted(p.name for p in folder.iterdir()) == ["encoder.xml", "report.json"]
-    assert Annotator.load(checkpoint).int8 == folder
+    stored = read_report(checkpoint)
+    assert stored is not None
+    assert stored.measured_on == report.measured_on
 
-    assert prepare_int8(checkpoint).agreement == 0.9912
+    assert quantise_checkpoint(checkpoint).agreement == 0.9912
     assert len(faked.calibrated) == 1
     assert "99.12%" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_was_trained_on_is_quantised_again(checkpoint: Path, faked: Faked) -> None:
-    prepare_int8(checkpoint)
-    before = Annotator.load(checkpoint).checkpoint_sha256
+    quantise_checkpoint(checkpoint)
     content = torch.load(checkpoint, weights_only=False)
     key = next(key for key in content["state_dict"] if key.endswith("bias"))
     content["state_dict"][key] += 1
     torch.save(content, checkpoint)
 
-    prepare_int8(checkpoint)
+    quantise_checkpoint(checkpoint)
 
     folder = checkpoint.with_suffix(".int8")
     assert (folder / "encoder.xml").read_text() == "graph 2"
-    assert read_report(folder, before) is None
-    assert read_report(folder, Annotator.load(checkpoint).checkpoint_sha256) is not None
+    report = read_report(checkpoint)
+    assert report is not None
+    assert report.checkpoint_sha256 == Annotator.load(checkpoint).checkpoint_sha256
 
 
 def test_too_low_an_agreement_is_refused_unless_accepted(checkpoint: Path, faked: Faked) -> None:
     faked.agreement = 0.9799
 
     with pytest.raises(InputError, match=r"labels 97\.99% .*expected 98% or more.*--accept-loss"):
-        prepare_int8(checkpoint)
+        quantise_checkpoint(checkpoint)
     with pytest.raises(InputError, match="--accept-loss"):  # from the report, too
-        prepare_int8(checkpoint)
-    assert prepare_int8(checkpoint, accept_loss=True).agreement == 0.9799
+        quantise_checkpoint(checkpoint)
+    assert quantise_checkpoint(checkpoint, accept_loss=True).agreement == 0.9799
     assert len(faked.calibrated) == 1
 
 
 def test_the_least_agreement_is_enough(checkpoint: Path, faked: Faked) -> None:
     faked.agreement = 0.98
 
-    assert prepare_int8(checkpoint).agreement == 0.98
+    assert quantise_checkpoint(checkpoint).agreement == 0.98
 
 
 def test_a_checkpoint_outside_a_run_folder_needs_the_data_set_named(
@@ -128,18 +131,18 @@ def test_a_checkpoint_outside_a_run_folder_needs_the_data_set_named(
     shutil.copy(checkpoint, alone)
 
     with pytest.raises(InputError, match=r"lies in no run folder.*--calibrate ROOT"):
-        prepare_int8(alone)
+        quantise_checkpoint(alone)
     assert not alone.with_suffix(".int8").exists()
 
-    assert prepare_int8(alone, phantoms).calibrated_on == faked.calibrated[0]
-    assert prepare_int8(alone).agreement == 0.9912  # now it is known
+    assert quantise_checkpoint(alone, phantoms).calibrated_on == faked.calibrated[0]
+    assert quantise_checkpoint(alone).agreement == 0.9912  # now it is known
 
 
 def test_another_data_set_is_refused(checkpoint: Path, faked: Faked, tmp_path: Path) -> None:
     other = write_phantoms(tmp_path / "other", mosaics=3, size_mm=(0.8, 0.9), pixel_size_um=8, seed=1, processes=1)
 
     with pytest.raises(InputError, match=r"is not the data set that .* was trained on"):
-        prepare_int8(checkpoint, other)
+        quantise_checkpoint(checkpoint, other)
     assert not faked.calibrated
 
 
@@ -148,7 +151,7 @@ def test_a_failure_leaves_nothing_behind(error: Exception, checkpoint: Path, fak
     faked.error = error
 
     with pytest.raises(type(error), match=str(error)):
-        prepare_int8(checkpoint)
+        quantise_checkpoint(checkpoint)
     assert not list(checkpoint.parent.glob("*.int8*"))
 
 
@@ -156,8 +159,32 @@ def test_a_disk_that_is_full_is_one_sentence(checkpoint: Path, faked: Faked) -> 
     faked.error = OSError(28, "No space left on device")
 
     with pytest.raises(InputError, match=r"best\.int8 cannot be written \(No space left on device\)"):
-        prepare_int8(checkpoint)
+        quantise_checkpoint(checkpoint)
     assert not list(checkpoint.parent.glob("*.int8*"))
+
+
+def test_calibration_mosaics_are_decoded_into_the_cache_of_the_run(
+    checkpoint: Path, phantoms: Path, faked: Faked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = checkpoint.parent.parent / "config.yaml"
+    content = yaml.safe_load(config.read_text("utf-8"))
+    content["data"]["cache_dir"] = str(tmp_path / "cache of the run")
+    config.write_text(yaml.safe_dump(content), "utf-8")
+    monkeypatch.setenv("RCM_CASCADE_CACHE", str(tmp_path / "another"))
+
+    quantise_checkpoint(checkpoint)
+    checkpoint.with_suffix(".int8").rename(tmp_path / "moved")
+    quantise_checkpoint(checkpoint, phantoms)
+
+    assert len(faked.calibrated) == 2
+    assert list((tmp_path / "cache of the run").iterdir())
+    assert not (tmp_path / "another").exists()
+
+
+def test_int8_without_openvino_is_one_sentence(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rcm_cascade.annotate.cpu.has_openvino", lambda: False)
+    with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[openvino\]'"):
+        quantise_checkpoint(checkpoint)
 
 
 @pytest.mark.slow
@@ -169,8 +196,9 @@ def test_a_trained_checkpoint_annotates_in_int8(
     image = read_dataset(phantoms).entries[0].image
     capsys.readouterr()
 
-    options = Options(precision="int8", accept_loss=True, tile=64)
-    assert annotate_files([image], checkpoint, tmp_path / "int8", options) == 0
+    command = ["annotate", str(image), "--checkpoint", str(checkpoint), "--tile", "64", "--accept-loss"]
+    int8 = [*command, "--out", str(tmp_path / "int8"), "--precision", "int8"]
+    assert main(int8) == 0
 
     printed, error = capsys.readouterr()
     assert [Path(line).name.removeprefix(image.stem) for line in printed.splitlines()] == [
@@ -179,15 +207,15 @@ def test_a_trained_checkpoint_annotates_in_int8(
         ".json",
     ]
     assert "of the pixels the label that float32 gives them" in error
-    report = read_report(checkpoint.with_suffix(".int8"), Annotator.load(checkpoint).checkpoint_sha256)
+    report = read_report(checkpoint)
     assert report is not None
     assert 0.5 < report.agreement <= 1
     assert any(None not in pair for pair in report.sensitivity.values())
-    assert annotate_files([image], checkpoint, tmp_path / "fp32", Options(precision="fp32", tile=64)) == 0
+    assert main([*command, "--out", str(tmp_path / "fp32"), "--precision", "fp32"]) == 0
     quick, exact = (tifffile.imread(tmp_path / f / f"{image.stem}.labels.ome.tif") for f in ("int8", "fp32"))
     assert (quick == exact).mean() > 0.5
 
     before = checkpoint.with_suffix(".int8").stat().st_ino
-    assert annotate_files([image], checkpoint, tmp_path / "int8", options) == 0
+    assert main(int8) == 0
     assert "1 finished earlier" in capsys.readouterr().err
     assert checkpoint.with_suffix(".int8").stat().st_ino == before

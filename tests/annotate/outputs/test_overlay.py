@@ -3,8 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rcm_cascade.annotate import overlay
-from rcm_cascade.annotate.overlay import SYNTHETIC, draw_overlay
+from rcm_cascade.annotate.annotator import SYNTHETIC
+from rcm_cascade.annotate.outputs import overlay
+from rcm_cascade.annotate.outputs.overlay import draw_overlay
 from rcm_cascade.annotate.regions import largest_regions
 from rcm_cascade.pictures import figure
 from rcm_cascade.pictures.colours import blend
@@ -27,11 +28,14 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_regions_are_outlined_in_white_and_nothing_else_changes(composed: dict[str, Any]) -> None:
-    mosaic = annotated()
-    region = largest_regions(mosaic.labels, [4, 5])[0]
+    labels = np.zeros((300, 400), np.uint8)
+    labels[100:200, 100:200] = 4
+    labels[120:150, 133:160] = 2
+    mosaic = annotated(labels=labels)
+    (region,) = mosaic.regions
     plain = blend(mosaic.image, mosaic.labels, mosaic.classes)
 
-    draw_overlay(mosaic, [region])
+    draw_overlay(mosaic)
 
     shown = composed["panels"][0].rgb
     assert shown.shape == plain.shape
@@ -48,9 +52,10 @@ def test_regions_are_outlined_in_white_and_nothing_else_changes(composed: dict[s
 
 
 def test_without_regions_the_picture_is_the_blend_alone(composed: dict[str, Any]) -> None:
-    mosaic = annotated(pixel_size_um=None, pixel_size_source="unknown")
+    labels = np.full((300, 400), 2, np.uint8)
+    mosaic = annotated(labels=labels, pixel_size_um=None, pixel_size_source="unknown")
 
-    draw_overlay(mosaic, [])
+    draw_overlay(mosaic)
 
     assert np.array_equal(composed["panels"][0].rgb, blend(mosaic.image, mosaic.labels, mosaic.classes))
     assert composed["classes"] == mosaic.classes
@@ -63,9 +68,9 @@ def test_large_mosaics_are_shrunk_and_the_outline_with_them(
 ) -> None:
     monkeypatch.setattr(overlay, "LONGEST", 150)
     mosaic = annotated(301, 443)
-    regions = largest_regions(mosaic.labels, [4, 5])
+    regions = mosaic.regions
 
-    draw_overlay(mosaic, regions)
+    draw_overlay(mosaic)
 
     shown = composed["panels"][0].rgb
     assert shown.shape == (101, 148, 3)
@@ -102,14 +107,14 @@ def test_a_shown_pixel_is_inside_if_half_of_it_is(factor: int) -> None:
 
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_the_caption_names_the_software_and_its_training(synthetic: bool, composed: dict[str, Any]) -> None:
-    draw_overlay(annotated(synthetic=synthetic), [])
+    draw_overlay(annotated(synthetic=synthetic))
 
     assert "rcm_cascade 0." in composed["caption"]
     assert (SYNTHETIC in composed["caption"]) == synthetic
 
 
 def test_the_caption_says_when_the_pixel_size_is_assumed(composed: dict[str, Any]) -> None:
-    draw_overlay(annotated(pixel_size_source="assumed"), [])
+    draw_overlay(annotated(pixel_size_source="assumed"))
 
     assert "The pixel size is not known; 2 µm is assumed." in composed["caption"]
 
@@ -117,4 +122,4 @@ def test_the_caption_says_when_the_pixel_size_is_assumed(composed: dict[str, Any
 def test_one_pixel_can_be_shown() -> None:
     mosaic = annotated(image=np.array([[7]], np.uint8), labels=np.array([[4]], np.uint8))
 
-    assert draw_overlay(mosaic, largest_regions(mosaic.labels, [4])).size[0] > 1
+    assert draw_overlay(mosaic).size[0] > 1

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import folded, has_bf16, open_backend
-from rcm_cascade.annotate.cpu.streaming import StripDecoder, StripEncoder
-from rcm_cascade.annotate.torch_backend import TorchBackend, _TorchRunner
+from rcm_cascade.annotate.backends import has_bf16, open_backend
+from rcm_cascade.annotate.cpu.strips import StripDecoder, StripEncoder, TorchStripBackend, folded
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network
 
@@ -27,7 +26,7 @@ def strip_of(encoder: StripEncoder, rows: int, width: int) -> tuple[Tensor, list
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_strip_is_what_encoder_and_decoder_make_of_it(masked: bool) -> None:
-    backend = TorchBackend(telling_network(), "fp64")
+    backend = TorchStripBackend(telling_network(), "fp64")
     level = folded(telling_network()).levels[1]
     assert isinstance(level, UNet)
     encoder = StripEncoder(level)
@@ -49,11 +48,11 @@ def test_a_strip_is_what_encoder_and_decoder_make_of_it(masked: bool) -> None:
 
     with torch.inference_mode():
         expected, *rest = encoder(x, *kept, *masks)
-        deepest, kept_now = runner.encode(x, kept, masks, places)
+        deepest, kept_now = runner("encoder", x, places, kept, masks)
         assert_close([deepest, *places, *kept_now], [expected, *rest])
 
         expected, *rest = decoder(deepest, *places, *kept_up, *masks_up)
-        logits, kept_now = runner.decode(deepest, places, kept_up, masks_up)
+        logits, kept_now = runner("decoder", deepest, places, kept_up, masks_up)
         assert_close([logits, *kept_now], [expected, *rest])
 
 
@@ -73,7 +72,7 @@ def assert_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
     ],
 )
 def test_a_level_computes_in_its_precision(dtype: torch.dtype, precision: str, compute: torch.dtype) -> None:
-    backend = TorchBackend(telling_network(dtype), precision)
+    backend = TorchStripBackend(telling_network(dtype), precision)
 
     assert (backend.compute_dtype, backend.prior_dtype, backend.dtype) == (compute, compute, dtype)
     assert all(p.dtype == compute for p in backend._encoders[2].parameters())
@@ -85,7 +84,7 @@ def test_a_level_computes_in_its_precision(dtype: torch.dtype, precision: str, c
 
 
 def test_weights_are_channels_last() -> None:
-    weights = [c.weight for c in TorchBackend(telling_network(), "fp64")._encoders[1].convolutions]
+    weights = [c.weight for c in TorchStripBackend(telling_network(), "fp64")._encoders[1].convolutions]
     assert len(weights) == 8
     assert all(isinstance(w, Tensor) and w.is_contiguous(memory_format=torch.channels_last) for w in weights)
 
@@ -101,10 +100,13 @@ def test_on_a_gpu_float32_is_not_computed_in_tf32() -> None:
     watched: Any = Watched()
     x = torch.ones(1, 1, 4, 4)
     before = torch.backends.cudnn.allow_tf32
+    backend = TorchStripBackend(telling_network(torch.float32), "fp32")
+    backend._encoders[0] = backend._decoders[0] = watched
     for device in ("cpu", "cuda"):
-        runner = _TorchRunner(watched, watched, torch.device(device))
-        runner.encode(x, [], [], [])
-        runner.decode(x, [], [], [])
+        backend.device = torch.device(device)
+        runner = backend._runner(0, 8)
+        runner("encoder", x, [], [], [])
+        runner("decoder", x, [], [], [])
 
     assert allowed == [before, before, False, False]
     assert torch.backends.cudnn.allow_tf32 == before
@@ -117,7 +119,7 @@ def test_bf16_stays_near_fp32() -> None:
             backend = open_backend(model, backend="torch", precision="bf16")
     else:
         backend = open_backend(model, backend="torch", precision="bf16")
-    assert isinstance(backend, TorchBackend)
+    assert isinstance(backend, TorchStripBackend)
     x = torch.zeros((1, 1, 96, 16))
     x[:, :, :64] = torch.randn((1, 1, 64, 16), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():

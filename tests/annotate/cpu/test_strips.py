@@ -9,9 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import folded
-from rcm_cascade.annotate.cpu import streaming
-from rcm_cascade.annotate.cpu.streaming import LevelStream, RowQueue, Stage, StripDecoder, StripEncoder, StripRunner
+from rcm_cascade.annotate.cpu import strips as strips_module
+from rcm_cascade.annotate.cpu.strips import (
+    LevelStream,
+    Part,
+    RowQueue,
+    Stage,
+    StripDecoder,
+    StripEncoder,
+    StripRunner,
+    folded,
+)
 from rcm_cascade.models.unet import UNet, unet_reach
 from tests.annotate.telling import telling_network
 
@@ -20,25 +28,22 @@ BROKEN = 1e-6
 """A broken stream must miss by far more than rounding does."""
 
 
-class PlainRunner(StripRunner):
+class PlainRunner:
     """Encoder and decoder as they are."""
 
     def __init__(self, encoder: StripEncoder, decoder: StripDecoder) -> None:
         self.encoder, self.decoder = encoder, decoder
 
-    def encode(
-        self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
+    def __call__(
+        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
+        if part == "decoder":
+            logits, *rest = self.decoder(x, *skips, *kept, *masks)
+            return logits, rest
         deepest, *rest = self.encoder(x, *kept, *masks)
         for place, skip in zip(skips, rest, strict=False):
             place.copy_(skip)
         return deepest, rest[len(skips) :]
-
-    def decode(
-        self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        logits, *rest = self.decoder(x, *skips, *kept, *masks)
-        return logits, rest
 
 
 Runner = Callable[[StripEncoder, StripDecoder], StripRunner]
@@ -68,16 +73,7 @@ def streamed(unet: UNet, x: Tensor, heights: Iterable[int], runner: Runner = Pla
         left -= rows
         if left <= 0:
             break
-    stream = LevelStream(
-        encoder,
-        decoder,
-        runner(encoder, decoder),
-        width=width,
-        height=height,
-        rows=max(strips),
-        dtype=x.dtype,
-        device=x.device,
-    )
+    stream = LevelStream(encoder, decoder, runner(encoder, decoder), width=width, height=height, rows=max(strips))
     fed = torch.cat([x, x.new_zeros((*x.shape[:2], sum(strips) - height, width))], dim=2)
     out = torch.cat(
         [stream.feed(strip) for strip in torch.tensor_split(fed, list(accumulate(strips))[:-1], dim=2)], dim=2
@@ -169,12 +165,7 @@ def test_one_stream_after_another_and_two_at_once_do_not_mix() -> None:
     pictures = picture(64, 8), picture(64, 8).flip(2)
     parts: tuple[list[Tensor], list[Tensor]] = [], []
     with torch.inference_mode():
-        streams = [
-            LevelStream(
-                encoder, decoder, runner, width=8, height=64, rows=16, dtype=torch.float64, device=torch.device("cpu")
-            )
-            for _ in pictures
-        ]
+        streams = [LevelStream(encoder, decoder, runner, width=8, height=64, rows=16) for _ in pictures]
         for top in range(0, 96, 16):
             for x, stream, part in zip(pictures, streams, parts, strict=True):
                 strip = x[:, :, top : top + 16]
@@ -204,15 +195,10 @@ class Forgetful(PlainRunner):
         super().__init__(encoder, decoder)
         self.part, self.index = part, index
 
-    def encode(
-        self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
+    def __call__(
+        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        return super().encode(x, self._forgotten(kept, "encoder"), masks, skips)
-
-    def decode(
-        self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        return super().decode(x, skips, self._forgotten(kept, "decoder"), masks)
+        return super().__call__(part, x, skips, self._forgotten(kept, part), masks)
 
     def _forgotten(self, kept: Sequence[Tensor], part: str) -> Sequence[Tensor]:
         if part != self.part:
@@ -258,7 +244,7 @@ def test_a_skip_that_waits_a_row_too_little_is_noticed(
                 wait_rows -= 1
             super().__init__(wait_rows, rows, width, channels, dtype, device)
 
-    assert_broken(depth, lambda: monkeypatch.setattr(streaming, "RowQueue", Hasty))
+    assert_broken(depth, lambda: monkeypatch.setattr(strips_module, "RowQueue", Hasty))
     assert changed == [wait]
 
 

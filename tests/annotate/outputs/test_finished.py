@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rcm_cascade.annotate.finished import is_finished
-from rcm_cascade.annotate.outputs import output_paths, write_annotation
+from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.outputs import is_finished, output_paths, write_annotation
 from tests.annotate.annotated import annotated
 
 IMAGE = Path("mosaics/a.tif")
@@ -14,20 +15,18 @@ SOURCE, CHECKPOINT = "cd" * 32, "ab" * 32
 
 def write(out: Path, precision: str = "fp32", **changed: Any) -> None:
     write_annotation(out, IMAGE, annotated(60, 80, source_sha256=SOURCE, **changed))
-    summary = output_paths(out, IMAGE).summary
+    summary = output_paths(out, IMAGE)["summary"]
     told = json.loads(summary.read_text("utf-8"))
     summary.write_text(json.dumps(told | {"precision": precision}), "utf-8")
 
 
-def asked(out: Path, **changed: Any) -> bool:
-    values: dict[str, Any] = {
-        "source_sha256": SOURCE,
-        "checkpoint_sha256": CHECKPOINT,
-        "pixel_size_um": None,
-        "precision": "auto",
-        "backend": "auto",
-    }
-    return is_finished(out, IMAGE, **values | changed)
+def asked(out: Path, precision: str = "auto", backend: str = "auto", **changed: Any) -> bool:
+    content = changed.get("source_sha256", SOURCE)
+    annotator: Any = SimpleNamespace(
+        checkpoint_sha256=changed.get("checkpoint_sha256", CHECKPOINT), cache=SimpleNamespace(content=lambda _: content)
+    )
+    options = AnnotationOptions(precision=precision, backend=backend)
+    return is_finished(out, IMAGE, annotator, options, changed.get("pixel_size_um"))
 
 
 def test_what_was_written_for_the_same_question_is_finished(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_auto_accepts_bf16_but_not_int8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", range(3))
 def test_one_of_the_three_missing(index: int, tmp_path: Path) -> None:
     write(tmp_path)
-    output_paths(tmp_path, IMAGE)[index].unlink()
+    list(output_paths(tmp_path, IMAGE).values())[index].unlink()
 
     assert not asked(tmp_path)
 
@@ -85,21 +84,21 @@ def test_one_of_the_three_missing(index: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"pixel_size_source": "file"}', "\\udc80"])
 def test_a_summary_that_is_not_ours_or_of_an_older_version(content: str, tmp_path: Path) -> None:
     write(tmp_path)
-    output_paths(tmp_path, IMAGE).summary.write_text(content, "utf-8")
+    output_paths(tmp_path, IMAGE)["summary"].write_text(content, "utf-8")
 
     assert not asked(tmp_path)
 
 
 def test_a_summary_that_is_no_text(tmp_path: Path) -> None:
     write(tmp_path)
-    output_paths(tmp_path, IMAGE).summary.write_bytes(b"\xff\xfe\x00{")
+    output_paths(tmp_path, IMAGE)["summary"].write_bytes(b"\xff\xfe\x00{")
 
     assert not asked(tmp_path)
 
 
 def test_a_summary_without_the_source_is_of_an_older_version(tmp_path: Path) -> None:
     write(tmp_path)
-    summary = output_paths(tmp_path, IMAGE).summary
+    summary = output_paths(tmp_path, IMAGE)["summary"]
     told = json.loads(summary.read_text("utf-8"))
     del told["source_sha256"]
     summary.write_text(json.dumps(told), "utf-8")

@@ -1,5 +1,7 @@
 import json
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,15 +9,18 @@ import ome_types
 import pytest
 import pyvips
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
-from rcm_cascade.annotate import outputs
+from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import (
+    FORMATS,
+    is_finished,
+    labels,
     output_paths,
     refuse_equal_stems,
     stem_of,
     write_annotation,
-    write_labels,
 )
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.formats import read_labels, stored_pixel_size
@@ -44,7 +49,7 @@ def test_stems(name: str, stem: str) -> None:
 def test_output_paths() -> None:
     paths = output_paths(Path("o"), "x/a.ome.tif")
 
-    assert list(paths) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
+    assert list(paths.values()) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
 
 
 def test_two_inputs_with_one_stem_are_refused_by_name() -> None:
@@ -62,17 +67,21 @@ def test_the_three_files_and_no_other(tmp_path: Path) -> None:
     paths = write_annotation(tmp_path / "new" / "out", "x/a.ome.tif", mosaic)
 
     assert paths == output_paths(tmp_path / "new" / "out", "x/a.ome.tif")
-    assert sorted(paths.labels.parent.iterdir()) == sorted(paths)
-    assert np.array_equal(tifffile.imread(paths.labels), mosaic.labels)
-    with Image.open(paths.overlay) as picture:
+    assert sorted(paths["labels"].parent.iterdir()) == sorted(paths.values())
+    assert np.array_equal(tifffile.imread(paths["labels"]), mosaic.labels)
+    with Image.open(paths["overlay"]) as picture:
         assert picture.size[0] >= 400
 
 
+def write_labels(path: Path, ids: NDArray[np.uint8]) -> None:
+    labels.write(path, "a", annotated(image=ids, labels=ids, pixel_size_um=0.5))
+
+
 def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    ids = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
     path = tmp_path / "a.labels.ome.tif"
 
-    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+    write_labels(path, ids)
 
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
@@ -82,7 +91,7 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
         for k, level in enumerate(levels):
             page = level.pages[0]
             assert isinstance(page, tifffile.TiffPage)
-            assert np.array_equal(level.asarray(), labels[:: 2**k, :: 2**k])
+            assert np.array_equal(level.asarray(), ids[:: 2**k, :: 2**k])
             assert (page.tilewidth, page.tilelength) == (512, 512)
             assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             assert page.dtype == np.uint8
@@ -101,16 +110,16 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
 
 
 def test_another_reader_sees_the_same_pyramid_and_pixel_size(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
+    ids = np.random.default_rng(0).integers(0, 6, (1100, 2100)).astype(np.uint8)
     path = tmp_path / "a.labels.ome.tif"
 
-    write_labels(path, labels, RCM_CLASSES, 0.5, path.name)
+    write_labels(path, ids)
 
     for k in range(4):
         # libvips counts SubIFDs from 0; -1 is the page itself. It holds the resolution in pixels per mm.
         level = pyvips.Image.new_from_file(str(path), subifd=k - 1)
         assert (level.format, level.bands, level.interpretation) == ("uchar", 1, "b-w")
-        np.testing.assert_array_equal(level.numpy(), labels[:: 2**k, :: 2**k])
+        np.testing.assert_array_equal(level.numpy(), ids[:: 2**k, :: 2**k])
         assert (level.xres, level.yres) == pytest.approx((2000 / 2**k, 2000 / 2**k))
     whole = pyvips.Image.new_from_file(str(path))
     assert (whole.get("n-pages"), whole.get("n-subifds")) == (1, 3)
@@ -127,25 +136,25 @@ def test_the_label_file_reads_back_as_a_label_map_of_ours(tmp_path: Path) -> Non
 
     paths = write_annotation(tmp_path, "a.tif", mosaic)
 
-    assert np.array_equal(read_labels(paths.labels, RCM_CLASSES, mosaic.labels.shape), mosaic.labels)
-    assert stored_pixel_size(paths.labels) == pytest.approx(4.0)
+    assert np.array_equal(read_labels(paths["labels"], RCM_CLASSES, mosaic.labels.shape), mosaic.labels)
+    assert stored_pixel_size(paths["labels"]) == pytest.approx(4.0)
 
 
 def test_no_pixel_size_is_written_where_none_is_known(tmp_path: Path) -> None:
     paths = write_annotation(tmp_path, "a.tif", annotated(pixel_size_um=None, pixel_size_source="unknown"))
 
-    assert stored_pixel_size(paths.labels) is None
-    content = json.loads(paths.summary.read_text("utf-8"))
+    assert stored_pixel_size(paths["labels"]) is None
+    content = json.loads(paths["summary"].read_text("utf-8"))
     assert content["pixel_size_um"] is None
     assert {c["area_mm2"] for c in content["classes"]} == {None}
     assert {r["area_mm2"] for r in content["regions"]} == {None}
 
 
 def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = annotated().labels
-    for limit, big in ((labels.nbytes, False), (labels.nbytes - 1, True)):
-        monkeypatch.setattr(outputs, "BIGTIFF_BYTES", limit)
-        write_labels(tmp_path / "a.tif", labels, RCM_CLASSES, 1.0, "a")
+    ids = annotated().labels
+    for limit, big in ((ids.nbytes, False), (ids.nbytes - 1, True)):
+        monkeypatch.setattr(labels, "BIGTIFF_BYTES", limit)
+        write_labels(tmp_path / "a.tif", ids)
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert file.is_bigtiff == big
 
@@ -153,7 +162,7 @@ def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.
 def test_the_numbers(tmp_path: Path) -> None:
     mosaic = annotated(synthetic=True)
 
-    content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic).summary.read_text("utf-8"))
+    content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic)["summary"].read_text("utf-8"))
 
     assert (content["mosaic"], content["shape"]) == ("a.tif", [300, 400])
     assert (content["pixel_size_um"], content["pixel_size_source"], content["working_pixel_size_um"]) == (2, "file", 2)
@@ -177,7 +186,7 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert content["synthetic"] is True
     assert set(content["versions"]) == {"rcm_cascade", "torch"}
     begun = write_annotation(tmp_path, "b/a.tif", annotated(init_sha256="cd" * 32))
-    assert json.loads(begun.summary.read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
+    assert json.loads(begun["summary"].read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
     assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")
     assert content["tile"] == [[64, 64], [64, 64]]
     timing = content["timing"]
@@ -191,23 +200,67 @@ def test_class_tables_without_the_names_have_no_regions(tmp_path: Path) -> None:
 
     paths = write_annotation(tmp_path, "a.tif", annotated(classes=others))
 
-    assert json.loads(paths.summary.read_text("utf-8"))["regions"] == []
+    assert json.loads(paths["summary"].read_text("utf-8"))["regions"] == []
 
 
-@pytest.mark.parametrize("broken", ["write_labels", "save_png", "summarise"])
+@pytest.mark.parametrize("broken", ["labels.write", "overlay.write", "summary.summarise"])
 def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("in the midst of it")
 
     old = tmp_path / "a.json"
     old.write_text("old")
-    monkeypatch.setattr(outputs, broken, fail)
+    monkeypatch.setattr(f"rcm_cascade.annotate.outputs.{broken}", fail)
 
     with pytest.raises(RuntimeError, match="midst"):
         write_annotation(tmp_path, "a.tif", annotated())
 
     assert list(tmp_path.iterdir()) == [old]
     assert old.read_text() == "old"
+
+
+def finished(out: Path, checkpoint_sha256: str) -> bool:
+    cache = SimpleNamespace(content=lambda _: "")
+    annotator: Any = SimpleNamespace(checkpoint_sha256=checkpoint_sha256, cache=cache)
+    return is_finished(out, Path("a.tif"), annotator, AnnotationOptions(), None)
+
+
+@pytest.mark.parametrize("broken", ["labels", "overlay"])
+def test_nothing_vouches_for_files_of_which_one_could_not_take_its_place(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_annotation(tmp_path, "a.tif", annotated())
+    assert finished(tmp_path, "ab" * 32)
+    replaced: list[str] = []
+    right = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == paths[broken]:
+            raise KeyboardInterrupt
+        replaced.append(target.name)
+        return right(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_annotation(tmp_path, "a.tif", annotated(checkpoint_sha256="cd" * 32))
+
+    assert "a.json" not in replaced
+    for checkpoint in ("ab" * 32, "cd" * 32):
+        assert not finished(tmp_path, checkpoint)
+
+
+def test_a_format_is_a_module_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(FORMATS) == ["labels", "overlay"]
+    added: Any = ModuleType("shares")
+    added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.name}")
+    monkeypatch.setitem(FORMATS, "shares", added)
+
+    paths = write_annotation(tmp_path, "a.tif", annotated())
+
+    assert paths["shares"].read_text() == "a m"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "a.labels.ome.tif", "a.overlay.png", "a.txt"]
+    paths["shares"].unlink()
+    assert not finished(tmp_path, "ab" * 32)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The picture that a reader sees first: the mosaic, its classes in colour, and where to look."""
+"""``STEM.overlay.png``, the picture that a reader sees first: the mosaic, its classes in colour, and where to look."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -10,40 +11,37 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
-from rcm_cascade.annotate.regions import Region
+from rcm_cascade.annotate.regions import LabelRegion
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.pictures.colours import blend
 from rcm_cascade.pictures.figure import Panel, compose
+from rcm_cascade.pictures.png import save_png
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
+
+SUFFIX: Final = ".overlay.png"
 
 LONGEST: Final = 2800
 """Px of the mosaic's longer side in the picture, at the most."""
-
-SYNTHETIC: Final = "trained on synthetic mosaics: reads no tissue"
 
 OUTLINE: Final = "#ffffff"
 OUTLINE_EDGE: Final = "#000000"
 
 
-class _Shown(NamedTuple):
-    """Where the picture shows a region: ``inside`` is uint8 ``(rows, columns)``, its corner at ``top`` and ``left``."""
-
-    top: int
-    left: int
-    inside: NDArray[np.uint8]
+_Shown = tuple[int, int, NDArray[np.uint8]]
+"""Where the picture shows a region: row and column of its corner, and what is inside, ``(rows, columns)``."""
 
 
-def draw_overlay(annotated: MosaicAnnotation, regions: Sequence[Region]) -> Image.Image:
-    """The grey mosaic with its class colours, scale bar, legend and caption.
+def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
+    """Writes a mosaic's overlay; see `rcm_cascade.annotate.outputs`."""
+    save_png(draw_overlay(annotated), path)
 
-    Args:
-        annotated: the mosaic and its labels.
-        regions: to be outlined and numbered from 1, in the order given.
-    """
+
+def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
+    """The grey mosaic with its class colours, regions outlined and numbered from 1, scale bar, legend and caption."""
     height, width = annotated.labels.shape
     factor = shrink_factor((height, width), LONGEST)
     rgb = blend(shrink_image(annotated.image, factor), shrink_labels(annotated.labels, factor), annotated.classes)
-    classes = annotated.classes
+    classes, regions = annotated.classes, annotated.regions
     shown = [_shown(region, factor) for region in regions]
     if regions:
         _draw_outlines(rgb, shown)
@@ -54,34 +52,34 @@ def draw_overlay(annotated: MosaicAnnotation, regions: Sequence[Region]) -> Imag
         [Panel(annotated.name, _numbered(rgb, shown))],
         classes,
         pixel_size_um=None if pixel_size_um is None else pixel_size_um * factor,
-        caption=_caption(annotated, regions),
+        caption=_caption(annotated),
         unlabelled=False,
     )
 
 
-def _caption(annotated: MosaicAnnotation, regions: Sequence[Region]) -> str:
+def _caption(annotated: MosaicAnnotation) -> str:
     sentences = []
-    if regions:
+    if annotated.regions:
         listed = (
-            f"{number} {annotated.classes.names[region.label]} {_area(region.pixels, annotated.pixel_size_um)}"
-            for number, region in enumerate(regions, start=1)
+            f"{number} {annotated.classes.names[region.label]} {_area(annotated, region.pixels)}"
+            for number, region in enumerate(annotated.regions, start=1)
         )
         sentences.append(f"Look here first, largest regions: {', '.join(listed)}.")
     if annotated.pixel_size_source == "assumed":
         sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
-    software = f"rcm_cascade {__version__}"
-    sentences.append(f"{software}, {SYNTHETIC}." if annotated.synthetic else f"{software}.")
+    sentences.append(", ".join(filter(None, (f"rcm_cascade {__version__}", annotated.note))) + ".")
     return " ".join(sentences)
 
 
-def _area(pixels: int, pixel_size_um: float | None) -> str:
-    return f"{pixels} px" if pixel_size_um is None else f"{pixels * pixel_size_um**2 / 1e6:.2g} mm²"
+def _area(annotated: MosaicAnnotation, pixels: int) -> str:
+    area = annotated.area_mm2(pixels)
+    return f"{pixels} px" if area is None else f"{area:.2g} mm²"
 
 
-def _shown(region: Region, factor: int) -> _Shown:
+def _shown(region: LabelRegion, factor: int) -> _Shown:
     """A region in the picture: a pixel is inside if at least half of it is, and one pixel at least."""
     top, left, shares = region.shares(factor)
-    return _Shown(top, left, (shares >= min(0.5, shares.max())).astype(np.uint8))
+    return top, left, (shares >= min(0.5, shares.max())).astype(np.uint8)
 
 
 def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> None:

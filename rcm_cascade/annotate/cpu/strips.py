@@ -6,15 +6,32 @@ therefore lags behind what went in, by the layer's *delay*, and a skip connectio
 decoder has caught up. The result is that of one pass over the whole.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rcm_cascade.annotate.backends import Backend, Read, convolution_arithmetic
+from rcm_cascade.annotate.tiling import LevelPlan, Span
+from rcm_cascade.models import Network
 from rcm_cascade.models.unet import UNet
+
+Part = Literal["encoder", "decoder"]
+
+Tensors = Sequence[Tensor]
+
+StripRunner = Callable[[Part, Tensor, Tensors, Tensors, Tensors], tuple[Tensor, Tensors]]
+"""Runs a strip through a level's `StripEncoder` or `StripDecoder`.
+
+Takes what goes in first; the skips ``(1, rows, W, C)`` from the finest on, which the encoder writes and the decoder
+reads; what each convolution kept; and masks, or none. Gives what comes out first, and what each convolution keeps now.
+"""
 
 KEPT_ROWS = 2
 """Rows that a 3×3 convolution keeps: with them a strip of n rows gives n rows, one row late."""
@@ -198,61 +215,35 @@ class RowQueue:
         return self._rows[:, stop - rows : stop]
 
 
-class StripRunner(ABC):
-    """What computes encoder and decoder of one level; a backend's own."""
-
-    @abstractmethod
-    def encode(
-        self, x: Tensor, kept: Sequence[Tensor], masks: Sequence[Tensor], skips: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """`StripEncoder`, but that its skips are written into ``skips``: the deepest features, and what is kept now."""
-
-    @abstractmethod
-    def decode(
-        self, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """`StripDecoder`: logits, and what is kept now."""
-
-
 class LevelStream:
     """One level's network on a band of columns, fed strip by strip from the top.
 
     Args:
-        encoder: of the level.
+        encoder: of the level; its dtype and device are computed in and on.
         decoder: of the level.
         runner: computes them.
         width: of the band in px, a multiple of ``2 ** depth``.
         height: of the padded mosaic in px of the level, likewise.
         rows: of the highest strip, likewise.
-        dtype: that the network computes in.
-        device: that it computes on.
     """
 
     def __init__(
-        self,
-        encoder: StripEncoder,
-        decoder: StripDecoder,
-        runner: StripRunner,
-        *,
-        width: int,
-        height: int,
-        rows: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, encoder: StripEncoder, decoder: StripDecoder, runner: StripRunner, width: int, height: int, rows: int
     ) -> None:
         self.delay = decoder.delay
-        self._encoder, self._decoder, self._runner = encoder, decoder, runner
-        self._height, self._dtype, self._device = height, dtype, device
+        self._encoder, self._decoder, self._runner, self._height = encoder, decoder, runner, height
+        weight = next(encoder.parameters())
+        self._dtype, self._device = weight.dtype, weight.device
         self._fed = 0
 
         def zeros(stage: Stage) -> Tensor:
             shape = (1, stage.channels, stage.kept, width >> stage.pooling)
-            return torch.zeros(shape, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+            return weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
 
-        self._kept_down: Sequence[Tensor] = [zeros(s) for s in encoder.stages if s.kept]
-        self._kept_up: Sequence[Tensor] = [zeros(s) for s in decoder.stages if s.kept]
+        self._kept_down: Tensors = [zeros(s) for s in encoder.stages if s.kept]
+        self._kept_up: Tensors = [zeros(s) for s in decoder.stages if s.kept]
         self._queues = [
-            RowQueue(wait, rows >> pooling, width >> pooling, channels, dtype, device)
+            RowQueue(wait, rows >> pooling, width >> pooling, channels, self._dtype, self._device)
             for pooling, (wait, channels) in enumerate(zip(decoder.waits, decoder.skip_channels, strict=True))
         ]
 
@@ -267,12 +258,12 @@ class LevelStream:
         """
         rows = x.shape[2]
         inside = self._fed >= self.delay and self._fed + rows <= self._height
-        down: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
-        up: Sequence[Tensor] = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
+        down: Tensors = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
+        up: Tensors = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
         places = [queue.place(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        deepest, self._kept_down = self._runner.encode(x.to(self._dtype), self._kept_down, down, places)
+        deepest, self._kept_down = self._runner("encoder", x.to(self._dtype), places, self._kept_down, down)
         skips = [queue.delayed(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        logits, self._kept_up = self._runner.decode(deepest, skips, self._kept_up, up)
+        logits, self._kept_up = self._runner("decoder", deepest, skips, self._kept_up, up)
         self._fed += rows
         return logits
 
@@ -281,3 +272,83 @@ class LevelStream:
         place = torch.arange(first, first + (rows >> stage.pooling), device=self._device)
         mask = (place >= 0) & (place < self._height >> stage.pooling)
         return mask.to(self._dtype)[None, None, :, None]
+
+
+class StripBackend(Backend):
+    """U-Nets whose convolutions keep their last rows, so that nothing is computed twice.
+
+    Args:
+        model: as for `Backend`; each level is a `UNet`.
+        precision: as for `Backend`.
+    """
+
+    def __init__(self, model: Network, precision: str) -> None:
+        super().__init__(model, precision)
+        self._encoders: list[StripEncoder] = []
+        self._decoders: list[StripDecoder] = []
+        for level in folded(model).levels:
+            assert isinstance(level, UNet)
+            self._encoders.append(StripEncoder(level))
+            self._decoders.append(StripDecoder(level, self._encoders[-1]))
+
+    def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
+        """See `Backend.run`."""
+        stream = self.stream(level, width, plan.frame[0], plan.rows)
+        for strip in plan.strips(stream.delay):
+            logits = stream.feed(read(strip))
+            done = Span(strip.start - stream.delay, strip.stop - stream.delay)
+            rows = done.clipped(plan.covered[0])
+            if len(rows):
+                yield rows, logits[:, :, rows.within(done)]
+
+    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
+        """Begins a band of a level at its top; arguments as for `LevelStream`."""
+        runner = self._runner(level, width)
+        return LevelStream(self._encoders[level], self._decoders[level], runner, width, height, rows)
+
+    @abstractmethod
+    def _runner(self, level: int, width: int) -> StripRunner:
+        """What computes strips of one level and width."""
+
+
+class TorchStripBackend(StripBackend):
+    """PyTorch, channels-last, on the network's device.
+
+    Args:
+        model: as for `StripBackend`.
+        precision: as for `Backend`.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: Network, precision: str) -> None:
+        super().__init__(model, precision)
+        for coder in (*self._encoders, *self._decoders):
+            coder.to(self.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _runner(self, level: int, width: int) -> StripRunner:
+        encoder, decoder = self._encoders[level], self._decoders[level]
+
+        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+            with convolution_arithmetic(self.device):
+                if part == "decoder":
+                    logits, *rest = decoder(x, *skips, *kept, *masks)
+                    return logits, rest
+                deepest, *rest = encoder(x.contiguous(memory_format=torch.channels_last), *kept, *masks)
+            for place, skip in zip(skips, rest, strict=False):
+                place.copy_(skip)
+            return deepest, rest[len(skips) :]
+
+        return run
+
+
+def folded(model: Network) -> Network:
+    """A copy in eval mode, without gradients, in which each batch norm that follows a convolution is part of it."""
+    dtype = next(model.parameters()).dtype
+    model = copy.deepcopy(model).eval().requires_grad_(False).double()  # folded in float64: one rounding, not three
+    for sequence in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            convolution, norm = sequence[index], sequence[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return model.to(dtype)

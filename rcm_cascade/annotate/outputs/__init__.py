@@ -1,0 +1,123 @@
+"""The files of an annotated mosaic: one module a format, and the summary, which is written last.
+
+A format is a module of this folder, known by its name, with
+
+    SUFFIX                                                             of its file, behind the mosaic's stem
+    write(path: Path, stem: str, annotated: MosaicAnnotation) -> None  writes the file at a temporary path
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Final
+
+from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
+from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.outputs import summary
+from rcm_cascade.errors import InputError
+from rcm_cascade.files import written_whole
+
+SUMMARY: Final = "summary"
+
+FORMATS: Final[Mapping[str, ModuleType]] = {
+    m.name: import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__) if m.name != SUMMARY
+}
+
+
+def stem_of(image: str | Path) -> str:
+    """File name without folder and extension, ``.ome.tif`` being one: ``a`` for ``x/a.ome.tif``."""
+    stem = Path(image).stem
+    return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
+
+
+def output_paths(out: Path, image: str | Path) -> dict[str, Path]:
+    """The files that annotating ``image`` into the folder ``out`` writes, by format."""
+    suffixes = {name: module.SUFFIX for name, module in FORMATS.items()} | {SUMMARY: summary.SUFFIX}
+    return {name: out / (stem_of(image) + suffix) for name, suffix in suffixes.items()}
+
+
+def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
+    """Refuses mosaics that would write the same files. Case does not count, because not every disk keeps it apart.
+
+    Raises:
+        InputError: naming both.
+    """
+    seen: dict[str, str | Path] = {}
+    for path in paths:
+        stem = stem_of(path)
+        other = seen.setdefault(stem.casefold(), path)
+        if other is not path:
+            raise InputError(
+                f"{other} and {path} would both be written to {stem}.json and its companions; expected files of "
+                "different names: rename one, or annotate them into different folders"
+            )
+
+
+def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) -> dict[str, Path]:
+    """Writes the file of each format and the summary, none of them half, and the summary last.
+
+    Args:
+        out: folder; made where it is missing.
+        image: the mosaic's file, for its name.
+        annotated: what to write.
+
+    Returns:
+        The files by format, as `output_paths`.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    started = time.perf_counter()
+    paths = output_paths(out, image)
+    try:
+        with ExitStack() as stack:
+            # What is entered first is left last, so the summary takes its place when all others have taken theirs.
+            temporary = {name: stack.enter_context(written_whole(paths[name])) for name in (SUMMARY, *FORMATS)}
+            for name, module in FORMATS.items():
+                module.write(temporary[name], stem_of(image), annotated)
+            content = summary.summarise(Path(image).name, annotated, time.perf_counter() - started)
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+            temporary[SUMMARY].write_text(text + "\n", "utf-8")
+            # An older one must not vouch for files that are replaced from here on.
+            paths[SUMMARY].unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the annotation of {image} cannot be written to {out} ({error.strerror or error}); expected a folder "
+            "with room that may be written: choose another with --out"
+        ) from error
+    return paths
+
+
+def is_finished(
+    out: Path, image: Path, annotator: Annotator, options: AnnotationOptions, pixel_size_um: float | None
+) -> bool:
+    """Whether the files of a mosaic are there, made from the same content by the same checkpoint as asked for now.
+
+    Args:
+        out: folder that was written into.
+        image: the mosaic's file.
+        annotator: that is to annotate it.
+        options: of which precision, where ``auto`` accepts all but int8, and backend, where it accepts all, count.
+        pixel_size_um: that is given; None: the file's own counts.
+    """
+    paths = output_paths(out, image)
+    if not all(path.is_file() for path in paths.values()):
+        return False
+    try:
+        found = json.loads(paths[SUMMARY].read_text("utf-8"))
+        given = found["pixel_size_um"] if found["pixel_size_source"] == "given" else None
+        exact = options.precision == "auto" and found["precision"] != "int8"
+        return bool(
+            found["checkpoint"]["sha256"] == annotator.checkpoint_sha256
+            and found["source_sha256"] == annotator.cache.content(image)
+            and given == pixel_size_um
+            and (exact or found["precision"] == options.precision)
+            and options.backend in ("auto", found["backend"])
+        )
+    except (ValueError, KeyError, TypeError):  # of an older version, or no file of ours: made anew
+        return False

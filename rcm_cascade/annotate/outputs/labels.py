@@ -1,0 +1,55 @@
+"""``STEM.labels.ome.tif``: class ids for viewers and programs."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import tifffile
+
+from rcm_cascade import __version__
+from rcm_cascade.annotate.annotator import MosaicAnnotation
+
+SUFFIX: Final = ".labels.ome.tif"
+
+TILE: Final = 512
+"""Px of a tile's side; the pyramid ends where one tile holds the mosaic."""
+
+BIGTIFF_BYTES: Final = 2**31
+"""Labels of more bytes go into a BigTIFF, compressed or not."""
+
+
+def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
+    """Writes class ids as a tiled, deflated OME-TIFF whose pyramid halves to one tile, each pixel the nearest id.
+
+    Its name in viewers is the file's; the description names the classes and says what the network was trained on.
+    """
+    labels, pixel_size_um = annotated.labels, annotated.pixel_size_um
+    levels = 0
+    while max(labels.shape) > TILE << levels:
+        levels += 1
+    named = ", ".join(f"{c.id} {c.name}" for c in annotated.classes.classes)
+    description: dict[str, Any] = {
+        "axes": "YX",
+        "Name": stem + SUFFIX,
+        "Channel": {"Name": ["class id"]},
+        "Description": "; ".join(filter(None, (named, annotated.note))),
+    }
+    if pixel_size_um is not None:
+        description |= {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}
+        description |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+    options: dict[str, Any] = {"tile": (TILE, TILE), "compression": "adobe_deflate", "photometric": "minisblack"}
+    with tifffile.TiffWriter(path, ome=True, bigtiff=labels.nbytes > BIGTIFF_BYTES) as file:
+        for level in range(levels + 1):
+            top = {"subifds": levels, "metadata": description, "software": f"rcm_cascade {__version__}"}
+            file.write(
+                labels[:: 1 << level, :: 1 << level],
+                **options,
+                **_resolution(pixel_size_um, 1 << level),
+                **(top if level == 0 else {"subfiletype": 1, "metadata": None}),
+            )
+
+
+def _resolution(pixel_size_um: float | None, factor: int) -> dict[str, Any]:
+    if pixel_size_um is None:
+        return {}
+    per_cm = 1e4 / (pixel_size_um * factor)
+    return {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
