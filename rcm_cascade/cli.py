@@ -70,10 +70,11 @@ def _run(arguments: list[str]) -> int:
         if set(arguments[1:]) & {"--help", "-h"}:
             print(TRAIN_HELP, end="")
             return 0
-        from rcm_cascade.runs.launch import main as launch
-        from rcm_cascade.runs.train import identify, train
+        from rcm_cascade.commands.train import run
+        from rcm_cascade.runs.launch import launch
+        from rcm_cascade.runs.train import identify
 
-        launch(arguments[1:], train, identify)
+        launch(arguments[1:], run, identify)
         return 0
     if arguments[:2] == ["benchmark", "train"]:
         # argparse takes overrides in one row only

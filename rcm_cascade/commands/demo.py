@@ -7,13 +7,13 @@ from rich.console import Console
 
 from rcm_cascade.commands.annotate import annotate
 from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.commands.train import run
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.report.table import format_table
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.train import train
 
 RUN = "demo"
 LEAST_PIXELS = 4_000_000
@@ -32,7 +32,7 @@ def demo(minutes: float) -> None:
         raise InputError(f"--minutes is {minutes:g}; give a number above 0")
     config = compose_config([f"run={RUN}", "data.root=phantoms/demo", *overrides(minutes)])
     folder = RunFolder(Path("runs") / RUN)
-    train(config, folder.path)
+    run(config, folder.path)
     root = Path("phantoms/demo")
     summary, classes, _ = evaluate(folder.best, root, "test", None)
     split = read_split(folder.split)

@@ -15,6 +15,7 @@ from rcm_cascade.files import written_whole
 __all__ = [
     "Split",
     "SplitName",
+    "describe_split",
     "keep_training_patients",
     "make_split",
     "patients_straddling",
@@ -145,6 +146,11 @@ def patients_straddling(dataset: Dataset, split: Split) -> tuple[str, ...]:
         if entry.mosaic in split:
             parts.setdefault(entry.patient, set()).add(split[entry.mosaic])
     return tuple(sorted(patient for patient, found in parts.items() if len(found) > 1))
+
+
+def describe_split(split: Split) -> str:
+    """How many mosaics are in each part, for a line of text."""
+    return ", ".join(f"{sum(v == part for v in split.values())} {part}" for part in SPLIT_NAMES)
 
 
 def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> dict[str, SplitName]:

@@ -37,7 +37,8 @@ class CheckpointHeader:
         working_pixel_size_um: µm per pixel at which the network works; None: each mosaic's own grid.
         normalisation: how grey levels become network input.
         dataset: name of the training data set.
-        dataset_id: identity of the training data set (content hash of its manifest and class table).
+        dataset_id: identity of the training data set, all that scores depend on; see `rcm_cascade.data.ids`.
+        mosaics_id: identity of its mosaics, to which the split belongs; empty: written before there was one.
         split: ``{mosaic: "train" | "val" | "test"}`` of that data set, by the manifest's ``mosaic`` column.
         synthetic: trained on phantoms; every output says so.
         temperature: by which logits are divided before their softmax is read as a probability; fitted on validation
@@ -56,6 +57,7 @@ class CheckpointHeader:
     normalisation: Normalisation = "mosaic"
     dataset: str = ""
     dataset_id: str = ""
+    mosaics_id: str = ""
     split: Mapping[str, SplitName] = field(default_factory=dict)
     synthetic: bool = False
     temperature: float = 1.0
@@ -63,9 +65,9 @@ class CheckpointHeader:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        texts = (self.dataset, self.dataset_id, self.init, self.version)
+        texts = (self.dataset, self.dataset_id, self.mosaics_id, self.init, self.version)
         if not all(isinstance(text, str) for text in texts) or not isinstance(self.synthetic, bool):
-            raise ValueError("dataset, dataset_id, init, version or synthetic is not of its type")
+            raise ValueError("dataset, dataset_id, mosaics_id, init, version or synthetic is not of its type")
         if not isinstance(self.split, Mapping) or not set(self.split.values()) <= set(get_args(SplitName)):
             raise ValueError(f"split is {self.split!r:.80}; expected train, val or test for each mosaic")
         if not 0 < self.temperature < math.inf:
@@ -89,6 +91,7 @@ class CheckpointHeader:
             "normalisation": self.normalisation,
             "dataset": self.dataset,
             "dataset_id": self.dataset_id,
+            "mosaics_id": self.mosaics_id,
             "split": dict(self.split),
             "synthetic": self.synthetic,
             "temperature": self.temperature,

@@ -13,34 +13,25 @@ from PIL import Image
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.commands.batch_picture import batch_picture
-from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.data.splits import describe_split
 from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.models.summary import summarise_network
-from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.evaluation import Section, write_run_report
-from rcm_cascade.runs.data import describe_split
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import comparison_path
 from rcm_cascade.training.history import read_history
 
-BATCH_PICTURE = "batch.png"
 
-
-def write_run_page(folder: RunFolder, result: Mapping[str, Any], datamodule: MosaicDataModule | None = None) -> Path:
+def write_run_page(folder: RunFolder, result: Mapping[str, Any]) -> Path:
     """Writes, or renews, a run's report.html.
 
     Args:
         folder: of the run.
         result: what its result.json says, or will.
-        datamodule: to draw the picture of a batch from; None: the picture drawn earlier is used.
     """
     header = load_checkpoint(folder.best).header
     config: dict[str, Any] = yaml.safe_load(folder.config.read_text())
-    picture_path = folder.path / BATCH_PICTURE
-    if datamodule is not None:
-        save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), picture_path)
-    picture = Image.open(picture_path) if picture_path.is_file() else None
+    picture = Image.open(folder.batch) if folder.batch.is_file() else None
     sections = [
         read_section(folder.path / name, title, header.classes)
         for name, title in (("evaluation", "Evaluation on the test split"), ("validation", "Validation mosaics"))

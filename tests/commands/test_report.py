@@ -11,9 +11,9 @@ from rcm_cascade.cli import main
 from rcm_cascade.commands import report as sweep_report
 from rcm_cascade.commands.report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest
 from rcm_cascade.report.outcomes import Outcome, read_outcome
-from rcm_cascade.runs.folder import write_json
 from rcm_cascade.runs.jobs import Job
 from tests.report.making import make_sweep, write_job, write_sweep, write_test_result
 from tests.report.test_evaluation import Page, check_self_contained

@@ -12,9 +12,9 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable
 from rcm_cascade.evaluate.metrics import summarise
 from rcm_cascade.evaluate.metrics import write_metrics as write_numbers
 from rcm_cascade.evaluate.results import score_mosaic
+from rcm_cascade.files import write_json
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.evaluation import comparison
-from rcm_cascade.runs.folder import write_json
 from rcm_cascade.runs.score import comparison_path
 from rcm_cascade.training.history import MetricsCsv
 

@@ -1,9 +1,9 @@
 import numpy as np
 
-from rcm_cascade.commands.batch_picture import batch_picture
 from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.windows import PatchGeometry
+from rcm_cascade.pictures.batch import batch_picture
 from tests.conftest import THREE
 from tests.data.making import memory_mosaic, textured
 
