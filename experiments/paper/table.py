@@ -13,12 +13,12 @@ from typing import Any, Final
 import torch
 import yaml
 
+from experiments.starter.export import export_checkpoint
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.models.export import export_checkpoint
 from rcm_cascade.report.findings import interval_text, signed
 from rcm_cascade.report.outcomes import class_numbers
 from rcm_cascade.report.table import SYNTHETIC_NOTE

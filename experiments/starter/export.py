@@ -9,11 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.origin import is_evaluation_of
 from rcm_cascade.files import written_whole
-from rcm_cascade.models.checkpoint import LoadedCheckpoint, digest, load_checkpoint
-from rcm_cascade.models.export import export_checkpoint
+from rcm_cascade.models.checkpoint import (
+    HEADER,
+    SUFFIX,
+    Content,
+    LoadedCheckpoint,
+    digest,
+    is_safetensors,
+    load_checkpoint,
+)
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.training.code_version import code_version
 
@@ -40,6 +51,44 @@ def main(run: Path, commit: str) -> None:
         with written_whole(page) as temporary:
             temporary.write_text(text, "utf-8")
     print(table)
+
+
+def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torch.dtype = torch.float32) -> None:
+    """Writes a checkpoint's weights, as validated (averaged where `optim.ema` is on), and its header.
+
+    Args:
+        checkpoint: a .ckpt file.
+        out: a .safetensors file; replaced whole or not at all.
+        commit: of the code that trained it; empty: not known.
+        dtype: of the weights in the file, bfloat16 for half its size; a network that reads it is in float32 anyway.
+
+    Raises:
+        InputError: if the checkpoint cannot be used, or ``out`` is of another name or cannot be written.
+    """
+    if not is_safetensors(out):
+        raise InputError(f"{out} would not be recognised as an export; choose a name that ends in {SUFFIX}")
+    loaded = load_checkpoint(checkpoint)
+    origin = {"commit": commit, "checkpoint_sha256": digest(loaded.path)}
+    weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in loaded.network.state_dict().items()}
+    write_safetensors(out, Content(loaded.header.to_plain(), weights, origin))
+
+
+def write_safetensors(path: Path, content: Content) -> None:
+    """Writes a file, whole or not at all. The same content makes the same bytes.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    told = json.dumps({"header": content.header, "origin": content.origin}, ensure_ascii=False, allow_nan=False)
+    tensors = {name: tensor.contiguous() for name, tensor in content.weights.items()}
+    try:
+        with written_whole(path) as temporary:
+            # One key: the order of several is not ours. By save_file nobody else might read the file.
+            temporary.write_bytes(save(tensors, metadata={HEADER: told}))
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} cannot be written ({error}); make room on the disk, or choose a folder that may be written"
+        ) from error
 
 
 def tell(starter: LoadedCheckpoint, metrics: Mapping[str, Any], result: Mapping[str, Any], commit: str) -> str:

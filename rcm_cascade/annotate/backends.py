@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Final, Literal, Protocol, get_args
 
@@ -56,7 +56,7 @@ class Backend(ABC):
         self.device: torch.device = parameter.device
         self.dtype: torch.dtype = parameter.dtype
         self.precision = precision
-        self.as_prior: Callable[[Tensor], Tensor] = model.as_prior
+        self.handed_on, self.merged = model.handed_on, model.merged
 
     @property
     def prior_dtype(self) -> torch.dtype:

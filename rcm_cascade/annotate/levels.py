@@ -7,6 +7,7 @@ so on. A strip's logits live only until they are prior or labels.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ from rcm_cascade.annotate.tiling import (
 )
 from rcm_cascade.data.intensity import Intensity, normalise
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import area_average, log_mean, upsample
+from rcm_cascade.models.cascade import area_average, upsample
 from rcm_cascade.progress import Advance
 
 STRIP_PIXELS: Final = {"cpu": 2**18, "cuda": 2**22}
@@ -112,20 +113,27 @@ def level_pieces(
     in_memory = backend.device.type != "cpu" or priors_fit(budget, plans, classes, backend.prior_dtype)
     depths = [math.log2(g.alignment) for g in backend.geometry]
     work = [p.read_pixels(backend.delay(i)) * depth for i, (p, depth) in enumerate(zip(plans, depths, strict=True))]
-    last, independent = len(plans) - 1, backend.arguments.independent
+    last = len(plans) - 1
     coarser: Tensor | None = None
     for level, current in enumerate(plans):
         prior: Tensor | None = None
         for band in current.bands:
             stream = backend.stream(level, len(band.read), current.frame[0], current.rows)
             for rows in current.strips(stream.delay):
-                x = strip_input(backend, image, intensity, None if independent else coarser, current, rows, band)
+                x = strip_input(
+                    backend,
+                    image,
+                    intensity,
+                    coarser if backend.arguments.prior_channels else None,
+                    current,
+                    rows,
+                    band,
+                )
                 logits = stream.feed(x).to(backend.dtype)
                 done = Span(rows.start - stream.delay, rows.stop - stream.delay)
                 inside = done.clipped(current.covered[0])
                 logits = logits[..., inside.within(done), band.core.within(band.read)]
-                if len(inside) and (level < last or independent):
-                    handed_on = _handed_on(backend, logits, coarser, current.reading(inside), band)
+                below = partial(_below, coarser, current, inside, band, logits.dtype)
                 if level < last and len(inside):
                     if prior is None:
                         size, dtype = (1, classes, *current.frame), backend.prior_dtype
@@ -134,13 +142,13 @@ def level_pieces(
                             if in_memory
                             else tensor_on_disk(size, dtype)
                         )
-                    prior[..., _slice(inside), _slice(band.core)] = handed_on
+                    prior[..., _slice(inside), _slice(band.core)] = backend.handed_on(logits, below)
                 height, width = inside.clipped(current.shape[0]), band.core.clipped(current.shape[1])
                 if len(height) and len(width):
                     own = logits[0, :, : len(height), : len(width)]
-                    merged = own if level == last else None
-                    if level == last and independent:
-                        merged = log_mean(handed_on[0, :, : len(height), : len(width)], len(plans))
+                    merged = None
+                    if level == last:
+                        merged = backend.merged(logits, below)[0, :, : len(height), : len(width)]
                     yield LevelPiece(level, _slice(height), _slice(width), own, merged)
                 if progress is not None:
                     progress(image.size / 1e6 * len(rows) * len(band.read) * depths[level] / sum(work))
@@ -227,12 +235,12 @@ def upsampled(coarser: Tensor, rows: Reading, cols: Reading, dtype: torch.dtype)
     return upsample(part)[..., rows.read.within(rows.upsampled), cols.read.within(cols.upsampled)]
 
 
-def _handed_on(backend: Backend, logits: Tensor, coarser: Tensor | None, rows: Reading, band: Band) -> Tensor:
-    """What of a part goes to the next level: its prior, or, of independent levels, the sum of probabilities so far."""
-    prior = backend.as_prior(logits)
-    if coarser is None or not backend.arguments.independent or not len(rows.read):
-        return prior
-    return prior + upsampled(coarser, rows, band, logits.dtype)[..., band.core.within(band.read)]
+def _below(coarser: Tensor | None, plan: LevelPlan, inside: Span, band: Band, dtype: torch.dtype) -> Tensor | None:
+    """What the coarser level has handed on for a part of this one, up-sampled; None where there is nothing."""
+    rows = plan.reading(inside)
+    if coarser is None or not len(rows.read):
+        return None
+    return upsampled(coarser, rows, band, dtype)[..., band.core.within(band.read)]
 
 
 def _replicated(image: NDArray[np.uint8], rows: Span, cols: Span) -> NDArray[np.uint8]:

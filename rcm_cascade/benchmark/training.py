@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from rcm_cascade.benchmark.machine import matmul_rate, stopwatch
 from rcm_cascade.data.datamodule import Batch, MosaicDataModule, prepare
 from rcm_cascade.data.patches import Sample
-from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models import Arguments
 from rcm_cascade.models.summary import summarise_network
 
 WARMUP: Final = 2
@@ -178,7 +178,7 @@ class Loading:
         return (stopwatch(self.device) - started) / self.patches
 
 
-def floor_s(arguments: CascadeArguments, pixels: int, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+def floor_s(arguments: Arguments, pixels: int, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
     """Seconds of a step if all operations ran as fast as a large matrix product; and that speed, operations/s.
 
     A step is three times the forward operations: the gradients of inputs and of weights take as many each.

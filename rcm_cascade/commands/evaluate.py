@@ -10,7 +10,7 @@ from rcm_cascade.data.manifest import Dataset, SplitName, read_dataset
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import refuse_unwritable
-from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
+from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
 from rcm_cascade.report.run_page import write_run_page
 from rcm_cascade.runs.data import TrainingData, make_cache, need
 from rcm_cascade.runs.folder import RunFolder
@@ -39,7 +39,7 @@ def evaluate(
     Raises:
         InputError: if checkpoint, data or split is wrong.
     """
-    header = load_checkpoint(checkpoint).header
+    header = read_header(checkpoint)
     dataset = read_dataset(root)
     if split_file is None and legacy_id(dataset) == header.dataset_id:
         split = header.split

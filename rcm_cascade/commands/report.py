@@ -13,7 +13,7 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.commands.evaluate import evaluate
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import write_whole
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.report.comparison import Comparison, compare_configurations
 from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
 from rcm_cascade.report.galleries import galleries
@@ -136,7 +136,7 @@ def _class_table(outcomes: Sequence[Outcome]) -> ClassTable:
     names = outcomes[0].classes
     for outcome in outcomes:
         try:
-            table = load_checkpoint(outcome.job.folder.best).header.classes
+            table = read_header(outcome.job.folder.best).classes
         except InputError:
             continue
         if table.names == names:

@@ -1,17 +1,9 @@
-"""Networks: pure `torch.nn.Module`, no Lightning."""
+"""Networks: pure `torch.nn.Module`, no Lightning. A design is known once its module is imported here."""
 
-from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet, LevelGeometry, Prior
-from rcm_cascade.models.designs import Network, build_network
-from rcm_cascade.models.unet import BConv, UNet, unet_reach
+from rcm_cascade.models import cascade, dynunet, ensemble
+from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
+from rcm_cascade.models.registry import Arguments, Network, build_network
+from rcm_cascade.models.unet import UNet
 
-__all__ = [
-    "BConv",
-    "CascadeArguments",
-    "CascadedUNet",
-    "LevelGeometry",
-    "Network",
-    "Prior",
-    "UNet",
-    "build_network",
-    "unet_reach",
-]
+__all__ = ["Arguments", "CascadeArguments", "CascadedUNet", "Network", "UNet", "build_network"]
+__all__ += ["cascade", "dynunet", "ensemble"]

@@ -1,88 +1,44 @@
 """The cascade of U-Nets, coarse to fine, with a head to inject the error at each level."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from rcm_cascade.models.unet import UNet, strided_reach, unet_reach
+from rcm_cascade.models.registry import Arguments, LevelGeometry, Network, pad_to_multiple, register
+from rcm_cascade.models.unet import UNet, unet_reach
 
-Prior = Literal["softmax", "logits", "none"]
-"""What a level hands to the next; ``none``: nothing, so the levels are an ensemble of independent networks."""
-
-LevelNetwork = Literal["unet", "dynunet"]
-"""What stands at a level: our U-Net, or MONAI's DynUNet (as a peer, one level only)."""
+Prior = Literal["softmax", "logits"]
+"""What a level hands to the next."""
 
 DEEPEST: Final = 16
 """Most levels, and most poolings of one: more would halve the largest mosaic to less than a pixel."""
 
-SUPERVISED: Final = 3
-"""Outputs of a DynUNet that a loss is injected at, as nnU-Net does in a network of depth 4: at 1/4, 1/2 and 1."""
 
-
-@dataclass(frozen=True)
-class LevelGeometry:
-    """What tiling must know of one level.
+@dataclass(frozen=True, kw_only=True)
+class LevelArguments(Arguments):
+    """U-Nets at several resolutions, each twice as fine as the one before.
 
     Args:
-        factor: down-sampling of the mosaic at this level, ``2 ** (L - i)``.
-        depth: poolings of the level's U-Net.
-        reach: one-sided reach of the level's U-Net for aligned starts, in px of the level.
+        levels: number of U-Nets L, ≥ 1.
+        base_depth: poolings of the coarsest U-Net.
+        depth_increment: poolings that each finer level adds; negative ones are allowed.
     """
 
-    factor: int
-    depth: int
-    reach: int
-
-    @property
-    def alignment(self) -> int:
-        """Tiles start on multiples of this many px of the level."""
-        return int(2**self.depth)
-
-    @property
-    def halo(self) -> int:
-        """The reach, rounded up to the alignment: 24, 48, 96 px for depths 2, 3, 4."""
-        return -(-self.reach // self.alignment) * self.alignment
-
-
-@dataclass(frozen=True)
-class CascadeArguments:
-    """The arguments of a `CascadedUNet`, as a checkpoint holds them. See there."""
-
-    num_classes: int = 6
-    in_channels: int = 1
     levels: int = 3
     base_depth: int = 2
     depth_increment: int = 1
-    base_filters: int = 24
-    prior: Prior = "softmax"
-    detach_prior: bool = False
-    network: LevelNetwork = "unet"
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "in_channels", "levels", "base_filters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        for name, value, allowed in (("prior", self.prior, Prior), ("network", self.network, LevelNetwork)):
-            if value not in get_args(allowed):
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(get_args(allowed))}")
-        if self.levels > DEEPEST or max(self.depths) > DEEPEST:
+        super().__post_init__()
+        self.refuse_below(1, "levels")
+        if self.levels > DEEPEST or not 1 <= min(self.depths) <= max(self.depths) <= DEEPEST:
             raise ValueError(
-                f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} make a "
-                f"network deeper than any mosaic; expected up to {DEEPEST} levels, each of a depth up to {DEEPEST}"
-            )
-        if min(self.depths) < 1:
-            raise ValueError(
-                f"base_depth {self.base_depth} and depth_increment {self.depth_increment} give depths {self.depths}; "
-                "every level needs a depth of 1 or more"
-            )
-        if self.network == "dynunet" and (self.levels > 1 or self.base_depth < 2):
-            raise ValueError(
-                f"network is 'dynunet' with {self.levels} levels of base_depth {self.base_depth}; it is a peer of one "
-                "level, with a depth of 2 or more"
+                f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} do not "
+                f"make a network: every level needs a depth of 1 or more, and beyond {DEEPEST} levels or a depth of "
+                f"{DEEPEST} it is deeper than any mosaic"
             )
 
     @property
@@ -92,35 +48,42 @@ class CascadeArguments:
 
     @property
     def geometry(self) -> tuple[LevelGeometry, ...]:
-        """Factor, depth and reach of each level, coarse to fine."""
-        reach = unet_reach if self.network == "unet" else strided_reach
+        """See `Arguments.geometry`."""
         return tuple(
-            LevelGeometry(2 ** (self.levels - 1 - i), depth, reach(depth)) for i, depth in enumerate(self.depths)
+            LevelGeometry(2 ** (self.levels - 1 - i), depth, unet_reach(depth)) for i, depth in enumerate(self.depths)
         )
 
-    @property
-    def output_factors(self) -> tuple[int, ...]:
-        """Down-sampling of each output that a loss is injected at in training, coarse to fine."""
-        if self.network == "dynunet":
-            return tuple(2**k for k in reversed(range(min(SUPERVISED, self.base_depth))))
-        return tuple(g.factor for g in self.geometry)
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class CascadeArguments(LevelArguments):
+    """The arguments of a `CascadedUNet`.
+
+    Args:
+        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``.
+        detach_prior: if true, no gradient flows from a level into the coarser ones.
+    """
+
+    design = "cascade"
+    prior: Prior = "softmax"
+    detach_prior: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prior not in get_args(Prior):
+            raise ValueError(f"prior is {self.prior!r}; expected one of {', '.join(get_args(Prior))}")
 
     @property
-    def independent(self) -> bool:
-        """Whether no level sees another's prediction: an ensemble, whose probabilities are averaged."""
-        return self.prior == "none"
+    def prior_channels(self) -> int:
+        """See `Arguments.prior_channels`."""
+        return self.num_classes
 
-    @property
-    def alignment(self) -> int:
-        """``A = max_i 2 ** (L - i + depth_i)``: images are padded to a multiple of so many px. Paper's form: 16."""
-        return max(g.factor * g.alignment for g in self.geometry)
-
-    def to_plain(self) -> dict[str, Any]:
-        """A plain dictionary, for checkpoints and configs."""
-        return asdict(self)
+    def build(self) -> "CascadedUNet":
+        """See `Arguments.build`."""
+        return CascadedUNet(self)
 
 
-class CascadedUNet(nn.Module):
+class CascadedUNet(Network):
     """U-Nets from coarse to fine; each level sees the image beside the coarser level's up-sampled prediction.
 
     Kose et al. 2018, Figure 1. Level ``i`` of ``L`` sees the image area-averaged by ``2 ** (L - i)``. Its logits go
@@ -131,66 +94,28 @@ class CascadedUNet(nn.Module):
     24 (54 convolutions and 5.7 M parameters, as the paper reports) are our choice.
 
     Args:
-        num_classes: number of classes C.
-        in_channels: channels of the image.
-        levels: number of U-Nets L, ≥ 1.
-        base_depth: poolings of the coarsest U-Net.
-        depth_increment: poolings that each finer level adds; negative ones are allowed.
-        base_filters: filters of each U-Net's first block.
-        prior: what goes into the next level, ``"softmax"`` probabilities or ``"logits"``; ``"none"``: nothing, and the
-            final map is made of the levels' averaged probabilities.
-        detach_prior: if true, no gradient flows from a level into the coarser ones.
+        arguments: of the network; None: made of the keywords, as in ``CascadedUNet(num_classes=3, levels=2)``.
+        keywords: of `CascadeArguments`.
 
     Raises:
         ValueError: if an argument is out of range.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 6,
-        in_channels: int = 1,
-        levels: int = 3,
-        base_depth: int = 2,
-        depth_increment: int = 1,
-        base_filters: int = 24,
-        prior: Prior = "softmax",
-        detach_prior: bool = False,
-    ) -> None:
-        super().__init__()
-        self.arguments = CascadeArguments(
-            num_classes, in_channels, levels, base_depth, depth_increment, base_filters, prior, detach_prior
-        )
-        from_prior = 0 if self.arguments.independent else num_classes
-        self.levels = nn.ModuleList(
-            UNet(in_channels + (from_prior if i else 0), num_classes, base_filters, depth)
-            for i, depth in enumerate(self.arguments.depths)
-        )
-
-    @property
-    def geometry(self) -> tuple[LevelGeometry, ...]:
-        """Factor, depth and reach of each level, coarse to fine."""
-        return self.arguments.geometry
-
-    @property
-    def alignment(self) -> int:
-        """Full-resolution images are padded to a multiple of this many px."""
-        return self.arguments.alignment
+    def __init__(self, arguments: LevelArguments | None = None, **keywords: Any) -> None:  # noqa: ANN401  # several types
+        arguments = arguments or CascadeArguments(**keywords)
+        super().__init__(arguments, level_networks(arguments))
 
     def as_prior(self, logits: Tensor) -> Tensor:
-        """What of a level's logits ``(B, C, h, w)`` goes, once up-sampled, to the next: probabilities or logits."""
-        prior = logits if self.arguments.prior == "logits" else logits.softmax(dim=1)
-        return prior.detach() if self.arguments.detach_prior else prior
+        """See `Network.as_prior`: probabilities or logits."""
+        given = self.arguments
+        if not isinstance(given, CascadeArguments):
+            return super().as_prior(logits)
+        prior = logits if given.prior == "logits" else logits.softmax(dim=1)
+        return prior.detach() if given.detach_prior else prior
 
     def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
-        """The image beside the up-sampled prior.
-
-        Args:
-            image: ``(B, in_channels, h, w)`` at this level's resolution.
-            prior: `as_prior` of the coarser level, ``(B, C, h / 2, w / 2)``; None at the coarsest level.
-        """
-        if prior is None:
-            return image
-        return torch.cat([image, upsample(prior)], dim=1)
+        """See `Network.level_input`: the image beside the up-sampled prior."""
+        return image if prior is None else torch.cat([image, upsample(prior)], dim=1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of every level, coarse to fine.
@@ -203,48 +128,24 @@ class CascadedUNet(nn.Module):
             A list of L tensors ``(B, C, ceil(H / 2 ** (L - i)), ceil(W / 2 ** (L - i)))``.
         """
         height, width = image.shape[-2:]
-        outputs = self._padded(pad_to_multiple(image, self.alignment))
+        padded = pad_to_multiple(image, self.alignment)
+        outputs: list[Tensor] = []
+        for level, geometry in zip(self.levels, self.geometry, strict=True):
+            prior = self.as_prior(outputs[-1]) if outputs and self.arguments.prior_channels else None
+            outputs.append(level(self.level_input(area_average(padded, geometry.factor), prior)))
         return [
             logits[..., : -(-height // geometry.factor), : -(-width // geometry.factor)]
             for logits, geometry in zip(outputs, self.geometry, strict=True)
         ]
 
-    def predict(self, image: Tensor) -> Tensor:
-        """Logits of the final map, ``(B, C, H, W)``, as `final` makes them; ``image`` as for `forward`."""
-        outputs = self._padded(pad_to_multiple(image, self.alignment))
-        return self.final(outputs)[..., : image.shape[-2], : image.shape[-1]]
 
-    def final(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Logits of the final map: the finest level's; of independent levels, the log of their mean probabilities.
-
-        Args:
-            outputs: of `forward`, for an image whose height and width are multiples of `alignment`.
-        """
-        if not self.arguments.independent:
-            return outputs[-1]
-        total = self.as_prior(outputs[0])
-        for logits in outputs[1:]:
-            total = self.as_prior(logits) + upsample(total)
-        return log_mean(total, len(outputs))
-
-    def _padded(self, padded: Tensor) -> list[Tensor]:
-        outputs: list[Tensor] = []
-        prior: Tensor | None = None
-        for level, geometry in zip(self.levels, self.geometry, strict=True):
-            outputs.append(level(self.level_input(area_average(padded, geometry.factor), prior)))
-            prior = None if self.arguments.independent else self.as_prior(outputs[-1])
-        return outputs
-
-
-def log_mean(total: Tensor, count: int) -> Tensor:
-    """Logits of probabilities of which ``total`` is the sum of ``count``."""
-    return (total / count).clamp(min=torch.finfo(total.dtype).tiny).log()
-
-
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Replicates the last row and column of ``(B, C, H, W)`` until H and W are multiples of ``multiple``."""
-    bottom, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
-    return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+def level_networks(arguments: LevelArguments) -> list[UNet]:
+    """A U-Net a level, coarse to fine, with fresh weights."""
+    channels = [arguments.in_channels + (arguments.prior_channels if i else 0) for i in range(arguments.levels)]
+    return [
+        UNet(read, arguments.num_classes, arguments.base_filters, depth)
+        for read, depth in zip(channels, arguments.depths, strict=True)
+    ]
 
 
 def area_average(image: Tensor, factor: int) -> Tensor:

@@ -1,15 +1,18 @@
 """What a checkpoint says beside its weights: all that annotation needs, in plain types."""
 
 import hashlib
+import json
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rcm_cascade import __version__
@@ -18,11 +21,12 @@ from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
-from rcm_cascade.models.cascade import CascadeArguments
-from rcm_cascade.models.designs import Network, build_network
-from rcm_cascade.models.safetensors_file import is_safetensors, read_safetensors
+from rcm_cascade.models.registry import Arguments, Network, build_network, read_arguments
 
 HEADER: Final = "rcm_cascade"
+"""The key of the header, in a .ckpt file and, as JSON, in the metadata of a .safetensors file."""
+
+SUFFIX: Final = ".safetensors"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
 
@@ -51,7 +55,7 @@ class CheckpointHeader:
             the normalisation is not known, or the class table is not the network's.
     """
 
-    model: CascadeArguments
+    model: Arguments
     classes: ClassTable
     working_pixel_size_um: float | None
     normalisation: Normalisation = "mosaic"
@@ -82,27 +86,28 @@ class CheckpointHeader:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain types only, so that ``torch.load(weights_only=True)`` reads it."""
-        return {
-            "format": FORMAT,
-            "version": self.version,
-            "model": self.model.to_plain(),
-            "classes": self.classes.to_plain(),
-            "working_pixel_size_um": self.working_pixel_size_um,
-            "normalisation": self.normalisation,
-            "dataset": self.dataset,
-            "dataset_id": self.dataset_id,
-            "mosaics_id": self.mosaics_id,
-            "split": dict(self.split),
-            "synthetic": self.synthetic,
-            "temperature": self.temperature,
-            "init": self.init,
-        }
+        model, classes = self.model.to_plain(), self.classes.to_plain()
+        return {"format": FORMAT, **vars(self), "model": model, "classes": classes, "split": dict(self.split)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "CheckpointHeader":
         """The inverse of `to_plain`."""
         rest = {k: v for k, v in plain.items() if k not in ("format", "model", "classes")}
-        return cls(model=CascadeArguments(**plain["model"]), classes=ClassTable.from_plain(plain["classes"]), **rest)
+        return cls(model=read_arguments(plain["model"]), classes=ClassTable.from_plain(plain["classes"]), **rest)
+
+
+class Content(NamedTuple):
+    """What a .safetensors file holds; nothing of it has been checked but that it is there.
+
+    Args:
+        header: as a checkpoint has it under ``rcm_cascade``; plain types.
+        weights: by their names in the network; on the CPU.
+        origin: where it came from: ``commit`` and ``checkpoint_sha256``, where known.
+    """
+
+    header: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    origin: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,24 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     Raises:
         InputError: if the file is missing, unreadable, of another program, or of a newer format.
     """
-    path = Path(path)
+    header, weights = _read(Path(path))
+    with _no_contradiction(path):
+        _refuse_other_shapes(header.model, weights)
+        network = build_network(header.model)
+        network.load_state_dict(weights)
+    return LoadedCheckpoint(network.eval(), header, Path(path))
+
+
+def read_header(path: str | Path) -> CheckpointHeader:
+    """A checkpoint's header alone: the network is not built, and its weights are neither read nor compared with it.
+
+    Raises:
+        InputError: as `load_checkpoint` does.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[CheckpointHeader, Mapping[str, Tensor]]:
     if not path.is_file():
         raise InputError(
             f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
@@ -133,38 +155,68 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             f"checkpoint {path} has format {plain.get('format')}, this version reads {FORMAT}; "
             "install the version of rcm-cascade that wrote it"
         )
+    with _no_contradiction(path):
+        return CheckpointHeader.from_plain(plain), weights
+
+
+@contextmanager
+def _no_contradiction(path: str | Path) -> Iterator[None]:
     try:
-        header = CheckpointHeader.from_plain(plain)
-        _refuse_other_shapes(header.model, weights)
-        network = build_network(header.model)
-        network.load_state_dict(weights)
+        yield
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"checkpoint {path} contradicts itself ({str(error).splitlines()[0]}); train again or use another"
         ) from error
-    return LoadedCheckpoint(network.eval(), header, path)
 
 
 def _read_ckpt(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
         raise InputError(
             f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: "
             "give a .ckpt file that `rcm-cascade train` wrote"
         ) from error
-    if (
-        not isinstance(content, dict)
-        or not isinstance(content.get(HEADER), dict)
-        or not isinstance(content.get("state_dict"), dict)
-    ):
+    try:
+        return {**content[HEADER]}, {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"checkpoint {path} is not one of rcm-cascade; give a .ckpt file that `rcm-cascade train` wrote"
-        )
-    return content[HEADER], {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+        ) from error
 
 
-def _refuse_other_shapes(arguments: CascadeArguments, weights: Mapping[str, Tensor]) -> None:
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is an export, by its name."""
+    return path.suffix.lower() == SUFFIX
+
+
+def read_safetensors(path: Path) -> Content:
+    """Reads an export. The library checks sizes and offsets before it reads a tensor; nothing in the file is executed.
+
+    Raises:
+        InputError: if the file is unreadable, damaged, or of another program.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            told = (file.metadata() or {}).get(HEADER)
+            names = file.keys()
+            weights = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); it is damaged or no {SUFFIX} file: "
+            "copy or export it again"
+        ) from error
+    try:
+        content = json.loads(told or "")
+        return Content({**content["header"]}, weights, {**content.get("origin", {})})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"checkpoint {path} is not one of rcm-cascade: its metadata has no {HEADER} that says which network it is; "
+            "give a file that rcm-cascade exported, or the .ckpt file that `rcm-cascade train` wrote"
+        ) from error
+
+
+def _refuse_other_shapes(arguments: Arguments, weights: Mapping[str, Tensor]) -> None:
     """Compares before anything is allocated: a header may claim a network of any size."""
     for name, shape in weight_shapes(arguments).items():
         if name not in weights or weights[name].shape != shape:
@@ -172,7 +224,7 @@ def _refuse_other_shapes(arguments: CascadeArguments, weights: Mapping[str, Tens
             raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
 
 
-def weight_shapes(arguments: CascadeArguments) -> dict[str, torch.Size]:
+def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:
     """The shapes of a network's weights and buffers, by name, without making any of them."""
     with torch.device("meta"):
         return {name: tensor.shape for name, tensor in build_network(arguments).state_dict().items()}
@@ -195,7 +247,7 @@ def store_temperature(path: str | Path, temperature: float) -> None:
             f"{path} is an export, which stays as it is; store the temperature in the .ckpt file it came from, and "
             "export that again"
         )
-    header = replace(load_checkpoint(path).header, temperature=temperature)
+    header = replace(read_header(path), temperature=temperature)
     content = torch.load(path, map_location="cpu", weights_only=True)
     content[HEADER] = header.to_plain()
     write_checkpoint(content, path)

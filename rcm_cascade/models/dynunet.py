@@ -1,37 +1,75 @@
 """MONAI's DynUNet, nnU-Net's network, as the peer that a user would take; extra ``[bench]``."""
 
 import importlib.util
+from dataclasses import dataclass
 from typing import Final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import CascadeArguments, LevelGeometry, pad_to_multiple
+from rcm_cascade.models.cascade import DEEPEST
+from rcm_cascade.models.registry import Arguments, LevelGeometry, Network, pad_to_multiple, register
+from rcm_cascade.models.unet import unet_reach
 
 MAX_FILTERS: Final = 512
 """nnU-Net's limit for two-dimensional networks."""
 
+SUPERVISED: Final = 3
+"""Outputs that a loss is injected at, as nnU-Net does in a network of depth 4: at 1/4, 1/2 and 1."""
 
-class DynUNetPeer(nn.Module):
-    """One DynUNet at full resolution, with the interface of a `CascadedUNet`.
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class DynUNetArguments(Arguments):
+    """The arguments of a `DynUNetPeer`.
+
+    Args:
+        base_depth: convolutions of stride 2 on the way down, 2 or more.
+    """
+
+    design = "dynunet"
+    default_level_weights = "fine"
+    base_depth: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.base_depth <= DEEPEST:
+            raise ValueError(f"base_depth {self.base_depth} is not that of a DynUNet; expected 2 to {DEEPEST}")
+
+    @property
+    def geometry(self) -> tuple[LevelGeometry, ...]:
+        """See `Arguments.geometry`: of the only level."""
+        return (LevelGeometry(1, self.base_depth, unet_reach(self.base_depth, strided=True)),)
+
+    @property
+    def output_factors(self) -> tuple[int, ...]:
+        """See `Arguments.output_factors`."""
+        return tuple(2**k for k in reversed(range(min(SUPERVISED, self.base_depth))))
+
+    def build(self) -> "DynUNetPeer":
+        """See `Arguments.build`."""
+        return DynUNetPeer(self)
+
+
+class DynUNetPeer(Network):
+    """One DynUNet at full resolution.
 
     As nnU-Net configures it (Isensee et al. 2021): 3×3 convolutions, stride 2 on the way down, leaky ReLU, a transposed
     convolution on the way up, deep supervision. Batch norm stands in for instance norm, whose statistics over a tile
     are not those over the whole, so that annotation in strips stays exact.
 
     Args:
-        arguments: with ``network="dynunet"``; ``base_depth`` and ``base_filters`` are used.
+        arguments: of the network.
 
     Raises:
         InputError: if MONAI is not installed.
     """
 
-    def __init__(self, arguments: CascadeArguments) -> None:
-        super().__init__()
-        require_monai()
+    def __init__(self, arguments: DynUNetArguments) -> None:
+        if importlib.util.find_spec("monai") is None:
+            raise InputError("model=dynunet is MONAI's, which is not installed: pip install 'rcm-cascade[bench]'")
         from monai.networks.nets.dynunet import DynUNet  # seconds to import
 
-        self.arguments = arguments
         depth = arguments.base_depth
         network = DynUNet(
             spatial_dims=2,
@@ -45,17 +83,7 @@ class DynUNetPeer(nn.Module):
             deep_supervision=True,
             deep_supr_num=len(arguments.output_factors) - 1,
         )
-        self.levels = nn.ModuleList([network])
-
-    @property
-    def geometry(self) -> tuple[LevelGeometry, ...]:
-        """Of the only level."""
-        return self.arguments.geometry
-
-    @property
-    def alignment(self) -> int:
-        """Full-resolution images are padded to a multiple of this many px."""
-        return self.arguments.alignment
+        super().__init__(arguments, [network])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of each supervised resolution in training, coarse to fine, and of the last alone in eval mode.
@@ -76,25 +104,3 @@ class DynUNetPeer(nn.Module):
             each[..., ::f, ::f][..., : -(-height // f), : -(-width // f)]
             for each, f in zip(enlarged, self.arguments.output_factors, strict=True)
         ]
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Logits of the final map, ``(B, C, H, W)``, in eval mode and in training mode alike."""
-        return self.forward(image)[-1]
-
-    def final(self, outputs: list[Tensor]) -> Tensor:
-        """The last of `forward`'s outputs."""
-        return outputs[-1]
-
-    def as_prior(self, logits: Tensor) -> Tensor:
-        """Nothing takes it; see `CascadedUNet.as_prior`."""
-        return logits.softmax(dim=1)
-
-
-def require_monai() -> None:
-    """Refuses a DynUNet where MONAI is missing.
-
-    Raises:
-        InputError: if it is not installed.
-    """
-    if importlib.util.find_spec("monai") is None:
-        raise InputError("model.network=dynunet is MONAI's, which is not installed: pip install 'rcm-cascade[bench]'")

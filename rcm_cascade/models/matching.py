@@ -1,4 +1,4 @@
-"""Networks as large, or as dear, as the cascade that they are compared with."""
+"""Networks of as many parameters or operations as the cascade that they are compared with."""
 
 from bisect import bisect_left
 from dataclasses import replace
@@ -6,13 +6,14 @@ from math import fsum
 from typing import Literal
 
 from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.registry import Arguments
 from rcm_cascade.models.summary import summarise_network
 
 Matched = Literal["parameters", "flops"]
 """In what a network is made equal to the cascade."""
 
 
-def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
+def matched(arguments: Arguments, quantity: Matched) -> Arguments:
     """The same design with as many filters as bring it nearest to the paper's form.
 
     Args:
@@ -38,6 +39,6 @@ def matched(arguments: CascadeArguments, quantity: Matched) -> CascadeArguments:
     return replace(arguments, base_filters=nearest)
 
 
-def _amount(arguments: CascadeArguments, quantity: Matched) -> float:
+def _amount(arguments: Arguments, quantity: Matched) -> float:
     levels = summarise_network(arguments)
     return fsum(level.parameters if quantity == "parameters" else level.gflop_per_mp for level in levels)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rcm_cascade.models.cascade import CascadeArguments
-from rcm_cascade.models.designs import build_network
+from rcm_cascade.models.registry import Arguments, build_network
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class LevelSummary:
     gflop_per_mp: float
 
 
-def summarise_network(arguments: CascadeArguments) -> list[LevelSummary]:
+def summarise_network(arguments: Arguments) -> list[LevelSummary]:
     """Counts parameters and operations of each level, coarse to fine, without computing anything."""
     with torch.device("meta"):
         network = build_network(arguments).eval()
     rows = []
     for i, (unet, geometry) in enumerate(zip(network.levels, network.geometry, strict=True), start=1):
         side = 4 * geometry.alignment
-        channels = arguments.in_channels + (arguments.num_classes if i > 1 and not arguments.independent else 0)
+        channels = arguments.in_channels + (arguments.prior_channels if i > 1 else 0)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             unet(torch.empty(1, channels, side, side, device="meta"))
         layers = [m for m in unet.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]

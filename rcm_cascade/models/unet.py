@@ -88,49 +88,27 @@ class UNet(nn.Module):
         return logits
 
 
-def unet_reach(depth: int) -> int:
+def unet_reach(depth: int, strided: bool = False) -> int:
     """How far, in px, an output tile that starts on a multiple of ``2 ** depth`` looks beyond its edge: one-sided.
 
     Follows the lower edge of the tile ``[0, …)`` back through the network: a 3×3 convolution needs one more pixel, an
     up-sampling the pixel ``floor(x / 2)``, a pooling the pixel ``2 x``. The upper edge reaches equally far, by
-    symmetry.
+    symmetry. A 3×3 convolution of stride 2 reads the pixels ``2 x - 1 … 2 x + 1``: the lower edge reaches farther.
 
     Args:
-        depth: number of poolings, ≥ 0.
+        depth: number of poolings, or of strided convolutions, ≥ 0.
+        strided: whether each block's first convolution, of stride 2, takes the place of a pooling, as in a DynUNet.
 
     Returns:
-        22, 46, 94 for depths 2, 3, 4.
+        22, 46, 94 for depths 2, 3, 4; strided 19, 39, 79.
     """
-    edge = 0
-    skips = []
+    stride = int(strided)
+    edge, skips = 0, []
     for _ in range(depth):
         edge -= CONVOLUTIONS_PER_BLOCK
         skips.append(edge)
         edge = math.floor(edge / 2)
-    edge -= CONVOLUTIONS_PER_BLOCK
+    edge -= CONVOLUTIONS_PER_BLOCK - stride
     for skip in reversed(skips):
-        edge = min(skip, 2 * edge) - CONVOLUTIONS_PER_BLOCK
-    return -edge
-
-
-def strided_reach(depth: int) -> int:
-    """As `unet_reach`, for a U-Net that goes down by 3×3 convolutions of stride 2 rather than by pooling.
-
-    Such a convolution reads the pixels ``2 x - 1 … 2 x + 1``: the lower edge reaches farther than the upper one.
-
-    Args:
-        depth: number of strided convolutions, ≥ 0.
-
-    Returns:
-        19, 39, 79 for depths 2, 3, 4.
-    """
-    edge = 0
-    skips = []
-    for _ in range(depth):
-        edge -= CONVOLUTIONS_PER_BLOCK
-        skips.append(edge)
-        edge = math.floor(edge / 2)
-    edge -= 1  # the second convolution of the deepest block
-    for skip in reversed(skips):
-        edge = min(skip, 2 * edge - 1) - 1  # the deeper block's first convolution, of stride 2; this one's second
-    return 1 - edge
+        edge = min(skip, 2 * edge - stride) - (CONVOLUTIONS_PER_BLOCK - stride)
+    return stride - edge

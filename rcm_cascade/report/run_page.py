@@ -14,7 +14,7 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.splits import describe_split
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.report.evaluation import Section, write_run_report
 from rcm_cascade.runs.folder import RunFolder
@@ -29,7 +29,7 @@ def write_run_page(folder: RunFolder, result: Mapping[str, Any]) -> Path:
         folder: of the run.
         result: what its result.json says, or will.
     """
-    header = load_checkpoint(folder.best).header
+    header = read_header(folder.best)
     config: dict[str, Any] = yaml.safe_load(folder.config.read_text())
     picture = Image.open(folder.batch) if folder.batch.is_file() else None
     sections = [

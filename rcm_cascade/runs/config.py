@@ -4,9 +4,19 @@ import dataclasses
 from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from rcm_cascade.data.augment import Augmentation
@@ -14,8 +24,9 @@ from rcm_cascade.data.folds import FoldRule, Rule
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.patches import Sampling
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import CascadeArguments, LevelNetwork, Prior
+from rcm_cascade.models import Arguments
 from rcm_cascade.models.matching import Matched
+from rcm_cascade.models.registry import DESIGNS, with_design
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import OptimArguments
 
@@ -132,24 +143,38 @@ class DataSection(Section):
 
 
 class ModelSection(Section):
-    """The network; the class table gives it its number of classes."""
+    """The network: the keys of its design, whose arguments say what they mean; the class table gives the classes."""
 
-    levels: Positive
-    base_depth: Positive
-    depth_increment: int
-    base_filters: Positive
-    prior: Prior
-    detach_prior: bool
-    network: LevelNetwork = "unet"
+    design: str
+    base_filters: Positive = 24
     equal: Matched | None = None
 
-    def arguments(self, num_classes: int) -> CascadeArguments:
+    def arguments(self, num_classes: int) -> Arguments:
         """The network's, but for `equal`.
 
         Raises:
             ValueError: if they contradict each other.
         """
-        return CascadeArguments(num_classes=num_classes, **self.model_dump(exclude={"equal"}))
+        return DESIGNS[self.design](num_classes=num_classes, **self.model_dump(exclude={"design", "equal"}))
+
+
+def _section(arguments: type[Arguments]) -> type[ModelSection]:
+    keys: dict[str, Any] = {"design": (Literal[arguments.design], arguments.design)}
+    for field in dataclasses.fields(arguments):
+        if field.name not in ("num_classes", "in_channels", *ModelSection.model_fields):
+            kind = Annotated[field.type, Field(ge=1)] if field.name in ("levels", "base_depth") else field.type
+            keys[field.name] = (kind, field.default)
+    return create_model(arguments.__name__, __base__=ModelSection, **keys)
+
+
+if TYPE_CHECKING:
+    AnyModel = ModelSection
+else:
+    AnyModel = Annotated[
+        Union[tuple(_section(arguments) for arguments in DESIGNS.values())],  # noqa: UP007  # built at run time
+        Field(discriminator="design"),
+        BeforeValidator(with_design),
+    ]
 
 
 class TrainerSection(Section):
@@ -184,7 +209,7 @@ class TrainConfig(Section):
     """Everything that ``rcm-cascade train`` can be told."""
 
     data: DataSection
-    model: ModelSection
+    model: AnyModel
     loss: LossArguments
     augment: Augmentation
     optim: OptimArguments
@@ -195,17 +220,24 @@ class TrainConfig(Section):
     init: Annotated[PathText | None, Identity.PATH] = None
     extend: Annotated[bool, Identity.NEVER] = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _level_weights_of_the_design(cls, plain: Any) -> Any:  # noqa: ANN401  # anything may be given
+        """A null among the keys of the loss stands for the design's own choice, which is then written down."""
+        try:
+            loss, design = plain["loss"], with_design(plain["model"])["design"]
+            weights = loss["level_weights"]
+        except (KeyError, TypeError):
+            return plain  # which is refused
+        if weights is not None or design not in DESIGNS:
+            return plain
+        return {**plain, "loss": {**loss, "level_weights": DESIGNS[design].default_level_weights}}
+
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
         """What no key alone can say: depths of every level, a weight for each, and which fold."""
         _ = self.data.fold_rule
-        arguments = self.model.arguments(num_classes=6)
-        weights = self.loss.of_levels(len(arguments.output_factors))
-        if arguments.independent and len(set(weights)) > 1:
-            raise ValueError(
-                f"loss.level_weights is {self.loss.level_weights!r}, and the levels of an ensemble are trained apart, "
-                "each with its whole loss; leave it at equal"
-            )
+        self.loss.of_network(self.model.arguments(num_classes=6))
         if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
             raise ValueError(
                 "trainer.max_epochs and trainer.max_steps are both given; give one, or trainer.max_epochs=null where "
@@ -271,4 +303,4 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{key}: got {error['input']!r}; {message[0].lower()}{message[1:]}"
 
 
-_BRANCHES: Final = {"float", "int", "str", "bool", "tuple"}
+_BRANCHES: Final = {"float", "int", "str", "bool", "tuple", *DESIGNS}

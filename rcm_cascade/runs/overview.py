@@ -60,9 +60,9 @@ def steps_told(config: TrainConfig) -> str:
 
 def _shown_weights(header: CheckpointHeader, config: TrainConfig) -> list[str]:
     """The weight of each level's loss; of a DynUNet's one level, those of all its outputs."""
-    if header.model.independent:
+    if header.model.trained_apart:
         return ["apart"] * header.model.levels
-    weights = [f"{weight:.2f}" for weight in config.loss.of_levels(len(header.model.output_factors))]
+    weights = [f"{weight:.2f}" for weight in config.loss.of_network(header.model)]
     return weights if len(weights) == header.model.levels else [" ".join(weights)]
 
 

@@ -17,16 +17,18 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
+from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE
 from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
-from rcm_cascade.models.checkpoint import CheckpointHeader, load_checkpoint
+from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
+from rcm_cascade.report.figures import confusion_picture
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import (
     TrainingData,
@@ -50,7 +52,7 @@ from rcm_cascade.training.ranks import rank
 from rcm_cascade.training.recompute import recompute_activations
 
 if TYPE_CHECKING:
-    from rcm_cascade.training.dashboard import Dashboard
+    from rcm_cascade.training.wandb import WandbRun
 
 
 def train(config: TrainConfig, path: Path) -> dict[str, Any]:
@@ -82,7 +84,14 @@ def identify(config: TrainConfig) -> dict[str, str] | None:
         InputError: if the data set is there and wrong, or the initial weights are gone.
     """
     facts = _data_facts(config)
-    return facts if facts is None or config.init is None else facts | {"init": digest_init(config.init)}
+    if facts is None or config.init is None:
+        return facts
+    return facts | {"init": digest_init(config.init, init_path(config.init))}
+
+
+def init_path(init: str) -> Path:
+    """The checkpoint that the configuration's ``init`` names."""
+    return starter_path() if init == STARTER else Path(init)
 
 
 def _data_facts(config: TrainConfig) -> dict[str, str] | None:
@@ -120,7 +129,7 @@ def draw_batch(config: TrainConfig, out: Path) -> None:
 
 def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
-    initial = read_initial(config.init) if config.init is not None and not resume else None
+    initial = read_initial(config.init, init_path(config.init)) if config.init is not None and not resume else None
     loaded = load_training_data(config.data)
     if resume and folder.split.is_file() and read_split(folder.split) != loaded.split:
         raise InputError(
@@ -131,7 +140,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         write_split(folder.split, loaded.split)
     resumed_step = _step_of(folder.last) if resume else None
     if resume:
-        begun = load_checkpoint(folder.last).header
+        begun = read_header(folder.last)
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
         _refuse_changed(config, folder, {k: v for k, v in recorded.items() if v}, loaded.facts)
     if initial is not None:
@@ -158,11 +167,11 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         "synthetic": header.synthetic,
         **({"init": header.init} if config.init is not None else {}),
     }
-    dashboard = _dashboard(config, folder, {"dataset": header.dataset, **identity})
-    loggers: list[Logger] = [history] if dashboard is None else [history, dashboard]
+    wandb = _wandb(config, folder, {"dataset": header.dataset, **identity})
+    loggers: list[Logger] = [history] if wandb is None else [history, wandb]
     try:
         with quiet():
-            shown = [] if dashboard is None else [_shown_validation(config, dashboard, datamodule)]
+            shown = [] if wandb is None else [_shown_validation(config, wandb, datamodule)]
             trainer = make_trainer(config, folder, datamodule, loggers, shown)
             if config.trainer.devices == "auto" and trainer.world_size == 1:
                 print("trainer.devices=auto finds one device here, so one process trains", file=sys.stderr)
@@ -189,13 +198,14 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         result["validation"] = None if metrics is None else metrics["mean"]
         save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), folder.batch)
         write_json(folder.result, result)
-        if dashboard is not None:
-            _show_result(config, dashboard, folder, result, metrics, header)
+        if wandb is not None:
+            best = folder.best if config.logger.artifact else None
+            wandb.show_result(result, metrics, header.classes, best)
         outcome = "finished"
         return result
     finally:
-        if dashboard is not None:
-            dashboard.close(exit_code=0 if outcome == "finished" else 1)
+        if wandb is not None:
+            wandb.close(exit_code=0 if outcome == "finished" else 1)
 
 
 def _fit(trainer: Trainer, module: CascadeModule, datamodule: MosaicDataModule, resume_from: Path | None) -> None:
@@ -306,13 +316,14 @@ def _step_of(checkpoint: Path) -> int:
         ) from error
 
 
-def _dashboard(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> "Dashboard | None":
+def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> "WandbRun | None":
     if config.logger.name == "csv":
         return None
-    from rcm_cascade.training.dashboard import open_dashboard  # wandb takes a second to import
+    from rcm_cascade.training.wandb import open_wandb  # wandb takes a second to import
 
-    return open_dashboard(
+    return open_wandb(
         folder.path,
+        confusion_picture,
         project=config.logger.project,
         group=config.logger.group,
         config=config.to_plain(),
@@ -321,24 +332,7 @@ def _dashboard(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any])
     )
 
 
-def _shown_validation(config: TrainConfig, dashboard: "Dashboard", datamodule: MosaicDataModule) -> Callback:
-    from rcm_cascade.training.dashboard_callback import ShowValidation
+def _shown_validation(config: TrainConfig, wandb: "WandbRun", datamodule: MosaicDataModule) -> Callback:
+    from rcm_cascade.training.wandb import ShowValidation
 
-    return ShowValidation(dashboard, datamodule.regions, count=config.logger.regions)
-
-
-def _show_result(
-    config: TrainConfig,
-    dashboard: "Dashboard",
-    folder: RunFolder,
-    result: Mapping[str, Any],
-    metrics: Mapping[str, Any] | None,
-    header: CheckpointHeader,
-) -> None:
-    from rcm_cascade.training.dashboard_media import show_result
-
-    show_result(dashboard, result, metrics, header.classes)
-    if config.logger.artifact:
-        told = {key: result[key] for key in ("hash", "dataset_id", "split_id", "synthetic", "version")}
-        sensitivity = None if metrics is None else metrics["mean"]["sensitivity"]
-        dashboard.keep_checkpoint(folder.best, {**told, "mean_sensitivity": sensitivity})
+    return ShowValidation(wandb, datamodule.regions, config.logger.regions)

@@ -19,8 +19,7 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.training.callbacks import Coverage, EpochLine, MovingAverage, ValidateAtEnd
-from rcm_cascade.training.checkpoint_io import WholeCheckpoints
+from rcm_cascade.training.callbacks import EpochLine, LogCoverage, MovingAverage, ValidateAtEnd, WholeCheckpoints
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import started
 from rcm_cascade.training.watch import WatchRanks
@@ -45,7 +44,7 @@ def make_trainer(
     validating = len(datamodule.regions) > 0
     checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
     watch = WatchRanks()
-    called: list[Callback] = [*callbacks, Coverage(), EpochLine(), watch]
+    called: list[Callback] = [*callbacks, LogCoverage(datamodule.coverage), EpochLine(), watch]
     if config.optim.ema:
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:
@@ -82,7 +81,7 @@ def make_trainer(
         default_root_dir=folder.path,
         plugins=[WholeCheckpoints(), *environment],
     )
-    watch.from_start(trainer.strategy.launcher)
+    watch.begin(trainer)
     return trainer
 
 

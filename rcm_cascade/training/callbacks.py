@@ -1,20 +1,24 @@
-"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes."""
+"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes, saving."""
 
 import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.compat import set_average
+from rcm_cascade.data.datamodule import Coverage
+from rcm_cascade.models.checkpoint import write_checkpoint
 from rcm_cascade.training.module import MONITORED
-from rcm_cascade.training.ranks import global_any
+from rcm_cascade.training.ranks import all_reduce_any
 
 
 class MovingAverage(WeightAveraging):
@@ -34,28 +38,27 @@ class MovingAverage(WeightAveraging):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Makes the averaged copy where the module is going to be: Lightning moves it there only after this."""
         if stage == "fit":
-            self._average_model = _Average(pl_module, trainer.strategy.root_device, self.decay)
+            set_average(self, _Average(pl_module, trainer.strategy.root_device, self.decay))
 
 
 class _Average(AveragedModel):
-    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: it keeps count itself."""
+    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: the count stays here."""
 
     def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
         super().__init__(model, use_buffers=True)
-        self.module.to(device)  # the count stays here
+        self.module.to(device)
         self.decay = decay
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
         n = int(self.n_averaged)
-        weight = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
         pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        numbers = [pair for pair in pairs if pair[0].is_floating_point()]
-        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
-        torch._foreach_lerp_([average for average, _ in numbers], [current for _, current in numbers], weight)
-        if counts:
-            torch._foreach_copy_([average for average, _ in counts], [current for _, current in counts])
+        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)  # type: ignore[no-untyped-call]
+        average(*zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True), None)
+        for kept, count in pairs:
+            if not kept.is_floating_point():
+                kept.copy_(count)
         self.n_averaged += 1
 
 
@@ -63,24 +66,24 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-class Coverage(Callback):
-    """Logs the share of the labelled training area that the epoch's patches covered."""
+class LogCoverage(Callback):
+    """Logs the share of the labelled training area that the epoch's patches covered.
+
+    Args:
+        coverage: of the run's datamodule.
+    """
+
+    def __init__(self, coverage: Coverage) -> None:
+        self.coverage = coverage
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts counting."""
-        _datamodule(trainer).coverage.reset()
+        self.coverage.reset()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the share that all processes together covered, in [0, 1]."""
-        coverage = _datamodule(trainer).coverage
-        coverage.seen = [global_any(seen, pl_module.device) for seen in coverage.seen]
-        pl_module.log("train/labelled_area_covered", coverage.share())
-
-
-def _datamodule(trainer: Trainer) -> MosaicDataModule:
-    datamodule = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(datamodule, MosaicDataModule)
-    return datamodule
+        self.coverage.seen = [all_reduce_any(seen, pl_module.device) for seen in self.coverage.seen]
+        pl_module.log("train/labelled_area_covered", self.coverage.share())
 
 
 class ValidateAtEnd(Callback):
@@ -106,15 +109,14 @@ class ValidateAtEnd(Callback):
 
 
 class EpochLine(Callback):
-    """Prints one line an epoch, and logs how long training and validation took."""
+    """Prints one line an epoch, and logs how long it took, and how much of that validation."""
 
     def __init__(self) -> None:
-        self.started = self.validating = self.validation_seconds = 0.0
-        self.validated = False
+        self.started = self.validating = self.validation_s = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the epoch's clock."""
-        self.started, self.validation_seconds, self.validated = time.monotonic(), 0.0, False
+        self.started, self.validation_s = time.monotonic(), 0.0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the validation's clock."""
@@ -122,29 +124,40 @@ class EpochLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the validation's clock."""
-        self.validation_seconds += time.monotonic() - self.validating
-        self.validated = True
+        self.validation_s += time.monotonic() - self.validating
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the line."""
         seconds = time.monotonic() - self.started
-        pl_module.log("time/epoch_s", seconds)
-        pl_module.log("time/validation_s", self.validation_seconds)
-        if not trainer.is_global_zero:
-            return
-        values: dict[str, Any] = trainer.callback_metrics
+        pl_module.log_dict({"time/epoch_s": seconds, "time/validation_s": self.validation_s})
+        values = trainer.callback_metrics
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         if trainer.max_steps > 0:
             of = f" (step {trainer.global_step}/{trainer.max_steps})"
-        line = f"epoch {trainer.current_epoch + 1}{of}: loss {_number(values, 'train/loss')}"
-        if self.validated and MONITORED in values:  # values of earlier validations stay
-            line += (
-                f", validation mean sensitivity {_number(values, MONITORED)}"
-                f", specificity {_number(values, 'val/mean_specificity')}"
-            )
-        print(f"{line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+        line = f"epoch {trainer.current_epoch + 1}{of}: loss {values['train/loss']:.3f}"
+        if self.validation_s and MONITORED in values:  # values of earlier validations stay
+            sensitivity, specificity = values[MONITORED], values["val/mean_specificity"]
+            line += f", validation mean sensitivity {sensitivity:.3f}, specificity {specificity:.3f}"
+        if trainer.is_global_zero:
+            print(f"{line} ({seconds:.0f} s)", file=sys.stderr, flush=True)
 
 
-def _number(values: dict[str, Any], key: str) -> str:
-    value = values.get(key)
-    return "-" if value is None else f"{float(torch.as_tensor(value)):.3f}"
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes each checkpoint beside the one before, which it then replaces.
+
+    Lightning's own writes it into the system's temporary folder and moves it from there: on another disk that is a
+    copy, so that a full disk, or a process that is killed meanwhile, destroys the checkpoint before, too.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Writes a checkpoint whole or not at all.
+
+        Args:
+            checkpoint: what `torch.save` takes.
+            path: of the file.
+            storage_options: Lightning's; there are none.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        write_checkpoint(checkpoint, Path(path))

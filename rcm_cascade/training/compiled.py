@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from rcm_cascade.compat import compile_error
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.designs import Network
+from rcm_cascade.models import Network
 
 
 def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
@@ -38,12 +39,10 @@ def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
 
 
 def _begin(run: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:
-    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
-
     try:
         with compiler_warnings():
             return run(image)
-    except TorchDynamoException as error:
+    except compile_error() as error:
         raise InputError(
             f"torch.compile cannot compile the network here ({why(error)}); train with trainer.compile=false"
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 STAGE = re.compile(r"(encoder|decoder|up)\.(\d+)\.")
 
@@ -26,10 +27,7 @@ def stage_norms(level: nn.Module) -> dict[str, Tensor]:
         if parameter.grad is not None:
             kept.append(parameter.grad)
     zero = next(level.parameters()).new_zeros(())
-    return {
-        stage: torch.linalg.vector_norm(torch.stack(torch._foreach_norm(kept))) if kept else zero
-        for stage, kept in gradients.items()
-    }
+    return {stage: get_total_norm(kept) if kept else zero for stage, kept in gradients.items()}
 
 
 def stage_of(parameter: str) -> str:

@@ -1,6 +1,6 @@
 """Training that begins with another checkpoint's weights: which of them fit, and what is to be said of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -8,14 +8,19 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.cascade import CascadeArguments
-from rcm_cascade.models.checkpoint import CheckpointHeader, LoadedCheckpoint, digest, load_checkpoint, weight_shapes
-from rcm_cascade.models.designs import Network
+from rcm_cascade.models import Arguments, Network
+from rcm_cascade.models.checkpoint import (
+    CheckpointHeader,
+    LoadedCheckpoint,
+    digest,
+    load_checkpoint,
+    read_header,
+    weight_shapes,
+)
 
-FORM: Final = ("levels", "base_depth", "depth_increment", "base_filters", "prior", "network")
-"""The arguments that must agree: they make the weights' shapes, or say what a level is handed."""
+FREE: Final = ("num_classes", "in_channels", "detach_prior")
+"""The arguments that need not agree; the others make the weights' shapes, or say what a level is handed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class InitialWeights:
     checkpoint: LoadedCheckpoint
     sha256: str
 
-    def load_into(self, network: Network, header: CheckpointHeader) -> tuple[str, ...]:
+    def load_into(self, network: Network, header: CheckpointHeader, legacy_id: str = "") -> tuple[str, ...]:
         """Copies the weights and batch-norm buffers; what depends on the classes only where the class table is equal.
 
         With other classes (another number, other names, another order) heads keep their random weights, and so does
@@ -41,68 +46,57 @@ class InitialWeights:
         Args:
             network: of the form of `header`; changed in place.
             header: of the run.
+            legacy_id: of the run's data set, as older checkpoints hold it.
 
         Returns:
             Sentences for the user: what was loaded, and what speaks against it.
         """
         theirs, ours = self.checkpoint.network.state_dict(), network.state_dict()
-        by_class = {} if self._same_classes(header) else class_axes(header.model)
+        names, wanted = self.checkpoint.header.classes.names, header.classes.names
+        by_class = {} if names == wanted else class_axes(header.model)
         for name, weights in ours.items():
             _copy(weights, theirs[name], by_class.get(name), header.model.in_channels)
-        kept = [name for name, axis in by_class.items() if axis == 0]
-        partly = [name for name, axis in by_class.items() if axis == 1]
-        told = [
-            f"init={self.name}: training begins with {len(ours) - len(kept)} of {len(ours)} tensors of {self._path}"
-        ]
+        heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
+        told = (
+            f"init={self.name}: training begins with {len(ours) - heads} of {len(ours)} tensors of "
+            f"{self.checkpoint.path}"
+        )
         if by_class:
-            names = self.checkpoint.header.classes.names
-            other = "the classes in another order" if set(names) == set(header.classes.names) else "other classes"
-            told[0] += (
-                f"; it has {other} ({', '.join(names)}; this run: {', '.join(header.classes.names)}), so {len(kept)} "
-                f"tensors of heads are random, and the prior's channels of {len(partly)} others"
+            other = "the classes in another order" if set(names) == set(wanted) else "other classes"
+            told += (
+                f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
+                f"are random, and the prior's channels of {partly} others"
             )
-        return (*told, *self._warnings(header))
+        return (told, *(f"warning: init={self.name} {warning}" for warning in self._warnings(header, legacy_id)))
 
-    @property
-    def _path(self) -> Path:
-        return self.checkpoint.path
-
-    def _same_classes(self, header: CheckpointHeader) -> bool:
-        return self.checkpoint.header.classes.names == header.classes.names
-
-    def _warnings(self, ours: CheckpointHeader) -> list[str]:
-        theirs, told = self.checkpoint.header, []
+    def _warnings(self, ours: CheckpointHeader, legacy_id: str) -> Iterator[str]:
+        theirs = self.checkpoint.header
         if theirs.working_pixel_size_um != ours.working_pixel_size_um:
-            told.append(
-                f"warning: init={self.name} works at {_grid(theirs)} and this run at {_grid(ours)}, so that its "
-                "filters are for structures of another size"
+            yield (
+                f"works at {_grid(theirs)} and this run at {_grid(ours)}, so that its filters are for structures of "
+                "another size"
             )
         if theirs.normalisation != ours.normalisation:
-            told.append(
-                f"warning: init={self.name} has data.normalisation={theirs.normalisation} and this run "
-                f"{ours.normalisation}"
+            yield f"has data.normalisation={theirs.normalisation} and this run {ours.normalisation}"
+        if seen := seen_before(theirs, ours, legacy_id):
+            yield (
+                f"was trained or chosen on {len(seen)} of this run's held-out mosaics ({', '.join(seen[:3])}"
+                f"{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on others"
             )
-        seen = seen_before(theirs, ours)
-        if seen:
-            told.append(
-                f"warning: init={self.name} was trained or chosen on {len(seen)} of this run's held-out mosaics "
-                f"({', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on "
-                "others"
-            )
-        return told
 
 
-def read_initial(init: str) -> InitialWeights:
+def read_initial(init: str, path: Path) -> InitialWeights:
     """The weights that ``init`` names.
 
     Args:
-        init: the configuration's: ``starter``, or a checkpoint.
+        init: the configuration's, for messages.
+        path: of the checkpoint that it names.
 
     Raises:
         InputError: if the checkpoint cannot be used.
     """
     try:
-        found = load_checkpoint(_init_path(init))
+        found = load_checkpoint(path)
     except InputError as error:
         raise InputError(f"init={init}: {error} (or init=starter, the package's own)") from error
     return InitialWeights(init, found, digest(found.path))
@@ -120,31 +114,26 @@ def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: 
         InputError: if the weights are a network's of another form.
     """
     if last is not None:
-        return replace(header, init=load_checkpoint(last).header.init)
+        return replace(header, init=read_header(last).init)
     if initial is None:
         return header
     _refuse_other_form(initial.name, initial.checkpoint.header.model, header.model)
     return replace(header, init=initial.sha256)
 
 
-def digest_init(init: str) -> str:
-    """SHA-256 of the file that ``init`` names, in hexadecimal.
+def digest_init(init: str, path: Path) -> str:
+    """SHA-256 of the file that ``init`` names, in hexadecimal; arguments as of `read_initial`.
 
     Raises:
         InputError: if there is none.
     """
-    path = _init_path(init)
     try:
         return digest(path)
     except OSError as error:
         raise InputError(f"init={init} cannot be read ({error.strerror}); give starter, or a checkpoint") from error
 
 
-def _init_path(init: str) -> Path:
-    return starter_path() if init == STARTER else Path(init)
-
-
-def class_axes(arguments: CascadeArguments) -> dict[str, int]:
+def class_axes(arguments: Arguments) -> dict[str, int]:
     """The tensors whose shape depends on the number of classes, and along which axis.
 
     Returns:
@@ -158,9 +147,12 @@ def class_axes(arguments: CascadeArguments) -> dict[str, int]:
     }
 
 
-def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
+def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader, legacy_id: str = "") -> list[str]:
     """Mosaics that a run holds out and that the checkpoint it begins with was trained on, or chosen by for its test."""
-    if theirs.dataset_id != ours.dataset_id:
+    same = (
+        theirs.mosaics_id == ours.mosaics_id if theirs.mosaics_id else theirs.dataset_id in (ours.dataset_id, legacy_id)
+    )
+    if not same:
         return []
     told: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
     return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in told.get(part, ())]
@@ -174,17 +166,20 @@ def _copy(to: Tensor, source: Tensor, class_axis: int | None, image_channels: in
             to[:, :image_channels].copy_(source[:, :image_channels])
 
 
-def _refuse_other_form(init: str, theirs: CascadeArguments, ours: CascadeArguments) -> None:
-    differing = [key for key in FORM if getattr(theirs, key) != getattr(ours, key)]
-    if theirs.depths == ours.depths:  # of one level, whose increment counts for nothing
+def _refuse_other_form(init: str, theirs: Arguments, ours: Arguments) -> None:
+    have, asked = theirs.to_plain(), ours.to_plain()
+    differing = [key for key, value in have.items() if key not in FREE and value != asked.get(key)]
+    if theirs.geometry == ours.geometry:  # of one level, whose increment counts for nothing
         differing = [key for key in differing if key != "depth_increment"]
+    if theirs.design != ours.design:
+        differing = ["design"]
     if differing:
-        have = ", ".join(f"{key} {getattr(theirs, key)}" for key in differing)
-        asked = ", ".join(f"{getattr(ours, key)}" for key in differing)
-        remedy = " ".join(f"model.{key}={getattr(theirs, key)}" for key in differing)
+        named = ", ".join(f"{key} {have[key]}" for key in differing)
+        wanted = ", ".join(f"{asked[key]}" for key in differing)
+        remedy = " ".join(f"model{'' if key == 'design' else f'.{key}'}={have[key]}" for key in differing)
         raise InputError(
-            f"init={init} is a network of {have}, and the configuration asks for {asked}; add {remedy} to train such a "
-            "network, or leave init away"
+            f"init={init} is a network of {named}, and the configuration asks for {wanted}; add {remedy} to train "
+            "such a network, or leave init away"
         )
 
 

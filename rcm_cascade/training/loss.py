@@ -1,72 +1,22 @@
-"""Error injection: cross-entropy and soft Dice at every level, over labelled pixels only."""
+"""Error injection: a loss at every level, over labelled pixels only. A term is a function here and its weight."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.models import Arguments
 
 LevelWeights = Literal["equal", "coarse", "fine", "last"]
 ClassWeights = Literal["none", "inverse_frequency"]
 
 
-@dataclass(frozen=True)
-class LossArguments:
-    """Which loss is injected, and where. All of it is our choice: the paper does not name its loss.
-
-    Args:
-        level_weights: of the levels, coarse to fine: ``equal`` (1, 1, 1), ``coarse`` (4, 2, 1), ``fine`` (1, 2, 4),
-            ``last`` (0, 0, 1: no injection), or a list; normalised to sum 1.
-        cross_entropy: weight of the cross-entropy; 0 switches it off.
-        dice: weight of the soft Dice loss; 0 switches it off.
-        class_weights: of the cross-entropy: ``none``, or ``inverse_frequency`` in the training label maps.
-
-    Raises:
-        ValueError: if a weight is negative, or all are 0.
-    """
-
-    level_weights: LevelWeights | tuple[float, ...] = "equal"
-    cross_entropy: float = 1.0
-    dice: float = 1.0
-    class_weights: ClassWeights = "none"
-
-    def __post_init__(self) -> None:
-        if min(self.cross_entropy, self.dice) < 0 or self.cross_entropy + self.dice == 0:
-            raise ValueError(
-                f"cross_entropy {self.cross_entropy} and dice {self.dice} must be 0 or more, one of them more than 0"
-            )
-
-    def of_levels(self, levels: int) -> tuple[float, ...]:
-        """The weight of each level, coarse to fine, summing to 1.
-
-        Raises:
-            ValueError: if a list has another length than ``levels``, a negative weight, or only zeros.
-        """
-        match self.level_weights:
-            case "equal":
-                raw: Sequence[float] = [1.0] * levels
-            case "coarse":
-                raw = [2.0 ** (levels - 1 - i) for i in range(levels)]
-            case "fine":
-                raw = [2.0**i for i in range(levels)]
-            case "last":
-                raw = [*[0.0] * (levels - 1), 1.0]
-            case listed:
-                raw = listed
-        if len(raw) != levels or min(raw) < 0 or sum(raw) == 0:
-            raise ValueError(
-                f"level_weights is {list(raw)}; expected {levels} weights (one a level, coarse to fine), none "
-                "negative, not all 0"
-            )
-        return tuple(w / sum(raw) for w in raw)
-
-
 Sum = Callable[[Tensor], Tensor]
-"""What turns a batch's sums into those of all processes' batches: `rcm_cascade.training.ranks.global_sum`."""
+"""What turns a batch's sums into those of all processes' batches: `rcm_cascade.training.ranks.all_reduce`."""
 
 
 def _alone(sums: Tensor) -> Tensor:
@@ -96,7 +46,7 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     return sums[0] / sums[1].clamp(min=least)
 
 
-def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
+def soft_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = _alone) -> Tensor:
     """1 - mean soft Dice over the classes that the batch's labels hold, over labelled pixels only.
 
     Sums run over the whole batch, class by class: ``2 Σ p t / (Σ p + Σ t)`` (Milletari et al. 2016, with the plain
@@ -106,6 +56,7 @@ def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
     Args:
         logits: ``(B, C, H, W)``.
         target: ``(B, H, W)`` uint8, 255 = unlabelled.
+        class_weights: not used.
         across: as in `cross_entropy`.
 
     Returns:
@@ -119,9 +70,85 @@ def soft_dice(logits: Tensor, target: Tensor, across: Sum = _alone) -> Tensor:
     sums = torch.stack([(probability * truth).sum(axes), probability.sum(axes), truth.sum(axes)])
     overlap, predicted, true = across(sums)
     present = true > 0
-    dice = 2 * overlap / (predicted + true).clamp(min=1)  # a class that is present has at least one pixel
-    loss: Tensor = ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+    of_class = 2 * overlap / (predicted + true).clamp(min=1)  # a class that is present has at least one pixel
+    loss: Tensor = ((1 - of_class) * present).sum() / present.sum().clamp(min=1)
     return loss
+
+
+Term = Callable[[Tensor, Tensor, Tensor | None, Sum], Tensor]
+"""A term of the loss at one level: of logits, target, class weights and the sum over processes."""
+
+TERMS: Final[dict[str, Term]] = {"cross_entropy": cross_entropy, "dice": soft_dice}
+"""The terms by name; `LossArguments` has a weight of the same name for each."""
+
+
+@dataclass(frozen=True)
+class LossArguments:
+    """Which loss is injected, and where. All of it is our choice: the paper does not name its loss.
+
+    Args:
+        level_weights: of the levels, coarse to fine: ``equal`` (1, 1, 1), ``coarse`` (4, 2, 1), ``fine`` (1, 2, 4),
+            ``last`` (0, 0, 1: no injection), or a list; normalised to sum 1.
+        cross_entropy: weight of the cross-entropy; 0 switches it off.
+        dice: weight of the soft Dice loss; 0 switches it off.
+        class_weights: of the cross-entropy: ``none``, or ``inverse_frequency`` in the training label maps.
+
+    Every entry of `TERMS` has its weight here.
+
+    Raises:
+        ValueError: if a weight is negative, or all are 0.
+    """
+
+    level_weights: LevelWeights | tuple[float, ...] = "equal"
+    cross_entropy: float = 1.0
+    dice: float = 1.0
+    class_weights: ClassWeights = "none"
+
+    def __post_init__(self) -> None:
+        weights = {name: getattr(self, name) for name in TERMS}
+        if min(weights.values()) < 0 or not any(weights.values()):
+            told = " and ".join(f"{name} {weight}" for name, weight in weights.items())
+            raise ValueError(f"{told} must be 0 or more, one of them more than 0")
+
+    def of_levels(self, levels: int) -> tuple[float, ...]:
+        """The weight of each level, coarse to fine, summing to 1.
+
+        Raises:
+            ValueError: if a list has another length than ``levels``, a negative weight, or only zeros.
+        """
+        match self.level_weights:
+            case "equal":
+                raw: Sequence[float] = [1.0] * levels
+            case "coarse":
+                raw = [2.0 ** (levels - 1 - i) for i in range(levels)]
+            case "fine":
+                raw = [2.0**i for i in range(levels)]
+            case "last":
+                raw = [*[0.0] * (levels - 1), 1.0]
+            case listed:
+                raw = listed
+        if len(raw) != levels or min(raw) < 0 or sum(raw) == 0:
+            raise ValueError(
+                f"level_weights is {list(raw)}; expected {levels} weights (one a level, coarse to fine), none "
+                "negative, not all 0"
+            )
+        return tuple(w / sum(raw) for w in raw)
+
+    def of_network(self, network: Arguments) -> tuple[float, ...]:
+        """The weight of each of a network's outputs, coarse to fine; 1 for each level that is trained apart.
+
+        Raises:
+            ValueError: as `of_levels`, or if levels that are trained apart are weighted.
+        """
+        weights = self.of_levels(len(network.output_factors))
+        if not network.trained_apart:
+            return weights
+        if len(set(weights)) > 1:
+            raise ValueError(
+                f"loss.level_weights is {self.level_weights!r}, and the levels of an {network.design} are trained "
+                "apart, each with its whole loss; leave it at equal"
+            )
+        return (1.0,) * len(weights)
 
 
 def level_loss(
@@ -131,12 +158,11 @@ def level_loss(
     class_weights: Tensor | None = None,
     across: Sum = _alone,
 ) -> Tensor:
-    """The loss that is injected at one level; see `cross_entropy` and `soft_dice`."""
+    """The loss that is injected at one level: the weighted sum of `TERMS`."""
     loss = logits.new_zeros((), dtype=torch.float32)
-    if arguments.cross_entropy:
-        loss = loss + arguments.cross_entropy * cross_entropy(logits, target, class_weights, across)
-    if arguments.dice:
-        loss = loss + arguments.dice * soft_dice(logits, target, across)
+    for name, function in TERMS.items():
+        if weight := getattr(arguments, name):
+            loss = loss + weight * function(logits, target, class_weights, across)
     return loss
 
 

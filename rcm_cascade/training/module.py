@@ -1,4 +1,4 @@
-"""The LightningModule: the cascade, the error injected at each level, and what is measured on the way."""
+"""The LightningModule: the network, the error injected at each level, the learning rate, and what is measured."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from torchmetrics import MeanMetric
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
-from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean, sensitivity, specificity
+from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean
+from rcm_cascade.evaluate.metrics import NUMBERS
+from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
-from rcm_cascade.models.designs import build_network
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
 from rcm_cascade.training.loss import LossArguments, Sum, level_loss
-from rcm_cascade.training.ranks import from_first, global_sum, of_first
-from rcm_cascade.training.schedule import progress, warmup_cosine
+from rcm_cascade.training.ranks import all_reduce, broadcast
 from rcm_cascade.training.targets import label_pyramid
 
 MONITORED = "val/mean_sensitivity"
@@ -71,6 +71,36 @@ def batches_of_step(index: int, batches: int, together: int) -> int:
     return min(together, batches - index // together * together)
 
 
+def progress(step: int, max_steps: int | None, elapsed: float, max_time: float | None) -> float:
+    """How much of a run is done: the larger of the share of its steps and the share of its time, in [0, 1].
+
+    Args:
+        step: optimiser steps taken.
+        max_steps: steps of the whole run; None: not limited.
+        elapsed: seconds spent training, over all resumed parts.
+        max_time: seconds of the whole run; None: not limited.
+    """
+    shares = [done / whole for done, whole in ((step, max_steps), (elapsed, max_time)) if whole]
+    return min(max(shares, default=0.0), 1.0)
+
+
+def warmup_cosine(done: float, warmup: float, final: float) -> float:
+    """Factor on the learning rate: linear warm-up, then half a cosine (Loshchilov & Hutter 2017).
+
+    Args:
+        done: progress in [0, 1].
+        warmup: share of the run that warms up, [0, 1).
+        final: factor at the end.
+
+    Returns:
+        A factor in (0, 1].
+    """
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    return final + (1 - final) * cosine
+
+
 class CascadeModule(LightningModule):
     """Trains a network with a loss at every level.
 
@@ -99,9 +129,7 @@ class CascadeModule(LightningModule):
         self.learn: Callable[[Tensor], list[Tensor]] | None = None
         self.layout = layout
         self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
-        self.level_weights = loss.of_levels(len(header.model.output_factors))
-        if header.model.independent:  # trained apart: each level's loss counts in full
-            self.level_weights = tuple(1.0 for _ in self.level_weights)
+        self.level_weights = loss.of_network(header.model)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
@@ -133,12 +161,12 @@ class CascadeModule(LightningModule):
         """Holds batch norms still, where that is asked for: Lightning has just set the network to training."""
         if self.optim.freeze_norm:
             for part in self.network.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                if isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm):
                     part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
-        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], global_sum)
+        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], all_reduce)
         total = self.total(losses)
         # Every step weighs the same, so that all processes find one mean: the losses are already of all their batches.
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
@@ -162,8 +190,8 @@ class CascadeModule(LightningModule):
         limit = timer.time_remaining() if timer else None
         elapsed = timer.time_elapsed() if timer else 0.0
         done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
-        if timer:
-            done = of_first(done, self.device)  # each process has a clock of its own, and all need one learning rate
+        if timer:  # each process has a clock of its own, and all need one learning rate
+            done = float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.device)))
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optim.lr * factor
@@ -183,10 +211,10 @@ class CascadeModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the whole gradient's norm; independent levels' one by one, since they are trained apart."""
+        """Clips the whole gradient's norm; of levels that are trained apart, each one's."""
         if not gradient_clip_val:
             return
-        parts = list(self.network.levels) if self.header.model.independent else [self.network]
+        parts = list(self.network.levels) if self.header.model.trained_apart else [self.network]
         for part in parts:
             torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val, foreach=True)
 
@@ -199,7 +227,7 @@ class CascadeModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Validates what is saved: without synchronised batch norms each process has its own means and variances."""
         for buffer in self.network.buffers():
-            from_first(buffer)
+            broadcast(buffer)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Adds a batch of fixed regions to the epoch's confusion matrix.
@@ -216,13 +244,13 @@ class CascadeModule(LightningModule):
         return {"prediction": prediction.to(torch.uint8)}
 
     def on_validation_epoch_end(self) -> None:
-        """Logs mean and per-class sensitivity and specificity over the regions; undefined ones are left out."""
+        """Logs every metric over the regions, its mean and by class; undefined ones are left out."""
         matrix = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
         self.log("val/loss", self.validation_loss.compute())
         self.validation_loss.reset()
-        values = {"sensitivity": sensitivity(matrix), "specificity": specificity(matrix)}
-        for name, of_class in values.items():
+        for name, metric in NUMBERS.items():
+            of_class = metric(matrix)
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
             for class_name, value in zip(self.header.classes.names, of_class, strict=True):
                 if value == value:

@@ -1,4 +1,4 @@
-"""Several processes that train one network: who this one is, and sums over all of them."""
+"""Several processes that train one network: who this one is, and what they exchange."""
 
 import os
 
@@ -7,24 +7,10 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from torch.distributed.nn.functional import all_reduce as all_reduce_with_gradient
 
 
-class _GlobalSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
-
-
-def global_sum(values: Tensor) -> Tensor:
+def all_reduce(values: Tensor) -> Tensor:
     """The sum of a tensor over all processes, with gradient; the tensor itself where there is one process.
 
     Each process then computes the same loss of the sums. Backward, its gradient is summed over the processes, which
@@ -32,11 +18,11 @@ def global_sum(values: Tensor) -> Tensor:
     """
     if not _several():
         return values
-    total: Tensor = _GlobalSum.apply(values)  # type: ignore[no-untyped-call]
+    total: Tensor = all_reduce_with_gradient(values)  # type: ignore[no-untyped-call]
     return total
 
 
-def global_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool_]:
+def all_reduce_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool_]:
     """What any process has marked; an array of one shape in each. ``device``: where the processes exchange tensors."""
     if not _several():
         return seen
@@ -46,30 +32,20 @@ def global_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool
     return result
 
 
-def of_all(value: float, device: torch.device) -> list[float]:
-    """The number that each process has, in their order."""
-    if not _several():
-        return [value]
-    places = torch.zeros(dist.get_world_size(), dtype=torch.float64, device=device)
-    places[dist.get_rank()] = value
-    dist.all_reduce(places)
-    found: list[float] = places.tolist()
+def all_gather(value: float) -> list[float]:
+    """The number that each process has, by rank."""
+    found = [value]
+    if _several():
+        found *= dist.get_world_size()
+        dist.all_gather_object(found, value)
     return found
 
 
-def of_first(value: float, device: torch.device) -> float:
-    """The number that the first process has."""
-    if not _several():
-        return value
-    told = torch.tensor([value], dtype=torch.float64, device=device)
-    from_first(told)
-    return float(told)
-
-
-def from_first(values: Tensor) -> None:
-    """Sets a tensor, in place, to what the first process has."""
+def broadcast(values: Tensor) -> Tensor:
+    """Sets a tensor, in place, to what the first process has, and returns it."""
     if _several():
         dist.broadcast(values, 0)
+    return values
 
 
 def _several() -> bool:

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.designs import Network
-from rcm_cascade.models.unet import UNet
+from rcm_cascade.models import Network, UNet
 
 
 def recompute_activations(network: Network) -> None:
@@ -38,7 +36,7 @@ def _run(block: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def _held(block: nn.Module) -> Iterator[None]:
     """The second time, batch norms leave their running means and variances alone: they have seen the batch."""
-    norms = [part for part in block.modules() if isinstance(part, _BatchNorm) and part.training]
+    norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d | nn.SyncBatchNorm) and part.training]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, count in before:
         norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rcm_cascade.data.intensity import measure, normalise
-from rcm_cascade.models import CascadeArguments, CascadedUNet, Network, build_network
+from rcm_cascade.models import CascadedUNet, Network, build_network
+from rcm_cascade.models.registry import read_arguments
 
 CALIBRATION_SHAPE = (176, 208)
 MIN_SHARE = 0.05
@@ -64,7 +65,7 @@ def telling_network(dtype: torch.dtype = torch.float64, **arguments: Any) -> Cas
 
 @cache
 def telling_design(dtype: torch.dtype = torch.float64, **arguments: Any) -> Network:
-    """As `telling_network` for any design, with arguments of `CascadeArguments`."""
+    """As `telling_network` for any design, with arguments as `read_arguments` takes them."""
     if dtype != torch.float32:
         return _copy(telling_design(torch.float32, **arguments), dtype)
     image = network_input(noise(*CALIBRATION_SHAPE, seed=0), torch.float32)
@@ -79,7 +80,7 @@ def telling_design(dtype: torch.dtype = torch.float64, **arguments: Any) -> Netw
 def _corner_heavy(seed: int, arguments: dict[str, Any]) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_network(CascadeArguments(**arguments))
+        model = build_network(read_arguments(arguments))
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.weight[..., 1, 1] *= 0.1

@@ -9,7 +9,8 @@ from rcm_cascade.annotate import backends
 from rcm_cascade.annotate.backends import Backend, folded, has_bf16, has_openvino, open_backend
 from rcm_cascade.annotate.torch_backend import TorchBackend
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet, unet_reach
+from rcm_cascade.models import CascadedUNet
+from rcm_cascade.models.unet import unet_reach
 from tests.annotate.telling import telling_network
 
 

@@ -6,8 +6,7 @@ import rcm_cascade.annotate.starter
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.checkpoint import load_checkpoint
-from rcm_cascade.models.safetensors_file import read_safetensors
+from rcm_cascade.models.checkpoint import load_checkpoint, read_safetensors
 
 BYTES = 8_000_000
 

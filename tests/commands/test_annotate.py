@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 
+from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.commands.annotate import IMAGE_SUFFIXES, Options, annotate, find_images
@@ -17,7 +18,6 @@ from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import digest
-from rcm_cascade.models.export import export_checkpoint
 from tests.annotate.telling import noise
 
 ENDINGS = (".labels.ome.tif", ".overlay.png", ".json")

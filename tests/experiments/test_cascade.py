@@ -8,7 +8,11 @@ from rcm_cascade.runs.compose import compose_config
 
 def test_the_configuration_is_the_one_that_the_table_is_of() -> None:
     config = compose_config(overrides(20, 80))
-    assert (config.model.base_filters, config.model.levels, config.data.working_pixel_size_um) == (12, 3, 8)
+    assert (config.model.base_filters, config.model.arguments(6).levels, config.data.working_pixel_size_um) == (
+        12,
+        3,
+        8,
+    )
     assert config.trainer.max_time == "00:00:20:00"
     phantom = config.data.phantom
     assert (phantom.mosaics, phantom.size_mm, phantom.pixel_size_um) == (80, (6, 6), 8)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet, build_network
-from rcm_cascade.models.cascade import upsample
+from rcm_cascade.models.registry import read_arguments
 
 
 def small(**arguments: object) -> CascadedUNet:
@@ -23,7 +23,7 @@ def test_the_papers_form() -> None:
     network = CascadedUNet()
     assert sum(p.numel() for p in network.parameters()) == 5_717_634
     assert sum(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in network.modules()) == 54
-    assert network.arguments.depths == (2, 3, 4)
+    assert [g.depth for g in network.geometry] == [2, 3, 4]
     assert [g.factor for g in network.geometry] == [4, 2, 1]
     assert [g.halo for g in network.geometry] == [24, 48, 96]
     assert network.alignment == 16
@@ -111,44 +111,11 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object], words: str) -
 
 def test_arguments_round_trip_as_plain_types() -> None:
     arguments = CascadeArguments(num_classes=3, prior="logits")
-    assert CascadeArguments(**arguments.to_plain()) == arguments
+    assert read_arguments(arguments.to_plain()) == arguments
     assert build_network(arguments).arguments == arguments
-
-
-def test_independent_levels_see_the_image_alone_and_are_averaged() -> None:
-    network = small(prior="none")
-    image = torch.rand(1, 1, 32, 48)
-    with torch.no_grad():
-        coarse, middle, fine = network(image)
-        alone = network.levels[2](image)
-        expected = upsample(upsample(coarse.softmax(1)) + middle.softmax(1)) + fine.softmax(1)
-
-        assert torch.equal(fine, alone)
-        torch.testing.assert_close(network.predict(image).exp(), expected / 3)
-        assert not torch.equal(network.predict(image).argmax(1), fine.argmax(1)) or len(fine.argmax(1).unique()) == 1
 
 
 def test_the_prediction_of_a_cascade_is_its_finest_level_s() -> None:
     network, image = small(), torch.rand(2, 1, 19, 30)
     with torch.no_grad():
         assert torch.equal(network.predict(image), network(image)[-1])
-
-
-def test_the_final_map_of_independent_levels_is_made_before_the_padding_is_cut() -> None:
-    network, image = small(prior="none"), torch.rand(1, 1, 19, 30)
-    padded = F.pad(image, (0, 2, 0, 13), mode="replicate")
-    with torch.no_grad():
-        assert torch.equal(network.predict(image), network.predict(padded)[..., :19, :30])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"network": "resnet"}, "network is 'resnet'; expected one of unet, dynunet"),
-        ({"network": "dynunet"}, "3 levels"),
-        ({"network": "dynunet", "levels": 1, "base_depth": 1}, "base_depth 1"),
-    ],
-)
-def test_designs_that_do_not_exist_are_refused(arguments: dict[str, object], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        CascadeArguments(**arguments)  # type: ignore[arg-type]

@@ -4,10 +4,18 @@ from typing import BinaryIO
 import pytest
 import torch
 
+from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, Network, build_network
-from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, load_checkpoint, store_temperature
+from rcm_cascade.models.checkpoint import (
+    HEADER,
+    NETWORK_PREFIX,
+    CheckpointHeader,
+    load_checkpoint,
+    read_header,
+    store_temperature,
+)
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 
@@ -33,6 +41,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert not loaded.network.training
     for name, weight in network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], weight)
+
+
+def test_a_header_is_read_without_building_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.ckpt")
+    export_checkpoint(tmp_path / "a.ckpt", tmp_path / "a.safetensors")
+    expected = load_checkpoint(tmp_path / "a.ckpt").header
+
+    def built(*_: object) -> Network:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(CascadeArguments, "build", built)
+    assert read_header(tmp_path / "a.ckpt") == read_header(tmp_path / "a.safetensors") == expected
+    store_temperature(tmp_path / "a.ckpt", 2.0)
+    assert read_header(tmp_path / "a.ckpt").temperature == 2.0
 
 
 class Malicious:

@@ -6,14 +6,13 @@ import torch
 from torch import nn
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments
-from rcm_cascade.models.dynunet import DynUNetPeer
-from rcm_cascade.models.unet import strided_reach
+from rcm_cascade.models.dynunet import DynUNetArguments, DynUNetPeer
+from rcm_cascade.models.unet import unet_reach
 
 
 def peer(depth: int = 3) -> DynUNetPeer:
     torch.manual_seed(0)
-    return DynUNetPeer(CascadeArguments(num_classes=3, levels=1, base_depth=depth, base_filters=4, network="dynunet"))
+    return DynUNetPeer(DynUNetArguments(num_classes=3, base_depth=depth, base_filters=4))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (32, 40)])
@@ -56,15 +55,15 @@ def test_the_reach_is_the_one_measured(depth: int) -> None:
     for module in network.modules():  # only positive weights, so that nothing cancels
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.data.abs_()
-    start = 2**depth * -(-strided_reach(depth) // 2**depth)
+    start = 2**depth * -(-unet_reach(depth, strided=True) // 2**depth)
     image = torch.rand(1, 1, 2 * start + 2**depth, 2**depth, dtype=torch.float64, requires_grad=True)
 
     network(image)[0][:, :, start : start + 2**depth].sum().backward()
 
     assert image.grad is not None
     rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero()
-    assert start - int(rows.min()) == strided_reach(depth)
-    assert int(rows.max()) - (start + 2**depth - 1) <= strided_reach(depth)
+    assert start - int(rows.min()) == unet_reach(depth, strided=True)
+    assert int(rows.max()) - (start + 2**depth - 1) <= unet_reach(depth, strided=True)
 
 
 def test_without_monai_it_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

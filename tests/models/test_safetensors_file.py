@@ -5,8 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from experiments.starter.export import write_safetensors
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.safetensors_file import KEY, Content, is_safetensors, read_safetensors, write_safetensors
+from rcm_cascade.models.checkpoint import HEADER, Content, is_safetensors, read_safetensors
 
 CONTENT = Content(
     {"format": 1, "classes": [{"id": 0, "name": "haut å", "color": "#000000"}], "split": {"b": "val", "a": "train"}},
@@ -67,11 +68,11 @@ def test_files_of_another_kind_and_headers_of_a_size_that_cannot_be(content: byt
     [
         None,
         {"format": "pt"},
-        {KEY: "no JSON"},
-        {KEY: "[" * 100_000},
-        {KEY: "[]"},
-        {KEY: json.dumps({"header": [1]})},
-        {KEY: json.dumps({"header": {}, "origin": "x"})},
+        {HEADER: "no JSON"},
+        {HEADER: "[" * 100_000},
+        {HEADER: "[]"},
+        {HEADER: json.dumps({"header": [1]})},
+        {HEADER: json.dumps({"header": {}, "origin": "x"})},
     ],
 )
 def test_another_program_s_file(metadata: dict[str, str] | None, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from rcm_cascade.models import BConv, UNet, unet_reach
+from rcm_cascade.models import UNet
+from rcm_cascade.models.unet import BConv, unet_reach
 
 
 def test_output_has_the_inputs_size_and_a_channel_a_class() -> None:

@@ -1,11 +1,16 @@
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.models import CascadeArguments
+from rcm_cascade.models.dynunet import DynUNetArguments
+from rcm_cascade.models.ensemble import EnsembleArguments
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.compose import compose_config, config_folder, run_dir
-from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.config import TrainConfig, parse_config
 
 GROUPS = [
     f"{folder.name}={file.stem}"
@@ -34,7 +39,7 @@ def test_the_paper_experiment_is_the_papers_form_at_any_scale() -> None:
 
 def test_debug_leaves_the_model_as_configured() -> None:
     config = compose_config(["+debug=fast", "model.levels=2", "model.base_filters=5"])
-    assert (config.model.levels, config.model.base_filters) == (2, 5)
+    assert (config.model.arguments(6).levels, config.model.base_filters) == (2, 5)
     assert config.max_epochs == 1
 
 
@@ -79,24 +84,49 @@ def test_designs_are_what_their_names_say() -> None:
     def composed(name: str) -> TrainConfig:
         return compose_config([f"model={name}"])
 
-    assert composed("cascade_no_injection").loss.of_levels(3) == (0, 0, 1)
-    assert composed("cascade_no_injection").model == composed("cascade").model
-    assert composed("cascade_detached").model.detach_prior
-    assert composed("cascade_logits").model.prior == "logits"
-    assert composed("ensemble").model.arguments(6).independent
+    assert composed("cascade").model.arguments(6) == CascadeArguments(base_filters=8)
+    assert composed("cascade_detached").model.arguments(6) == CascadeArguments(base_filters=8, detach_prior=True)
+    assert composed("cascade_logits").model.arguments(6) == CascadeArguments(base_filters=8, prior="logits")
+    assert composed("ensemble").model.arguments(6) == EnsembleArguments(base_filters=8)
+    assert composed("unet").model.arguments(6) == CascadeArguments(base_filters=8, levels=1, base_depth=4)
     assert composed("unet_parameters").model.equal == "parameters"
     assert composed("unet_flops").model.equal == "flops"
-    assert composed("dynunet").loss.level_weights == "fine"
+    assert composed("dynunet").model.arguments(6) == DynUNetArguments(base_filters=8, base_depth=4)
+    assert [composed(name).loss.level_weights for name in ("cascade", "ensemble", "dynunet")] == [
+        "equal", "equal", "fine",
+    ]  # fmt: skip
+    assert compose_config(["loss=finest"]).loss.of_levels(3) == (0, 0, 1)
+    assert compose_config(["loss=finest"]).model == composed("cascade").model
     assert compose_config(["model=dynunet", "loss.level_weights=last"]).loss.level_weights == "last"
+
+
+@pytest.mark.parametrize("scale", ["cpu", "paper"])
+def test_a_scale_overrides_neither_a_model_that_names_its_filters_nor_the_command_line(
+    scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(config_folder(), tmp_path / "conf")
+    (tmp_path / "conf" / "model" / "wide.yaml").write_text("defaults: [cascade]\nbase_filters: 40\n")
+    monkeypatch.setattr("rcm_cascade.runs.compose.config_folder", lambda: tmp_path / "conf")
+    assert compose_config([f"scale={scale}", "model=wide"]).model.base_filters == 40
+    assert compose_config(["model=wide", f"scale={scale}", "model.base_filters=7"]).model.base_filters == 7
+    assert compose_config([f"scale={scale}"]).model.base_filters == {"cpu": 8, "paper": 24}[scale]
+
+
+def test_the_configuration_of_a_run_of_before_is_that_of_a_design() -> None:
+    before = Path(__file__).parent / "f22ba43" / "sweep"
+    for prior, design in (("softmax", "cascade"), ("none", "ensemble")):
+        plain = yaml.safe_load((before / f"model.prior={prior},seed=0" / "config.yaml").read_text())
+        config = parse_config({key: value for key, value in plain.items() if key != "hash"})
+        assert config.model.design == design
+        assert parse_config(config.to_plain()) == config
 
 
 @pytest.mark.parametrize("experiment", [choice for choice in GROUPS if choice.startswith("experiment=")])
 def test_an_experiment_leaves_the_design_as_chosen(experiment: str) -> None:
     designs = [choice for choice in GROUPS if choice.startswith("model=")]
-    base = {"prior", "detach_prior", "network", "equal", "levels"}
     for design in designs:
         alone, within = compose_config([design]), compose_config([experiment, design])
-        assert within.model.model_dump(include=base) == alone.model.model_dump(include=base)
+        assert within.model.model_dump(exclude={"base_filters"}) == alone.model.model_dump(exclude={"base_filters"})
         assert within.loss == alone.loss
 
 

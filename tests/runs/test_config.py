@@ -20,7 +20,7 @@ def test_a_composed_configuration_round_trips() -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "words"),
     [
-        ("model.prior", "softmx", r"model\.prior: got 'softmx'; input should be 'softmax', 'logits' or 'none'"),
+        ("model.prior", "softmx", r"model\.prior: got 'softmx'; input should be 'softmax' or 'logits'"),
         ("model.levels", 0, r"model\.levels: got 0; .*greater than or equal to 1"),
         ("model.levels", "three", r"model\.levels: got 'three'; .*integer"),
         ("data.sampling", "random", r"data\.sampling: .*'grid' or 'balanced'"),
@@ -33,7 +33,7 @@ def test_a_composed_configuration_round_trips() -> None:
         ("trainer.max_time", "10 minutes", r"trainer\.max_time: got '10 minutes'; input should be DD:HH:MM:SS"),
         ("trainer.max_time", "00:00:00:00", "no time at all"),
         ("seed", -1, "seed: got -1"),
-        ("model.network", "dynunet", "network is 'dynunet' with 3 levels"),
+        ("model.design", "resnet", r"model: .*'resnet'.*'cascade', 'dynunet', 'ensemble'"),
         ("trainer", {**plain()["trainer"], "max_epochs": 3, "max_steps": 3}, "max_steps are both given"),
         ("trainer", {**plain()["trainer"], "compile": True, "recompute": True}, "give trainer.compile or it, not both"),
         ("data.labelled_fraction", 0, r"data\.labelled_fraction: got 0"),

@@ -50,10 +50,10 @@ def test_there_are_the_sweeps_that_the_paper_s_claims_need() -> None:
 
 def test_the_sweep_over_levels_keeps_the_finest_network() -> None:
     depths = [
-        compose_config(["+sweep=levels", f"model.levels={n}"]).model.arguments(num_classes=6).depths
+        [g.depth for g in compose_config(["+sweep=levels", f"model.levels={n}"]).model.arguments(6).geometry]
         for n in (1, 2, 3, 4)
     ]
-    assert depths == [(4,), (3, 4), (2, 3, 4), (1, 2, 3, 4)]
+    assert depths == [[4], [3, 4], [2, 3, 4], [1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.training.checkpoint_io import WholeCheckpoints
+from rcm_cascade.training.callbacks import WholeCheckpoints
 
 
 def test_the_checkpoint_before_outlives_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, Network, build_network
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
+from rcm_cascade.models.ensemble import EnsembleArguments
 from rcm_cascade.training.initial import InitialWeights, class_axes, digest_init, read_initial, seen_before, settle_init
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
@@ -39,7 +40,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def begin(checkpoint: Path, ours: CheckpointHeader) -> tuple[Network, Network, tuple[str, ...]]:
     """A network of random weights, the same once it has begun with the checkpoint's, and what was said."""
-    initial = read_initial(str(checkpoint))
+    initial = read_initial(str(checkpoint), checkpoint)
     settled = settle_init(initial, ours, None)
     assert settled == replace(ours, init=digest(checkpoint))
     torch.manual_seed(2)
@@ -93,7 +94,7 @@ def test_of_other_classes_all_but_heads_and_what_reads_the_prior_is_loaded(
 
 def test_which_tensors_know_the_number_of_classes() -> None:
     assert class_axes(ARGUMENTS) == dict.fromkeys(HEADS, 0) | {FROM_PRIOR: 1}
-    assert set(class_axes(replace(ARGUMENTS, prior="none")).values()) == {0}
+    assert set(class_axes(EnsembleArguments(levels=2, base_filters=2)).values()) == {0}
 
 
 @pytest.mark.parametrize(
@@ -108,15 +109,21 @@ def test_a_network_of_another_form_is_refused_with_the_keys_to_add(
     changes: dict[str, Any], words: str, checkpoint: Path
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        settle_init(read_initial(str(checkpoint)), header(model=replace(ARGUMENTS, **changes)), None)
+        settle_init(read_initial(str(checkpoint), checkpoint), header(model=replace(ARGUMENTS, **changes)), None)
     assert "\n" not in str(caught.value)
 
 
+def test_another_design_is_refused_with_the_one_to_choose(checkpoint: Path) -> None:
+    ensemble = EnsembleArguments(levels=2, base_filters=3)
+    with pytest.raises(InputError, match=r"network of design cascade, .* asks for ensemble; add model=cascade to"):
+        settle_init(read_initial(str(checkpoint), checkpoint), header(model=ensemble), None)
+
+
 def test_what_changes_no_weight_is_no_other_form(checkpoint: Path, tmp_path: Path) -> None:
-    settle_init(read_initial(str(checkpoint)), header(model=replace(ARGUMENTS, detach_prior=True)), None)
+    settle_init(read_initial(str(checkpoint), checkpoint), header(model=replace(ARGUMENTS, detach_prior=True)), None)
     one = replace(ARGUMENTS, levels=1, depth_increment=0)
     saved = save(tmp_path / "one.ckpt", header(model=one))
-    settle_init(read_initial(str(saved)), header(model=replace(one, depth_increment=1)), None)
+    settle_init(read_initial(str(saved), saved), header(model=replace(one, depth_increment=1)), None)
 
 
 def test_without_init_nothing_changes() -> None:
@@ -130,9 +137,9 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^init=.*gone\.ckpt does not exist.* init=starter"):
-        read_initial(str(tmp_path / "gone.ckpt"))
+        read_initial(str(tmp_path / "gone.ckpt"), tmp_path / "gone.ckpt")
     with pytest.raises(InputError, match=r"init=.*gone\.ckpt cannot be read"):
-        digest_init(str(tmp_path / "gone.ckpt"))
+        digest_init(str(tmp_path / "gone.ckpt"), tmp_path / "gone.ckpt")
 
 
 def test_another_scale_and_normalisation_are_said(checkpoint: Path) -> None:
@@ -149,6 +156,10 @@ def test_mosaics_that_were_trained_on_are_no_longer_held_out(checkpoint: Path, t
     assert seen_before(theirs, same) == []
     assert seen_before(theirs, other) == ["a", "b", "d"]
     assert seen_before(theirs, replace(other, dataset_id="8")) == []
+    assert seen_before(theirs, replace(other, dataset_id="8"), legacy_id="7") == ["a", "b", "d"]
+    with_mosaics = replace(theirs, mosaics_id="m")
+    assert seen_before(with_mosaics, replace(other, dataset_id="8", mosaics_id="m")) == ["a", "b", "d"]  # relabelled
+    assert seen_before(with_mosaics, replace(other, mosaics_id="n")) == []
     initial = InitialWeights("starter", load_checkpoint(save(tmp_path / "b.ckpt", theirs)), "00")
     told = initial.load_into(build_network(ARGUMENTS), other)
     assert told[1].startswith(

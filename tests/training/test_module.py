@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rcm_cascade.classes import ClassTable, LabelClass
-from rcm_cascade.models import CascadeArguments, UNet
+from rcm_cascade.models import UNet
 from rcm_cascade.models.cascade import area_average
 from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.models.registry import read_arguments
 from rcm_cascade.runs.trainer import quiet
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.module import CascadeModule, OptimArguments, batches_of_step
@@ -23,7 +24,7 @@ CLASSES = ClassTable((LabelClass(0, "a", "#ff0000"), LabelClass(1, "b", "#00ff00
 
 def module(loss: LossArguments | None = None, **arguments: Any) -> CascadeModule:
     torch.manual_seed(0)
-    model = CascadeArguments(num_classes=2, base_filters=2, **arguments)
+    model = read_arguments({"design": "cascade", "num_classes": 2, "base_filters": 2, **arguments})
     return CascadeModule(CheckpointHeader(model, CLASSES, 1.0), loss or LossArguments(), OptimArguments())
 
 
@@ -39,13 +40,13 @@ def gradient(level: torch.nn.Module) -> Tensor:
 
 
 def test_independent_levels_learn_as_if_each_were_trained_alone() -> None:
-    trained, (image, labels) = module(prior="none"), batch()
+    trained, (image, labels) = module(design="ensemble"), batch()
     trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
     trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.05)
     pyramid = label_pyramid(labels, (4, 2, 1), 2)
 
     for index, factor in enumerate((4, 2, 1)):
-        alone = module(prior="none").network.levels[index]
+        alone = module(design="ensemble").network.levels[index]
         assert isinstance(alone, UNet)
         level_loss(alone(area_average(image, factor)), pyramid[index], LossArguments()).backward()  # type: ignore[no-untyped-call]
         assert gradient(alone).norm() > 0.05
@@ -66,7 +67,7 @@ def test_without_injection_the_coarse_heads_learn_through_the_prior_alone() -> N
 def test_a_dynunet_has_a_loss_at_each_supervised_resolution() -> None:
     pytest.importorskip("monai")
     trained, (image, labels) = (
-        module(LossArguments(level_weights="fine"), network="dynunet", levels=1, base_depth=3),
+        module(LossArguments(level_weights="fine"), design="dynunet", base_depth=3),
         batch(),
     )
     assert trained.level_weights == pytest.approx((1 / 7, 2 / 7, 4 / 7))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from rcm_cascade.training.loss import LossArguments, level_loss
-from rcm_cascade.training.ranks import global_any, global_sum, rank
+from rcm_cascade.training.ranks import all_reduce, all_reduce_any, rank
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_the_number_of_a_process(environment: dict[str, str], expected: int, mon
 
 def test_one_process_sums_nothing() -> None:
     values = torch.ones(3)
-    assert global_sum(values) is values
+    assert all_reduce(values) is values
     seen = np.zeros(2, bool)
-    assert global_any(seen, torch.device("cpu")) is seen
+    assert all_reduce_any(seen, torch.device("cpu")) is seen
 
 
 def data() -> tuple[Tensor, Tensor]:
@@ -56,9 +56,9 @@ def process(number: int, folder: str) -> None:
     logits, target = data()
     own = logits[number::2].clone().requires_grad_()
     weights = torch.tensor([1.0, 2.0, 0.5])
-    loss = level_loss(own, target[number::2], LossArguments(cross_entropy=1, dice=1), weights, global_sum)
+    loss = level_loss(own, target[number::2], LossArguments(cross_entropy=1, dice=1), weights, all_reduce)
     torch.autograd.backward(loss)
-    seen = global_any(np.array([number == 0, number == 1, False]), torch.device("cpu"))
+    seen = all_reduce_any(np.array([number == 0, number == 1, False]), torch.device("cpu"))
     torch.save((loss.detach(), own.grad, torch.from_numpy(seen)), f"{folder}/{number}.pt")
     dist.destroy_process_group()
 

@@ -5,9 +5,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet
-from rcm_cascade.models.cascade import CascadeArguments
-from rcm_cascade.models.designs import build_network
+from rcm_cascade.models import CascadedUNet, build_network
+from rcm_cascade.models.dynunet import DynUNetArguments
 from rcm_cascade.training.recompute import recompute_activations
 
 
@@ -46,6 +45,6 @@ def test_it_learns_the_same_from_less_memory(synchronised: bool) -> None:
 
 def test_a_network_without_unets_is_refused() -> None:
     pytest.importorskip("monai")
-    network = build_network(CascadeArguments(levels=1, base_depth=2, base_filters=4, network="dynunet"))
+    network = build_network(DynUNetArguments(base_depth=2, base_filters=4))
     with pytest.raises(InputError, match="leave it false"):
         recompute_activations(network)

@@ -1,6 +1,6 @@
 import pytest
 
-from rcm_cascade.training.schedule import progress, warmup_cosine
+from rcm_cascade.training.module import progress, warmup_cosine
 
 
 def test_progress_is_the_larger_share() -> None:

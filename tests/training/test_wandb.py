@@ -12,9 +12,11 @@ import wandb
 from lightning.pytorch.utilities import rank_zero_only
 
 import rcm_cascade
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.training.dashboard import NAME_LENGTH, TAG_LENGTH, Dashboard, open_dashboard, shortened, tags
+from rcm_cascade.report.figures import confusion_picture
 from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.wandb import NAME_LENGTH, TAG_LENGTH, WandbRun, open_wandb, shortened, tags
 from tests.training.conftest import wandb_environment
 from tests.training.wandb_file import read_records, read_wandb, read_wandb_file
 
@@ -35,8 +37,8 @@ def sweep(tmp_path: Path) -> Path:
     return folder
 
 
-def begin(folder: Path, **more: Any) -> Dashboard:
-    return open_dashboard(folder, project="p", config=CONFIG, facts=FACTS, **more)
+def begin(folder: Path, **more: Any) -> WandbRun:
+    return open_wandb(folder, confusion_picture, project="p", config=CONFIG, facts=FACTS, **more)
 
 
 def test_a_job_of_a_sweep_says_what_it_was_made_of(wandb_offline: Path, sweep: Path) -> None:
@@ -68,13 +70,13 @@ def test_a_run_by_itself_has_no_group(wandb_offline: Path, tmp_path: Path) -> No
 
 
 def test_rows_are_numbered_by_step_and_validation_shares_the_row(wandb_offline: Path, tmp_path: Path) -> None:
-    dashboard = begin(tmp_path / "a")
+    run = begin(tmp_path / "a")
     for step, sensitivity in ((3, 0.7), (7, 0.5)):
-        dashboard.show({"val/note": wandb.Table(columns=["step"], data=[[step]])})
-        dashboard.log_metrics({MONITORED: sensitivity, "epoch": step // 4}, step=step)
-        dashboard.log_metrics({"train/loss": 1 / step, "epoch": step // 4}, step=step)
-    dashboard.log_metrics({"train/loss": float("nan")}, step=11)
-    dashboard.close(0)
+        run.show({"val/note": wandb.Table(columns=["step"], data=[[step]])})
+        run.log_metrics({MONITORED: sensitivity, "epoch": step // 4}, step=step)
+        run.log_metrics({"train/loss": 1 / step, "epoch": step // 4}, step=step)
+    run.log_metrics({"train/loss": float("nan")}, step=11)
+    run.close(0)
     content = read_wandb(tmp_path / "a")
     assert [row["_step"] for row in content.history] == [3, 7, 11]
     assert content.column(MONITORED) == [(3, 0.7), (7, 0.5)]
@@ -84,9 +86,9 @@ def test_rows_are_numbered_by_step_and_validation_shares_the_row(wandb_offline: 
 
 
 def test_a_failed_job_is_shown_as_failed(wandb_offline: Path, tmp_path: Path) -> None:
-    dashboard = begin(tmp_path / "a")
-    dashboard.log_metrics({"train/loss": 1.0}, step=0)
-    dashboard.close(1)
+    run = begin(tmp_path / "a")
+    run.log_metrics({"train/loss": 1.0}, step=0)
+    run.close(1)
     content = read_wandb(tmp_path / "a")
     assert content.exit_code == 1
     assert content.column("train/loss") == [(0, 1.0)]
@@ -103,9 +105,9 @@ def test_a_file_that_is_being_written_reads_as_far_as_it_is(wandb_offline: Path,
 
 def test_a_resumed_job_goes_on_with_its_run(wandb_offline: Path, tmp_path: Path) -> None:
     for step in (3, 7):
-        dashboard = begin(tmp_path / "a")
-        dashboard.log_metrics({"train/loss": 1.0}, step=step)
-        dashboard.close(1 if step == 3 else 0)
+        run = begin(tmp_path / "a")
+        run.log_metrics({"train/loss": 1.0}, step=step)
+        run.close(1 if step == 3 else 0)
     first, second = (
         read_wandb_file(p) for p in sorted((tmp_path / "a").rglob("*.wandb"), key=lambda p: p.stat().st_mtime)
     )
@@ -140,15 +142,15 @@ def test_a_checkpoint_is_an_artifact_and_is_not_copied(wandb_offline: Path, tmp_
     checkpoint = tmp_path / "a" / "checkpoints" / "best.ckpt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(os.urandom(300_000))
-    dashboard = begin(tmp_path / "a")
-    dashboard.keep_checkpoint(checkpoint, FACTS | {"mean_sensitivity": 0.5, "temperature": None})
-    dashboard.close(0)
+    run = begin(tmp_path / "a")
+    run.show_result(FACTS | {"version": "1", "steps": 3}, None, RCM_CLASSES, checkpoint)
+    run.close(0)
     content = read_wandb(tmp_path / "a")
     (artifact,) = content.artifacts
     assert artifact.type == "model"
     assert artifact.name == f"model-{content.run.run_id}"
     assert "best" in artifact.aliases
-    assert json.loads(artifact.metadata) == FACTS | {"mean_sensitivity": 0.5, "temperature": None}
+    assert json.loads(artifact.metadata) == FACTS | {"version": "1", "mean_sensitivity": None}
     (file,) = artifact.manifest.contents
     assert Path(file.local_path) == checkpoint
     copies = [p for p in tmp_path.rglob("*") if p.is_file() and p.stat().st_size >= 300_000]
@@ -157,25 +159,23 @@ def test_a_checkpoint_is_an_artifact_and_is_not_copied(wandb_offline: Path, tmp_
 
 def test_disabled_does_nothing(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    dashboard = begin(tmp_path / "a")
-    assert not dashboard.active
-    dashboard.show({"val/note": 1})
-    dashboard.log_metrics({"train/loss": 1.0}, step=0)
-    dashboard.summarise({"result/steps": 1})
-    dashboard.keep_checkpoint(tmp_path / "missing", {})
-    dashboard.close(0)
+    run = begin(tmp_path / "a")
+    assert not run.active
+    run.show({"val/note": 1})
+    run.log_metrics({"train/loss": 1.0}, step=0)
+    run.show_result({"steps": 1}, None, RCM_CLASSES, tmp_path / "missing")
+    run.close(0)
     assert wandb.run is None
     assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_other_ranks_have_no_run(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    dashboard = begin(tmp_path / "a")
-    dashboard.show({"val/note": 1})
-    dashboard.log_metrics({"train/loss": 1.0}, step=0)
-    dashboard.summarise({"result/steps": 1})
-    dashboard.keep_checkpoint(tmp_path / "missing", {})
-    dashboard.close(0)
+    run = begin(tmp_path / "a")
+    run.show({"val/note": 1})
+    run.log_metrics({"train/loss": 1.0}, step=0)
+    run.show_result({"steps": 1}, None, RCM_CLASSES, tmp_path / "missing")
+    run.close(0)
     assert not (tmp_path / "a").exists()
 
 
@@ -183,7 +183,7 @@ def test_what_wandb_refuses_is_one_sentence(
     wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match=r"Invalid project name 'a/b'.*logger=csv"):
-        open_dashboard(tmp_path / "a", project="a/b", config={}, facts={})
+        open_wandb(tmp_path / "a", confusion_picture, project="a/b", config={}, facts={})
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(InputError, match=r"mode: Input should be 'online', .*logger=csv"):
         begin(tmp_path / "a")
@@ -207,10 +207,11 @@ def test_names_fit(wandb_offline: Path, tmp_path: Path) -> None:
 
 SCRIPT = """
 from pathlib import Path
-from rcm_cascade.training.dashboard import open_dashboard
-dashboard = open_dashboard(Path("a"), project="p", config={}, facts={})
-dashboard.log_metrics({"train/loss": 1.0}, step=4)
-dashboard.close(0)
+from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.training.wandb import open_wandb
+run = open_wandb(Path("a"), confusion_picture, project="p", config={}, facts={})
+run.log_metrics({"train/loss": 1.0}, step=4)
+run.close(0)
 """
 
 

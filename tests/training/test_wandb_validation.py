@@ -14,12 +14,12 @@ from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.pictures.shrink import shrink_image, shrink_labels
-from rcm_cascade.training import dashboard_callback
-from rcm_cascade.training.dashboard import open_dashboard
-from rcm_cascade.training.dashboard_callback import ShowValidation
+from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.training import wandb as training_wandb
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import CascadeModule, OptimArguments
+from rcm_cascade.training.wandb import ShowValidation, open_wandb
 from tests.data.making import memory_mosaic, textured
 from tests.training.wandb_file import WandbFile, read_wandb
 
@@ -49,7 +49,7 @@ class Trained:
         return predicted
 
 
-def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 4, every: int = 1) -> Trained:
+def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 4) -> Trained:
     """Trains on mosaics whose classes differ in brightness, with five validation regions in batches of two."""
     training = [memory_mosaic(*textured(160, 160, seed=i)) for i in range(7)]
     validation = [memory_mosaic(*textured(160, 160, seed=8 + i), name=f"v{i}") for i in range(2)]
@@ -63,15 +63,15 @@ def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 4, ev
     validating: list[int] = []
     module.network.register_forward_hook(lambda network, *_: None if network.training else validating.append(1))
     history = MetricsCsv(folder / "metrics.csv")
-    dashboard = open_dashboard(folder, project="p", config={}, facts={})
+    run = open_wandb(folder, confusion_picture, project="p", config={}, facts={})
     trainer = Trainer(
         accelerator="cpu", max_epochs=epochs, limit_train_batches=datamodule.steps_per_epoch, log_every_n_steps=1,
         num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, logger=[history, dashboard], default_root_dir=folder,
-        callbacks=[ShowValidation(dashboard, datamodule.regions, count, every)],
+        enable_model_summary=False, logger=[history, run], default_root_dir=folder,
+        callbacks=[ShowValidation(run, datamodule.regions, count)],
     )  # fmt: skip
     trainer.fit(module, datamodule)
-    dashboard.close(0)
+    run.close(0)
     return Trained(module, datamodule, history, len(validating))
 
 
@@ -82,7 +82,7 @@ def table(content: WandbFile, value: dict[str, str]) -> dict[str, list[float | N
 
 @pytest.fixture
 def trained(wandb_offline: Path, tmp_path: Path, classes: ClassTable, monkeypatch: pytest.MonkeyPatch) -> Trained:
-    monkeypatch.setattr(dashboard_callback, "REGION_PX", SIDE // 2)
+    monkeypatch.setattr(training_wandb, "REGION_PX", SIDE // 2)
     return train(tmp_path / "a", classes)
 
 
@@ -124,11 +124,12 @@ def test_the_network_is_not_run_again(trained: Trained) -> None:
     assert trained.forwards == 4 * 3
 
 
-def test_every_second_validation_and_no_region(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
-    trained = train(tmp_path / "a", classes, epochs=3, count=0, every=2)
+def test_every_validation_is_shown_and_no_region_where_none_is_asked_for(
+    wandb_offline: Path, tmp_path: Path, classes: ClassTable
+) -> None:
+    trained = train(tmp_path / "a", classes, epochs=3, count=0)
     content = read_wandb(tmp_path / "a")
-    first, _, third = trained.history.rows
-    assert [step for step, _ in content.column("val/scores")] == [first, third]
+    assert [step for step, _ in content.column("val/scores")] == list(trained.history.rows)
     assert len(content.column("val/mean_sensitivity")) == 3
     assert content.column("val/regions") == []
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.starter.export import export_checkpoint, write_safetensors
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, build_network
@@ -14,10 +15,9 @@ from rcm_cascade.models.checkpoint import (
     CheckpointHeader,
     digest,
     load_checkpoint,
+    read_safetensors,
     store_temperature,
 )
-from rcm_cascade.models.export import export_checkpoint
-from rcm_cascade.models.safetensors_file import read_safetensors, write_safetensors
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.training.dashboard import open_dashboard
-from rcm_cascade.training.dashboard_media import region_image, result_numbers, score_table, show_result
+from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers, score_table
 from tests.training.wandb_file import WandbFile, read_wandb
 
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
@@ -18,10 +18,10 @@ MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 
 def shown(folder: Path, media: dict[str, Any]) -> WandbFile:
     """What a run's file says of media."""
-    dashboard = open_dashboard(folder, project="p", config={}, facts={})
-    dashboard.show(media)
-    dashboard.log_metrics({"train/loss": 1.0}, step=2)
-    dashboard.close(0)
+    run = open_wandb(folder, confusion_picture, project="p", config={}, facts={})
+    run.show(media)
+    run.log_metrics({"train/loss": 1.0}, step=2)
+    run.close(0)
     return read_wandb(folder)
 
 
@@ -63,10 +63,10 @@ def test_a_result_is_shown_behind_the_last_step(wandb_offline: Path, tmp_path: P
     scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": 0.4}
     rows = [{"name": name, **scores} for name in classes.names]
     metrics = {"confusion": MATRIX.tolist(), "pixel_accuracy": 0.7, "mean": scores, "classes": rows}
-    dashboard = open_dashboard(tmp_path, project="p", config={}, facts={})
-    dashboard.log_metrics({"train/loss": 1.0}, step=2)
-    show_result(dashboard, {"parameters": 10, "hash": "h"}, metrics, classes)
-    dashboard.close(0)
+    run = open_wandb(tmp_path, confusion_picture, project="p", config={}, facts={})
+    run.log_metrics({"train/loss": 1.0}, step=2)
+    run.show_result({"parameters": 10, "hash": "h"}, metrics, classes, None)
+    run.close(0)
     content = read_wandb(tmp_path)
     assert content.summary["result/parameters"] == 10
     assert content.summary["validation/dice_b"] == 0.4
