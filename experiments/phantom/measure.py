@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import rcm_cascade.phantom
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.decode import pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.data.manifest import Dataset, read_dataset
 from rcm_cascade.data.texture import (

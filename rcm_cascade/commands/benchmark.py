@@ -26,7 +26,7 @@ from rcm_cascade.benchmark.annotation import (
 )
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.benchmark.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
-from rcm_cascade.data.decode import read_image
+from rcm_cascade.data.formats import read_image
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import refuse_unwritable, written_whole

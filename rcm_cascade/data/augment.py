@@ -1,18 +1,194 @@
-"""Augmentation: parameters drawn a sample on the CPU, applied a batch at once on its device by one fused warp."""
+"""Augmentation: parameters drawn a sample on the CPU, applied a batch at once on its device.
+
+Geometry is one warp; grey levels change through kornia, one class a change.
+"""
 
 import math
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping
+from dataclasses import field
 from itertools import product
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import torch
+from kornia.augmentation import IntensityAugmentationBase2D
+from kornia.filters import gaussian_blur2d
 from kornia.geometry import create_meshgrid
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, interpolate
+
+Parameters = dict[str, Tensor]
+"""What changes a sample: ``linear`` ``(2, 2)`` float32, the map from patch to what is read, (x, y) order, about their
+common centre; the amount ``()`` float32 of each change of `CHANGES`, 0 for none; ``seed`` ``()`` int64 of random
+fields. A batch has a leading axis B. Changes that are missing change nothing."""
 
 
-@dataclass(frozen=True)
+def unchanged() -> Parameters:
+    """Parameters of a sample that stays as it is."""
+    return {"linear": torch.eye(2)}
+
+
+class Change(IntensityAugmentationBase2D):  # type: ignore[misc]  # kornia's bases are not typed
+    """A change of grey levels. A subclass says what it does to a batch; the name of its registry entry is its key.
+
+    Grey levels are about [0, 255] and never clamped: half of a mosaic is darker than the largest shift, and clamping,
+    as kornia's gamma does, would wipe its texture out.
+    """
+
+    most: ClassVar[float]
+    """The largest strength."""
+
+    either_way: ClassVar[bool] = True
+    """Whether amounts may be negative."""
+
+    def __init__(self) -> None:
+        super().__init__(p=0.5)  # at 1 kornia ignores which samples it is told to leave
+
+    def draw(self, rng: np.random.Generator, strength: float) -> float:
+        """The amount for a sample, uniform up to the strength; 0 changes nothing."""
+        return float(rng.uniform(-1 if self.either_way else 0, 1)) * strength
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        """Grey levels ``(B, 1, H, W)`` float32 of changed samples.
+
+        Args:
+            grey: before.
+            amount: ``(B, 1, 1, 1)``; where it is 0, the result is not used, but must not fail.
+            seed: ``(B, 1, 1, 1)`` int64, of random fields; another one for each sample and change.
+        """
+        raise NotImplementedError
+
+    def apply_transform(
+        self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
+    ) -> Tensor:
+        """What kornia calls."""
+        amount, seed = (params[name].to(input.device).view(-1, 1, 1, 1) for name in ("amount", "seed"))
+        return self._change(input, amount, seed)
+
+
+class Illumination(Change):
+    """Brighter here, darker there, smoothly over the patch: grey · exp(amount · field), field in about [-1, 1]."""
+
+    most = 1.0
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        nodes = 2 * _uniform_field(seed, 4, 4) - 1
+        field = interpolate(nodes, grey.shape[-2:], mode="bicubic", align_corners=True)
+        return grey * torch.exp(amount * field)
+
+
+class Blur(Change):
+    """Out of focus: a Gaussian of up to ``strength`` px."""
+
+    most, either_way = 2.0, False
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        sigma = torch.where(amount > 0, amount, 1.0).view(-1, 1).expand(-1, 2)  # kornia refuses 0
+        blurred: Tensor = gaussian_blur2d(grey, 2 * math.ceil(3 * self.most) + 1, sigma, border_type="replicate")
+        return blurred
+
+
+class Speckle(Change):
+    """Noise in proportion to the grey level, of up to ``strength`` of it (standard deviation)."""
+
+    most, either_way = 1.0, False
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        return grey * (1 + amount * _normal_field(seed, *grey.shape[-2:]))
+
+
+class Gain(Change):
+    """The detector's: grey · exp(amount); strength 0.2 is a factor of 0.82 to 1.22."""
+
+    most = 2.0
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        return grey * torch.exp(amount)
+
+
+class Gamma(Change):
+    """Contrast of dark against bright: the exponent exp(amount) of grey / 255, negative grey levels mirrored."""
+
+    most = 2.0
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        return 255 * grey.sign() * (grey.abs() / 255) ** torch.exp(amount)
+
+
+class Shift(Change):
+    """The paper's: the same amount added everywhere, in grey levels."""
+
+    most = 255.0
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        return grey + amount
+
+
+class Noise(Change):
+    """The detector's, the same everywhere: a standard deviation of up to ``strength`` of the grey range."""
+
+    most, either_way = 1.0, False
+
+    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
+        return grey + 255 * amount * _normal_field(seed, *grey.shape[-2:])
+
+
+CHANGES: Final[Mapping[str, Change]] = {
+    "illumination": Illumination(),
+    "blur": Blur(),
+    "speckle": Speckle(),
+    "gain": Gain(),
+    "gamma": Gamma(),
+    "shift": Shift(),
+    "noise": Noise(),
+}
+"""By name, in the order in which they are applied: as tissue, optics and detector come one after the other."""
+
+
+def _uniform_field(seed: Tensor, height: int, width: int) -> Tensor:
+    """``(B, 1, height, width)`` float32 in (0, 1]: a hash of (seed, row, column), so that no batch can change it.
+
+    Args:
+        seed: ``(B, 1, 1, 1)`` int64.
+        height: in px.
+        width: in px.
+    """
+    rows = torch.arange(height, device=seed.device).view(-1, 1)
+    value = _hash(_hash(_hash(seed) ^ rows) ^ torch.arange(width, device=seed.device))
+    return ((value >> 8).to(torch.float32) + 0.5) / 2**24
+
+
+def _hash(value: Tensor) -> Tensor:
+    """32 well-mixed bits of int64: https://github.com/skeeto/hash-prospector, lowbias32."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        value = ((value ^ value >> shift) * factor) & 0xFFFFFFFF
+    return value ^ value >> 16
+
+
+def _normal_field(seed: Tensor, height: int, width: int) -> Tensor:
+    """``(B, 1, height, width)`` float32 of zero mean and unit spread, by Box and Muller."""
+    radius, angle = (_uniform_field(2 * seed + k, height, width) for k in (0, 1))
+    return torch.sqrt(-2 * torch.log(radius)) * torch.cos(2 * math.pi * angle)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ChangeRange:
+    """How far a change of grey levels goes.
+
+    Args:
+        strength: the largest amount; 0: the change is off.
+        p: share of the samples that it changes.
+    """
+
+    strength: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    p: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Augmentation:
     """What is changed at random, and how far. The paper's four: rotation, flips, shear, mean intensity.
 
@@ -23,24 +199,31 @@ class Augmentation:
         flip: probability of each of the two mirrorings, ``[0, 1]``.
         shear: largest shear angle in degrees, of each axis, either way; 0: none.
         intensity_shift: largest additive shift, either way, as a share of the grey range, ``[0, 1]``.
+        intensity: further changes, by their names in `CHANGES`. Those of strength 0 are left out.
 
     Raises:
-        ValueError: if a range is impossible.
+        ValueError: if a range is impossible, or a change or its parameter not known.
     """
 
-    rotation: float = 180.0
-    flip: float = 0.5
-    shear: float = 10.0
-    intensity_shift: float = 0.1
+    rotation: Annotated[float, Field(ge=0, le=180)] = 180.0
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    shear: Annotated[float, Field(ge=0, le=30)] = 10.0
+    intensity_shift: Annotated[float, Field(ge=0, le=1)] = 0.1
+    intensity: Mapping[str, ChangeRange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (0 <= self.rotation <= 180 and 0 <= self.flip <= 1 and 0 <= self.shear <= 30):
-            raise ValueError(
-                f"rotation {self.rotation}° (0 to 180), flip {self.flip} (0 to 1) or shear {self.shear}° (0 to 30) is "
-                "out of range"
-            )
-        if not 0 <= self.intensity_shift <= 1:
-            raise ValueError(f"intensity_shift {self.intensity_shift} is out of range (0 to 1)")
+        known = [name for name in CHANGES if name != "shift"]  # that one is intensity_shift
+        for name, given in self.intensity.items():
+            if name not in known:
+                raise ValueError(f"intensity.{name} is no change of grey levels; known are {', '.join(known)}")
+            if not given.strength <= CHANGES[name].most:
+                raise ValueError(
+                    f"intensity.{name}.strength {given.strength:g} is out of range (0 to {CHANGES[name].most:g})"
+                )
+        active = {
+            name: self.intensity[name] for name in known if name in self.intensity and self.intensity[name].strength
+        }
+        object.__setattr__(self, "intensity", active)
 
     def read_side(self, patch: int) -> int:
         """Side of the square to read, so that whatever is drawn brings in tissue rather than corners of nothing.
@@ -64,20 +247,30 @@ class Augmentation:
         extra = math.ceil(patch * (reach - 1) / 2) + 2  # 2: the bicubic neighbours, and angles between those tried
         return patch + 2 * extra
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+    def draw(self, rng: np.random.Generator) -> Parameters:
         """One sample's parameters.
 
-        Draws the same number of values whatever is switched off, so that switching one change off leaves the others.
-
-        Returns:
-            The linear map ``(2, 2)`` float32 from the patch to what is read, (x, y) order, about their common centre;
-            and the additive shift in grey levels.
+        Takes the same number of values whatever is switched off, so that switching one change off leaves the others.
         """
         angle = float(rng.uniform(-1, 1)) * self.rotation
         flip_x, flip_y = (bool(v) for v in rng.random(2) < self.flip)
         shear_x, shear_y = (float(v) * self.shear for v in rng.uniform(-1, 1, 2))
-        shift = float(rng.uniform(-1, 1)) * self.intensity_shift * 255
-        return _linear(angle, shear_x, shear_y, flip_x, flip_y).astype(np.float32), shift
+        amounts = {"shift": CHANGES["shift"].draw(rng, self.intensity_shift) * 255}
+        linear = _linear(angle, shear_x, shear_y, flip_x, flip_y).astype(np.float32)
+        drawn = {"linear": torch.from_numpy(linear)}
+        if self.intensity:
+            seed = int(rng.integers(2**31))
+            drawn["seed"] = torch.tensor(seed)
+            for name, given in self.intensity.items():
+                apart = np.random.default_rng([seed, zlib.crc32(name.encode())])
+                changed = apart.random() < given.p
+                amounts[name] = CHANGES[name].draw(apart, given.strength) if changed else 0.0
+        return drawn | {name: scalar(amount) for name, amount in amounts.items()}
+
+
+def scalar(value: float) -> Tensor:
+    """``()`` float32."""
+    return torch.from_numpy(np.array(value, np.float32))  # a seventh of what torch.tensor takes
 
 
 def _linear(angle: float, shear_x: float, shear_y: float, flip_x: bool, flip_y: bool) -> NDArray[np.float64]:
@@ -89,8 +282,30 @@ def _linear(angle: float, shear_x: float, shear_y: float, flip_x: bool, flip_y: 
     return np.array([[(c - s * y) * flip_1, (c * x - s) * flip_2], [(s + c * y) * flip_1, (s * x + c) * flip_2]])
 
 
-def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: int) -> tuple[Tensor, Tensor]:
-    """Applies each sample's parameters and crops, in one warp of the image and one of the labels.
+def augment(image: Tensor, labels: Tensor, parameters: Parameters, patch: int) -> tuple[Tensor, Tensor]:
+    """Applies each sample's parameters and crops: one warp, then each change of grey levels.
+
+    Args:
+        image: ``(B, S, S)`` grey levels, uint8, S ≥ patch of the patch's parity.
+        labels: ``(B, S, S)`` uint8.
+        parameters: with a leading axis B.
+        patch: side P of the result.
+
+    Returns:
+        Grey levels ``(B, P, P)`` float32, about [0, 255], and labels ``(B, P, P)`` uint8.
+    """
+    grey, labels = warp(image, labels, parameters["linear"], patch)
+    grey = grey.unsqueeze(1)
+    for number, (name, change) in enumerate(CHANGES.items()):
+        if name in parameters:
+            amount = parameters[name]
+            seed = parameters.get("seed", torch.zeros_like(amount, dtype=torch.int64)) * len(CHANGES) + number
+            grey = change(grey, params={"amount": amount, "seed": seed, "batch_prob": amount != 0})
+    return grey.squeeze(1), labels
+
+
+def warp(image: Tensor, labels: Tensor, linear: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Moves and crops each sample, in one warp of the image and one of the labels.
 
     Labels are encoded as label + 1, unlabelled as 0, so that whatever the warp fills in is unlabelled; they are sampled
     by nearest neighbour, so no class is ever mixed from two others. The image is continued beyond its border by
@@ -101,8 +316,6 @@ def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: in
         image: ``(B, S, S)`` grey levels, uint8, S ≥ patch of the patch's parity.
         labels: ``(B, S, S)`` uint8.
         linear: ``(B, 2, 2)`` float32, from patch to image, (x, y) order, about the common centre.
-        shift: ``(B,)`` float32, added to the grey levels. The sum is not clamped: half of a mosaic is darker than the
-            largest shift, and clamping would wipe its texture out.
         patch: side P of the result.
 
     Returns:
@@ -111,10 +324,9 @@ def warp(image: Tensor, labels: Tensor, linear: Tensor, shift: Tensor, patch: in
     grid = _sampling_grid(linear.to(image.device, torch.float32), image.shape[-1], patch)
     grey = image.to(torch.float32).unsqueeze(1)
     grey = grid_sample(grey, grid, mode="bicubic", padding_mode="border", align_corners=True)
-    grey = grey.squeeze(1) + shift.to(image.device).view(-1, 1, 1)
     code = (labels + 1).to(torch.float32).unsqueeze(1)  # uint8: 255 + 1 is 0
     code = grid_sample(code, grid, mode="nearest", padding_mode="zeros", align_corners=True)
-    return grey, code.squeeze(1).to(torch.uint8) - 1
+    return grey.squeeze(1), code.squeeze(1).to(torch.uint8) - 1
 
 
 def _sampling_grid(linear: Tensor, side: int, patch: int) -> Tensor:

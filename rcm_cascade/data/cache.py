@@ -6,8 +6,8 @@ import mmap
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -63,9 +63,10 @@ class MosaicCache:
         try:
             before = path.stat()
             known = [str(path), before.st_size, before.st_mtime_ns]
-            remembered = _read_note(note)
-            if remembered is not None and remembered[:3] == known:
-                return str(remembered[3])
+            with suppress(OSError, ValueError, TypeError):  # no note yet, or a damaged one
+                *noted, digest = json.loads(note.read_bytes())
+                if noted == known:
+                    return str(digest)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
@@ -73,11 +74,8 @@ class MosaicCache:
                 f"{path} cannot be read ({error.strerror}); expected an image file: check the path"
             ) from error
         if time.time_ns() - before.st_mtime_ns > _SETTLED_NS:
-            try:
-                with written_whole(note) as temporary:
-                    temporary.write_text(json.dumps([*known, digest]), encoding="utf-8")
-            except OSError as error:
-                raise self._unwritable(error) from error
+            with self._writing(), written_whole(note) as temporary:
+                temporary.write_text(json.dumps([*known, digest]), encoding="utf-8")
         return digest
 
     def key(self, *parts: object) -> str:
@@ -95,12 +93,10 @@ class MosaicCache:
         path = self.folder / key[:2] / f"{key}.npy"
         found = _open(path)
         if found is None:
-            try:
+            with self._writing():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock = FileLock(path.with_suffix(".lock"))
                 lock.acquire()
-            except OSError as error:
-                raise self._unwritable(error) from error
             try:
                 found = _open(path)  # another process may have built it while this one waited
                 if found is None:
@@ -112,11 +108,8 @@ class MosaicCache:
         return found
 
     def _write(self, path: Path, array: NDArray[Any]) -> "np.memmap[Any, Any]":
-        try:
-            with written_whole(path) as temporary, temporary.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with self._writing(), written_whole(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
         return reopen(path)
 
     def _shrink(self) -> None:
@@ -126,11 +119,8 @@ class MosaicCache:
                     left.unlink()
         files = []
         for path in self.folder.glob("??/*.npy"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process shrinks it too
-                continue
-            files.append((status.st_mtime_ns, status.st_size, path))
+            with suppress(FileNotFoundError):  # another process shrinks it too
+                files.append((path.stat().st_mtime_ns, path.stat().st_size, path))
         total, dropped, freed = sum(size for _, size, _ in files), 0, 0
         for _, size, path in sorted(files):
             if total - freed <= self.max_bytes:
@@ -145,11 +135,15 @@ class MosaicCache:
                 file=sys.stderr,
             )
 
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"the cache folder {self.folder} cannot be written ({error.strerror}); free space there or set "
-            f"{FOLDER_VARIABLE} to another folder"
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"the cache folder {self.folder} cannot be written ({error.strerror}); free space there or set "
+                f"{FOLDER_VARIABLE} to another folder"
+            ) from error
 
 
 def reopen(path: Path) -> "np.memmap[Any, Any]":
@@ -181,11 +175,3 @@ def _open(path: Path) -> "np.memmap[Any, Any] | None":
         os.utime(path)  # what `_shrink` goes by
     _used_here.add(path)
     return found
-
-
-def _read_note(path: Path) -> list[Any] | None:
-    try:
-        note = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, list) and len(note) == 4 else None

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation, warp
+from rcm_cascade.data.augment import Augmentation, augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
-from rcm_cascade.data.processors import own_processors, processors
-from rcm_cascade.data.regions import BLANK, Region, RegionDataset, choose_regions
+from rcm_cascade.data.processors import own_processors
+from rcm_cascade.data.regions import BLANK, RegionDataset, validation_regions
 from rcm_cascade.data.windows import PatchGeometry
 
 
@@ -83,7 +83,11 @@ class MosaicDataModule(LightningDataModule):
         self.patches = PatchDataset(
             train, arguments.geometry, arguments.augmentation, num_classes, arguments.seed, arguments.sampling
         )
-        self.regions = RegionDataset(validation, self._choose_regions(validation), arguments.region_side)
+        side = arguments.region_side
+        count = max(int(REGION_SHARE * self._epoch_pixels / side**2), num_classes)
+        count = min(count, arguments.max_regions or count)
+        regions = validation_regions(validation, side, count, num_classes)
+        self.regions = RegionDataset(validation, regions, side)
         self.coverage = Coverage(train, arguments.geometry.patch)
 
     @property
@@ -97,33 +101,21 @@ class MosaicDataModule(LightningDataModule):
         """This process's number, and of how many."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    @property
-    def _processors(self) -> int:
-        if self.trainer is None:
-            return processors()
-        started_by = getattr(self.trainer.strategy, "cluster_environment", None)  # several processes have one
-        return own_processors(self.trainer.num_devices, isinstance(started_by, SLURMEnvironment))
-
     def validation_order(self) -> list[int]:
         """The regions that this process validates on, in their order; -1: a blank one, where others have one more."""
         rank, ranks = self._rank
         own = list(range(rank, len(self.regions), ranks))
         return own + [BLANK] * (-(-len(self.regions) // ranks) - len(own))
 
-    def _choose_regions(self, validation: Sequence[Mosaic]) -> list[Region]:
-        side = self.arguments.region_side
-        pixels = self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
-        count = max(int(REGION_SHARE * pixels / side**2), self.num_classes)
-        if self.arguments.max_regions is not None:
-            count = min(count, self.arguments.max_regions)
-        return choose_regions(validation, side, count, self.num_classes)
-
     @property
     def validate_every(self) -> int:
         """Epochs between validations, so that even the fewest regions stay within a tenth of the training time."""
-        trained = self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
         validated = len(self.regions) * self.arguments.region_side**2
-        return max(1, -(-validated // max(1, int(trained * REGION_SHARE * 1.5))))
+        return max(1, -(-validated // max(1, int(self._epoch_pixels * REGION_SHARE * 1.5))))
+
+    @property
+    def _epoch_pixels(self) -> int:
+        return self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Labelled pixels of each class in the training mosaics, ``(C,)``."""
@@ -150,7 +142,9 @@ class MosaicDataModule(LightningDataModule):
     ) -> DataLoader[Sample]:
         gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
-            workers = min(8, self._processors) if gpu else 0
+            started_by = getattr(self.trainer.strategy, "cluster_environment", None) if self.trainer else None
+            beside = self.trainer.num_devices if self.trainer else 1
+            workers = min(8, own_processors(beside, isinstance(started_by, SLURMEnvironment))) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -162,17 +156,13 @@ class MosaicDataModule(LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
         """Counts what a training batch covers, while that is here: reading it back from a GPU would wait for it."""
-        if self._training:
+        if self.trainer and self.trainer.training:
             self.coverage.add(batch["place"].numpy())
         return batch
 
-    @property
-    def _training(self) -> bool:
-        return bool(self.trainer and self.trainer.training)
-
     def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Batch:
         """Augments a training batch, and normalises any batch, on the device that it has been sent to."""
-        training = self._training
+        training = self.trainer and self.trainer.training
         return prepare(batch, self.arguments.geometry.patch if training else self.arguments.region_side)
 
     def example(self, count: int, epoch: int = 0) -> Sample:
@@ -189,7 +179,7 @@ def prepare(batch: Sample, side: int) -> Batch:
         batch: `Sample` with a leading axis.
         side: of the result, in px.
     """
-    grey, labels = warp(batch["image"], batch["labels"], batch["linear"], batch["shift"], side)
+    grey, labels = augment(batch["image"], batch["labels"], batch["augment"], side)
     image = normalise(grey, batch["offset"].view(-1, 1, 1), batch["scale"].view(-1, 1, 1)).unsqueeze(1)
     return Batch(image=image, labels=labels)
 
@@ -206,7 +196,7 @@ class Coverage:
 
     def __init__(self, mosaics: Sequence[Mosaic], patch: int) -> None:
         self.patch, self.cell = patch, max(1, patch // 8)
-        self.labelled = [_labelled_per_cell(m, self.cell) for m in mosaics]
+        self.labelled = [_labelled_per_cell(labels_of(m), self.cell) for m in mosaics]
         self.seen = [np.zeros(w.shape, bool) for w in self.labelled]
 
     def add(self, places: NDArray[np.int64]) -> None:
@@ -229,8 +219,7 @@ class Coverage:
             seen[:] = False
 
 
-def _labelled_per_cell(mosaic: Mosaic, cell: int) -> NDArray[np.int64]:
-    labelled = np.asarray(labels_of(mosaic)) != UNLABELLED
-    rows = np.add.reduceat(labelled, np.arange(0, labelled.shape[0], cell), axis=0, dtype=np.int32)
-    result: NDArray[np.int64] = np.add.reduceat(rows, np.arange(0, labelled.shape[1], cell), axis=1, dtype=np.int64)
-    return result
+def _labelled_per_cell(labels: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:
+    starts = [np.arange(0, side, cell) for side in labels.shape]
+    rows = np.add.reduceat(np.asarray(labels) != UNLABELLED, starts[0], axis=0, dtype=np.int32)
+    return np.add.reduceat(rows, starts[1], axis=1, dtype=np.int64)

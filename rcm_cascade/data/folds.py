@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_validation
+from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
 from rcm_cascade.errors import InputError
 
 Rule = Literal["patients", "sites", "paper"]
@@ -145,10 +145,8 @@ def _by_patient(
             f"{rule.count} folds; ask for at most as many with data.folds"
         )
     fold_of = assign_patients(held, rule.count, rule.seed)
-    return [
-        _split(labelled, {e.mosaic for e in labelled if fold_of[e.patient] == fold}, set(), rule.seed, fold)
-        for fold in range(rule.count)
-    ]
+    tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count)]
+    return [split_rest(labelled, mosaics, rule.seed, fold) for fold, mosaics in enumerate(tested)]
 
 
 def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
@@ -165,14 +163,13 @@ def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) 
     splits = []
     for fold, site in enumerate(sites):
         patients = {e.patient for e in labelled if e.site == site}
-        tested = {e.mosaic for e in labelled if e.site == site}
-        elsewhere = {e.mosaic for e in labelled if e.patient in patients} - tested
-        if len(tested) + len(elsewhere) == len(labelled):
+        kept = [e for e in labelled if e.site == site or e.patient not in patients]
+        if all(e.site == site for e in kept):
             raise InputError(
                 f"{manifest} has no labelled mosaic of patients who were not at site {site}; leave-one-site-out has "
                 "nothing to train on: use data.rule=patients"
             )
-        splits.append(_split(labelled, tested, elsewhere, rule.seed, fold))
+        splits.append(split_rest(kept, {e.mosaic for e in kept if e.site == site}, rule.seed, fold))
     return splits
 
 
@@ -183,18 +180,8 @@ def _by_mosaic(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule
             f"{dataset.root / MANIFEST_FILE} names {len(labelled)} labelled mosaics; expected two or more, one to test "
             "and one to train on"
         )
-    count = max(1, round(TEST_SHARE * len(labelled)))
-    tested = [set(draw_order((e.mosaic for e in labelled), rule.seed, r)[:count]) for r in range(rule.count)]
-    return [_split(labelled, mosaics, set(), rule.seed, r) for r, mosaics in enumerate(tested)]
-
-
-def _split(
-    labelled: Sequence[MosaicEntry], tested: set[str], left_out: set[str], seed: int, fold: int
-) -> dict[str, SplitName]:
-    rest = {entry.patient for entry in labelled if entry.mosaic not in tested | left_out}
-    validated = draw_validation(rest, seed, fold)
-    return {
-        e.mosaic: "test" if e.mosaic in tested else "val" if e.patient in validated else "train"
-        for e in labelled
-        if e.mosaic not in left_out
-    }
+    mosaics = [e.mosaic for e in labelled]
+    return [
+        split_rest(labelled, draw_share(mosaics, TEST_SHARE, rule.seed, repeat), rule.seed, repeat)
+        for repeat in range(rule.count)
+    ]

@@ -1,69 +1,66 @@
 """dataset.yaml: what a data set says about all its mosaics, checked key by key."""
 
 import reprlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-from rcm_cascade.classes import UNLABELLED, ClassTable
+from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.errors import InputError
 
-_EXPECTED: Final = {
-    "name": "a text",
-    "classes": "a list of {id, name, color}",
-    "unlabelled": str(UNLABELLED),
-    "pixel_size_um": "µm per pixel, a positive number",
-    "working_pixel_size_um": "µm per pixel, a positive number, or native",
-    "window": "a length such as '1 mm' or '512 px'",
-    "stride": "a length such as '0.5 mm' or '256 px'",
-    "patch": "a length such as '0.5 mm' or '256 px'",
-    "synthetic": "true or false",
-}
 _UNKNOWN: Final = ("unexpected_keyword_argument", "invalid_key")  # what pydantic calls a key that is not known
-_EXPECTED_OF_CLASS: Final = {"id": "a whole number", "name": "a text", "color": "'#rrggbb', in quotes"}
-
-
-@dataclass(frozen=True)
-class Header:
-    """The content of dataset.yaml; the arguments are those of `rcm_cascade.data.manifest.Dataset`."""
-
-    name: str
-    classes: ClassTable
-    pixel_size_um: float | None
-    working_pixel_size_um: float | Literal["native"] | None
-    window: Length | None
-    stride: Length | None
-    patch: Length | None
-    synthetic: bool
-
-
-_Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Text = Annotated[str, Field(min_length=1)]
+_Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Length = Annotated[Length, BeforeValidator(parse_length)]
 
 
-@checked_dataclass(config=ConfigDict(extra="forbid"))
-class _WrittenClass:
-    id: int
-    name: _Text
-    color: _Text
+@dataclass(config=ConfigDict(extra="forbid"))
+class _Class:
+    id: int = Field(description="a whole number")
+    name: _Text = Field(description="a text")
+    color: _Text = Field(description="'#rrggbb', in quotes")
 
 
-@checked_dataclass(config=ConfigDict(extra="forbid"))
-class _Written:
-    name: _Text
-    classes: list[_WrittenClass]
-    unlabelled: Literal[255] = 255
-    pixel_size_um: _Micrometres | None = None
-    working_pixel_size_um: _Micrometres | Literal["native"] | None = None
-    window: int | str | None = None
-    stride: int | str | None = None
-    patch: int | str | None = None
-    synthetic: bool = False
+_CLASSES: Final = TypeAdapter(list[_Class])
+
+
+def _table(classes: object) -> ClassTable:
+    if isinstance(classes, ClassTable):
+        return classes
+    return ClassTable.from_plain([vars(row) for row in _CLASSES.validate_python(classes)])
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Header:
+    """The content of dataset.yaml.
+
+    Args:
+        name: what reports call the data set.
+        classes: the class table.
+        unlabelled: the grey value of unlabelled pixels.
+        pixel_size_um: µm per pixel of mosaics that state none themselves.
+        working_pixel_size_um: µm per pixel at which networks work; ``"native"``: each mosaic's own grid.
+        window: side of a window.
+        stride: distance of windows.
+        patch: side of a patch.
+        synthetic: phantoms; every output says so.
+    """
+
+    name: _Text = Field(description="a text")
+    classes: Annotated[ClassTable, BeforeValidator(_table)] = Field(description="a list of {id, name, color}")
+    unlabelled: Literal[255] = Field(default=255, description="255")
+    pixel_size_um: _Micrometres | None = Field(default=None, description="µm per pixel, a positive number")
+    working_pixel_size_um: _Micrometres | Literal["native"] | None = Field(
+        default=None, description="µm per pixel, a positive number, or native"
+    )
+    window: _Length | None = Field(default=None, description="a length such as '1 mm' or '512 px'")
+    stride: _Length | None = Field(default=None, description="a length such as '0.5 mm' or '256 px'")
+    patch: _Length | None = Field(default=None, description="a length such as '0.5 mm' or '256 px'")
+    synthetic: bool = Field(default=False, description="true or false")
 
 
 def read_header(path: Path) -> Header:
@@ -73,66 +70,46 @@ def read_header(path: Path) -> Header:
         InputError: if it is missing, no YAML, has an unknown key (the message names the known ones), lacks a required
             one, or has a wrong value.
     """
-    written = _check(path, _load(path))
     try:
-        classes = ClassTable.from_plain([vars(row) for row in written.classes])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return Header(
-        name=written.name,
-        classes=classes,
-        pixel_size_um=written.pixel_size_um,
-        working_pixel_size_um=written.working_pixel_size_um,
-        window=_length(path, "window", written.window),
-        stride=_length(path, "stride", written.stride),
-        patch=_length(path, "patch", written.patch),
-        synthetic=written.synthetic,
-    )
-
-
-def _load(path: Path) -> object:
-    try:
-        return yaml.safe_load(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist; a data set needs one with at least name and classes: see the README"
-        ) from None
+        content = yaml.safe_load(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); a data set needs one with at least name and classes: see the "
+            "README"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist, bad UTF-8
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
         raise InputError(f"{path}{line} is no valid YAML; write one 'key: value' a line") from error
-
-
-def _check(path: Path, content: object) -> _Written:
-    known = ", ".join(_EXPECTED)
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no keys; known are {known}: name and classes are required")
+        raise InputError(
+            f"{path} holds no keys; known are {', '.join(_expected(Header))}: name and classes are required"
+        )
     try:
-        return TypeAdapter(_Written).validate_python(content)
+        return TypeAdapter(Header).validate_python(content)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        first = next((e for e in errors if e["type"] in _UNKNOWN), errors[0])  # a misspelt key is also a missing one
+        raise InputError(f"{path}{_sentence(error)}") from error
+
+
+def _expected(keys: type) -> dict[str, str]:
+    """What each key is to hold."""
+    return {name: field.description for name, field in keys.__pydantic_fields__.items()}  # type: ignore[attr-defined]
+
+
+def _sentence(error: ValidationError) -> str:
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] in _UNKNOWN), errors[0])  # a misspelt key is also a missing one
+    place = [str(part) for part in first["loc"]]
+    of_class = place[0] == "classes" and len(place) > 2
+    key = f"classes[{place[1]}].{place[2]}" if of_class else place[0]
+    known = _expected(_Class if of_class else Header)
+    if first["type"] in _UNKNOWN:
+        return f" has the unknown key {key}; known are {', '.join(known)}"
+    expected = known.get(place[2 if of_class else 0], "")
+    if first["type"] == "missing":
+        return f" lacks {key}; expected {expected}"
+    if first["type"] == "value_error":  # our own sentence, on the class table or a length
+        return f"{': ' if key == 'classes' else f', {key}: '}{first['ctx']['error']}"
     short = reprlib.Repr()
     short.maxlevel = 2  # YAML aliases can make a few lines print as gigabytes
-    place, got = first["loc"], short.repr(first["input"])
-    key, expected = str(place[0]), _EXPECTED.get(str(place[0]), "")
-    if key == "classes" and len(place) > 2:
-        known, key, expected = (
-            ", ".join(_EXPECTED_OF_CLASS),
-            f"classes[{place[1]}].{place[2]}",
-            _EXPECTED_OF_CLASS.get(str(place[2]), ""),
-        )
-    if first["type"] in _UNKNOWN:
-        raise InputError(f"{path} has the unknown key {key}; known are {known}")
-    if first["type"] == "missing":
-        raise InputError(f"{path} lacks {key}; expected {expected}")
-    raise InputError(f"{path} has {key}: {got}; expected {expected}")
-
-
-def _length(path: Path, key: str, text: int | str | None) -> Length | None:
-    try:
-        return None if text is None else parse_length(text)
-    except InputError as error:
-        raise InputError(f"{path}, {key}: {error}") from error
+    return f" has {key}: {short.repr(first['input'])}; expected {expected}"

@@ -3,15 +3,17 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import yaml
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.header import read_header
-from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.header import Header, read_header
 from rcm_cascade.data.table import read_csv
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
@@ -54,33 +56,17 @@ class MosaicEntry:
             object.__setattr__(self, "patient", self.mosaic)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@checked_dataclass(frozen=True, kw_only=True)
+class Dataset(Header):
     """A dataset folder, read and checked; no image has been opened.
 
     Args:
         root: the folder.
-        name: what reports call it.
-        classes: the class table.
         entries: the mosaics, in the manifest's order.
-        pixel_size_um: µm per pixel of mosaics that state none themselves.
-        working_pixel_size_um: µm per pixel at which networks work; ``"native"``: each mosaic's own grid.
-        window: side of a window.
-        stride: distance of windows.
-        patch: side of a patch.
-        synthetic: phantoms; every output says so.
     """
 
     root: Path
-    name: str
-    classes: ClassTable
     entries: tuple[MosaicEntry, ...]
-    pixel_size_um: float | None = None
-    working_pixel_size_um: float | Literal["native"] | None = None
-    window: Length | None = None
-    stride: Length | None = None
-    patch: Length | None = None
-    synthetic: bool = False
 
 
 def read_dataset(root: str | Path) -> Dataset:
@@ -94,61 +80,27 @@ def read_dataset(root: str | Path) -> Dataset:
     if not root.is_dir():
         raise InputError(f"data set {root} is no folder; give the folder that holds {DATASET_FILE} and {MANIFEST_FILE}")
     header = read_header(root / DATASET_FILE)
-    return Dataset(
-        root=root,
-        name=header.name,
-        classes=header.classes,
-        entries=_read_manifest(root),
-        pixel_size_um=header.pixel_size_um,
-        working_pixel_size_um=header.working_pixel_size_um,
-        window=header.window,
-        stride=header.stride,
-        patch=header.patch,
-        synthetic=header.synthetic,
-    )
+    return Dataset(root=root, entries=_read_manifest(root), **vars(header))
 
 
 def write_dataset(
-    root: Path,
-    *,
-    name: str,
-    classes: ClassTable,
-    rows: Sequence[Mapping[str, str | float | None]],
-    pixel_size_um: float | None = None,
-    working_pixel_size_um: float | Literal["native"] | None = None,
-    window: str | None = None,
-    stride: str | None = None,
-    patch: str | None = None,
-    synthetic: bool = False,
+    root: Path, *, classes: ClassTable, rows: Sequence[Mapping[str, str | float | None]], **header: object
 ) -> None:
     """Writes dataset.yaml and manifest.csv, each whole or not at all; the images are the caller's.
 
     Args:
         root: the folder, made where it is missing.
-        name: what reports call the data set.
         classes: the class table.
         rows: of the manifest, by column name; what is missing or None is left empty.
-        pixel_size_um: µm per pixel of mosaics that state none themselves.
-        working_pixel_size_um: µm per pixel at which networks work, or ``"native"``.
-        window: side of a window, such as ``"1 mm"``.
-        stride: distance of windows.
-        patch: side of a patch.
-        synthetic: phantoms.
+        header: ``name`` and what else dataset.yaml says, as it is written there (``window="1 mm"``); None and False
+            are left out.
 
     Raises:
         ValueError: if a row has a column that manifests do not have.
     """
-    content: dict[str, Any] = {"name": name, "unlabelled": UNLABELLED}
-    optional = {
-        "pixel_size_um": pixel_size_um,
-        "working_pixel_size_um": working_pixel_size_um,
-        "window": window,
-        "stride": stride,
-        "patch": patch,
-        "synthetic": synthetic or None,
-    }
-    content |= {key: value for key, value in optional.items() if value is not None}
+    content = {"unlabelled": UNLABELLED} | {key: value for key, value in header.items() if value not in (None, False)}
     content["classes"] = classes.to_plain()
+    TypeAdapter(Header).validate_python(content)
     with written_whole(root / DATASET_FILE) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     with written_whole(root / MANIFEST_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -205,12 +157,7 @@ def _inside(root: Path, text: str, where: str) -> Path:
 def _read_pixel_size(text: str, where: str) -> float | None:
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise InputError(
-            f"{where} has the pixel size {text!r}; expected µm per pixel, a number such as 0.5, or nothing"
-        )
-    return value
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise InputError(f"{where} has the pixel size {text!r}; expected µm per pixel, a number such as 0.5, or nothing")

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache, cache_file, reopen
-from rcm_cascade.data.decode import PixelSizeSource, pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import PixelSizeSource, pixel_size, read_image, read_labels
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resampled_shape, resize_image
@@ -201,7 +200,6 @@ def open_dataset_mosaics(
     working_pixel_size_um: float | None,
     cache: MosaicCache,
     normalisation: Normalisation = "mosaic",
-    progress: bool = True,
 ) -> list[Mosaic]:
     """Opens mosaics of a data set, in the order given, behind a progress bar.
 
@@ -211,33 +209,28 @@ def open_dataset_mosaics(
         working_pixel_size_um: as `resolve_working_pixel_size` gives it.
         cache: where the arrays are kept.
         normalisation: how grey levels become network input.
-        progress: whether to show the bar.
 
     Raises:
         InputError: as `open_mosaic`.
     """
-    entries = list(entries)
-    mosaics = []
-    with ExitStack() as stack:
-        advance = stack.enter_context(progress_bar("opening mosaics", len(entries), "mosaics")) if progress else None
+    entries, mosaics = list(entries), []
+    with progress_bar("opening mosaics", len(entries), "mosaics") as advance:
         for entry in entries:
-            mosaics.append(
-                open_mosaic(
-                    entry.image,
-                    label_path=entry.label,
-                    name=entry.mosaic,
-                    patient=entry.patient,
-                    site=entry.site,
-                    classes=dataset.classes,
-                    manifest_pixel_size_um=entry.pixel_size_um,
-                    dataset_pixel_size_um=dataset.pixel_size_um,
-                    working_pixel_size_um=working_pixel_size_um,
-                    normalisation=normalisation,
-                    cache=cache,
-                )
+            mosaic = open_mosaic(
+                entry.image,
+                label_path=entry.label,
+                name=entry.mosaic,
+                patient=entry.patient,
+                site=entry.site,
+                classes=dataset.classes,
+                manifest_pixel_size_um=entry.pixel_size_um,
+                dataset_pixel_size_um=dataset.pixel_size_um,
+                working_pixel_size_um=working_pixel_size_um,
+                normalisation=normalisation,
+                cache=cache,
             )
-            if advance is not None:
-                advance(1)
+            mosaics.append(mosaic)
+            advance(1)
     return mosaics
 
 

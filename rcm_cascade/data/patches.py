@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.augment import Augmentation, Parameters, scalar, unchanged
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
@@ -40,8 +40,7 @@ class Sample(TypedDict):
 
     image: Tensor  # (S, S) uint8 grey levels, wider than the patch
     labels: Tensor  # (S, S) uint8
-    linear: Tensor  # (2, 2) float32, see Augmentation.draw
-    shift: Tensor  # () float32, grey levels
+    augment: Parameters
     offset: Tensor  # () float32, of the mosaic's Intensity
     scale: Tensor  # () float32
     place: Tensor  # (3,) int64: mosaic's index, -1 of a blank one; the patch's top and left in px
@@ -81,17 +80,9 @@ class PatchDataset(Dataset[Sample]):
         self.seed = seed
         self.sampling = sampling
         self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
-        tables, counts = [], []
-        for m, mosaic in enumerate(self.mosaics):
-            grid = window_grid(mosaic.image.shape, geometry)
-            held = count_classes(labels_of(mosaic), grid, num_classes)
-            keep = held.sum(axis=1) > 0
-            tables.append(np.column_stack([np.full(int(keep.sum()), m), grid[keep]]))
-            counts.append(held[keep])
-        self.windows: NDArray[np.int64] = np.concatenate(tables) if tables else np.zeros((0, 5), np.int64)
+        self.windows, held = labelled_windows(self.mosaics, geometry, num_classes)
         if not len(self.windows):
             raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
-        held = np.concatenate(counts)
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
 
     def __len__(self) -> int:
@@ -110,19 +101,14 @@ class PatchDataset(Dataset[Sample]):
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
         patch = self.geometry.patch
         top, left = draw_position(rng, window, patch, wanted)
-        if self.augmentation:
-            linear, shift = self.augmentation.draw(rng)
-        else:
-            linear, shift = np.eye(2, dtype=np.float32), 0.0
         margin = (self.read_side - patch) // 2
         truth = torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED))
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
             labels=torch.full_like(truth, UNLABELLED) if key.blank else truth,
-            linear=torch.from_numpy(linear),
-            shift=_scalar(shift),
-            offset=_scalar(mosaic.intensity.offset),
-            scale=_scalar(mosaic.intensity.scale),
+            augment=self.augmentation.draw(rng) if self.augmentation else unchanged(),
+            offset=scalar(mosaic.intensity.offset),
+            scale=scalar(mosaic.intensity.scale),
             place=torch.from_numpy(np.array([-1 if key.blank else m, top, left])),
         )
 
@@ -135,8 +121,22 @@ class PatchDataset(Dataset[Sample]):
         return int(rng.choice(self.windows_of_class[wanted])), wanted
 
 
-def _scalar(value: float) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32))  # a seventh of what torch.tensor takes
+def labelled_windows(
+    mosaics: Sequence[Mosaic], geometry: PatchGeometry, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows that hold a labelled pixel, ``(N, 5)``: mosaic, top, left, bottom, right; and `count_classes` of each.
+
+    Raises:
+        ValueError: if a mosaic is not labelled.
+    """
+    tables, counts = [np.zeros((0, 5), np.int64)], [np.zeros((0, num_classes), np.int64)]
+    for m, mosaic in enumerate(mosaics):
+        grid = window_grid(mosaic.image.shape, geometry)
+        held = count_classes(labels_of(mosaic), grid, num_classes)
+        keep = held.sum(axis=1) > 0
+        tables.append(np.insert(grid[keep], 0, m, axis=1))
+        counts.append(held[keep])
+    return np.concatenate(tables), np.concatenate(counts)
 
 
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:

@@ -8,15 +8,16 @@ import torch
 from torch.utils.data import Dataset
 
 from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.data.augment import scalar, unchanged
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import Sample, count_classes
-from rcm_cascade.data.windows import PatchGeometry, read_square, window_grid
+from rcm_cascade.data.patches import Sample, labelled_windows
+from rcm_cascade.data.windows import PatchGeometry, read_square
 
 BLANK: Final = -1
 """The number of a region without labels."""
 
 
-class Region(NamedTuple):
+class ValidationRegion(NamedTuple):
     """A square of one mosaic, by its top left corner in px."""
 
     mosaic: int
@@ -24,7 +25,7 @@ class Region(NamedTuple):
     left: int
 
 
-def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[Region]:
+def validation_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[ValidationRegion]:
     """Chooses regions such that every class is seen, as long as the mosaics hold it.
 
     Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
@@ -36,17 +37,8 @@ def choose_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes
         count: how many to choose, if there are as many with a labelled pixel.
         num_classes: C.
     """
-    regions: list[Region] = []
-    tables = []
-    for m, mosaic in enumerate(mosaics):
-        grid = window_grid(mosaic.image.shape, PatchGeometry(side, side, side))
-        held = count_classes(labels_of(mosaic), grid, num_classes)
-        keep = np.flatnonzero(held.sum(axis=1))
-        regions += [Region(m, int(grid[k, 0]), int(grid[k, 1])) for k in keep]
-        tables.append(held[keep])
-    if not regions:
-        return []
-    held = np.concatenate(tables)
+    windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
+    regions = [ValidationRegion(*window) for window in windows[:, :3].tolist()]
     left = np.ones(len(regions), bool)
     chosen: list[int] = []
     taken = np.zeros(num_classes, np.int64)
@@ -69,7 +61,7 @@ class RegionDataset(Dataset[Sample]):
         side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
     """
 
-    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[Region], side: int) -> None:
+    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[ValidationRegion], side: int) -> None:
         self.mosaics, self.regions, self.side = list(mosaics), list(regions), side
 
     def __len__(self) -> int:
@@ -83,9 +75,8 @@ class RegionDataset(Dataset[Sample]):
         return Sample(
             image=torch.from_numpy(read_square(mosaic.image, top, left, self.side, None)),
             labels=torch.full_like(labels, UNLABELLED) if index == BLANK else labels,
-            linear=torch.eye(2),
-            shift=torch.tensor(0.0),
-            offset=torch.tensor(mosaic.intensity.offset, dtype=torch.float32),
-            scale=torch.tensor(mosaic.intensity.scale, dtype=torch.float32),
+            augment=unchanged(),
+            offset=scalar(mosaic.intensity.offset),
+            scale=scalar(mosaic.intensity.scale),
             place=torch.tensor([m, top, left]),
         )

@@ -87,7 +87,9 @@ def area_resample(image: NDArray[np.uint8], from_um: float, to_um: float) -> NDA
 def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Label map ``(H, W)`` at another size, each pixel the class with the largest area among its *labelled* part.
 
-    Exact at any ratio, also to more pixels. Ties go to the lowest id; a pixel without any labelled part is 255.
+    Exact at any ratio, also to more pixels; a pixel without any labelled part is 255. Ties go to the lowest id, unlike
+    those of `pool_labels`: parts of pixels have no order in which they are scanned, and trained networks and recorded
+    scores depend on these labels.
 
     Args:
         labels: class ids and 255.

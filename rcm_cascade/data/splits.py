@@ -3,26 +3,14 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from rcm_cascade.data.manifest import SPLIT_NAMES, Dataset, SplitName
+from rcm_cascade.data.manifest import MANIFEST_FILE, SPLIT_NAMES, Dataset, MosaicEntry, SplitName
 from rcm_cascade.data.table import read_csv
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
-
-__all__ = [
-    "Split",
-    "SplitName",
-    "describe_split",
-    "keep_training_patients",
-    "make_split",
-    "patients_straddling",
-    "read_split",
-    "split_id",
-    "write_split",
-]
 
 Split = Mapping[str, str]
 """``{mosaic: "train" | "val" | "test"}``, by the manifest's ``mosaic`` column."""
@@ -58,12 +46,12 @@ def make_split(
             filled for some labelled mosaics only, or nothing is left to train on though ``training`` is asked for.
     """
     labelled = [entry for entry in dataset.entries if entry.label is not None]
+    origin = dataset.root / MANIFEST_FILE
     if split_file is not None:
         split = _from_file(dataset, read_split(split_file), split_file)
-        origin = str(split_file)
+        origin = split_file
     elif any(entry.split for entry in dataset.entries):
         split = {entry.mosaic: entry.split for entry in labelled if entry.split is not None}
-        origin = str(dataset.root / "manifest.csv")
         missing = [entry.mosaic for entry in labelled if entry.split is None]
         if missing:
             raise InputError(
@@ -71,9 +59,8 @@ def make_split(
                 "column for all labelled mosaics or for none"
             )
     else:
-        parts = _draw({entry.patient for entry in labelled}, seed)
-        split = {entry.mosaic: parts[entry.patient] for entry in labelled}
-        origin = str(dataset.root / "manifest.csv")
+        tested = draw_share({entry.patient for entry in labelled}, TEST_SHARE, seed)
+        split = split_rest(labelled, {entry.mosaic for entry in labelled if entry.patient in tested}, seed)
     if training and "train" not in split.values():
         raise InputError(f"{origin} leaves no labelled mosaic to train on; give at least one a label and split train")
     return split
@@ -128,14 +115,13 @@ def read_split(path: Path) -> dict[str, SplitName]:
     """
     split: dict[str, SplitName] = {}
     for line, row in read_csv(path, ["mosaic", "split"], ["mosaic", "split"]):
-        name = next((name for name in SPLIT_NAMES if name == row["split"]), None)
-        if name is None:
+        if row["split"] not in SPLIT_NAMES:
             raise InputError(f"{path}, line {line}, has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
         if row["mosaic"] in split:
             raise InputError(
                 f"{path}, line {line}, names the mosaic {row['mosaic']} again; delete one of the two lines"
             )
-        split[row["mosaic"]] = name
+        split[row["mosaic"]] = row["split"]
     return split
 
 
@@ -158,7 +144,7 @@ def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> 
     for mosaic in named:
         if mosaic not in entries:
             raise InputError(
-                f"{path} names the mosaic {mosaic!r}, which {dataset.root / 'manifest.csv'} does not; write it as the "
+                f"{path} names the mosaic {mosaic!r}, which {dataset.root / MANIFEST_FILE} does not; write it as the "
                 "manifest does"
             )
         if entries[mosaic].label is None:
@@ -178,19 +164,26 @@ def draw_order(names: Iterable[str], *salt: object) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256("\0".join(map(str, (*salt, name))).encode()).digest())
 
 
-def draw_validation(patients: Iterable[str], *salt: object) -> set[str]:
-    """Of the patients that are not tested, 15 % but at least one; a single patient is left to train on.
+def draw_share(names: Iterable[str], share: float, *salt: object) -> set[str]:
+    """A share of names, but at least one and not the only one.
 
     Args:
-        patients: that are not tested.
+        names: of patients or mosaics.
+        share: in (0, 1).
         salt: as for `draw_order`.
     """
-    order = draw_order(patients, *salt)
-    return set(order[: max(1, round(VALIDATION_SHARE * len(order))) if len(order) > 1 else 0])
+    order = draw_order(names, *salt)
+    return set(order[: max(1, round(share * len(order))) if len(order) > 1 else 0])
 
 
-def _draw(patients: set[str], seed: int) -> dict[str, SplitName]:
-    order = draw_order(patients, seed)
-    tested = order[: max(1, round(TEST_SHARE * len(order))) if len(order) > 1 else 0]
-    validated = draw_validation(order[len(tested) :], seed)
-    return {p: "test" if p in tested else "val" if p in validated else "train" for p in order}
+def split_rest(labelled: Iterable[MosaicEntry], tested: Collection[str], *salt: object) -> dict[str, SplitName]:
+    """The split in which some mosaics are tested; of the other patients, 15 % but at least one validate.
+
+    Args:
+        labelled: the mosaics to split.
+        tested: mosaics.
+        salt: as for `draw_order`.
+    """
+    labelled = list(labelled)
+    validated = draw_share({e.patient for e in labelled if e.mosaic not in tested}, VALIDATION_SHARE, *salt)
+    return {e.mosaic: "test" if e.mosaic in tested else "val" if e.patient in validated else "train" for e in labelled}

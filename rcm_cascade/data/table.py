@@ -20,12 +20,13 @@ def read_csv(path: Path, known: Sequence[str], required: Sequence[str]) -> list[
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected a CSV file with the columns {', '.join(known)}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text (byte {error.start}); save it as 'CSV UTF-8'") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); expected a CSV file: check the path") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); expected a CSV file with the columns {', '.join(known)}: check "
+            "the path"
+        ) from error
     except csv.Error as error:
         raise InputError(f"{path} is no CSV ({error}); save it as 'CSV UTF-8'") from error
     lines = [(number, cells) for number, cells in lines if any(cells)]

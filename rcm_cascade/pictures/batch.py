@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.augment import centre_crop, warp
+from rcm_cascade.data.augment import augment, centre_crop
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.pictures.colours import blend
 from rcm_cascade.pictures.figure import Panel, compose
@@ -26,7 +26,7 @@ def batch_picture(
     batch = datamodule.example(count)
     patch = datamodule.arguments.geometry.patch
     before = centre_crop(batch["image"], patch), centre_crop(batch["labels"], patch)
-    after = warp(batch["image"], batch["labels"], batch["linear"], batch["shift"], patch)
+    after = augment(batch["image"], batch["labels"], batch["augment"], patch)
     panels = [
         Panel(f"{when} {i + 1}", _enlarged(blend(_grey(image[i]), labels[i].numpy(), classes, 0.3)))
         for when, (image, labels) in (("as read", before), ("augmented", after))

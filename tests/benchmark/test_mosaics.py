@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from rcm_cascade.benchmark.mosaics import enlarged, write_mosaic
-from rcm_cascade.data.decode import pixel_size
+from rcm_cascade.data.formats import pixel_size
 from tests.annotate.telling import noise
 
 

@@ -39,7 +39,7 @@ def dataset(classes: ClassTable, patients: int, sites: int = 1) -> Dataset:
         for p in range(patients)
         for m in range(1 + p % 3)
     )
-    return Dataset(Path("set"), "set", classes, entries)
+    return Dataset(root=Path("set"), name="set", classes=classes, entries=entries)
 
 
 def pixels_of(data: Dataset, seed: int = 0) -> Pixels:

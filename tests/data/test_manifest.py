@@ -84,7 +84,7 @@ def test_unknown_columns_are_named_with_the_known_ones(tmp_path: Path, classes: 
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
         read_dataset(tmp_path / "none")
-    with pytest.raises(InputError, match=r"dataset\.yaml does not exist"):
+    with pytest.raises(InputError, match=r"dataset\.yaml cannot be read \(No such file"):
         read_dataset(tmp_path)
 
 

@@ -15,7 +15,7 @@ def dataset(classes: ClassTable, patients: int, mosaics_each: int = 2) -> Datase
         for p in range(patients)
         for m in range(mosaics_each)
     )
-    return Dataset(Path("set"), "set", classes, entries)
+    return Dataset(root=Path("set"), name="set", classes=classes, entries=entries)
 
 
 def with_splits(data: Dataset, *splits: SplitName | None) -> Dataset:
@@ -60,7 +60,7 @@ def test_every_patient_is_tested_under_some_seed(classes: ClassTable) -> None:
 
 def test_without_patients_mosaics_are_drawn(classes: ClassTable) -> None:
     entries = tuple(MosaicEntry(f"m{i}.tif", Path(f"m{i}.tif"), Path(f"m{i}.png")) for i in range(10))
-    split = make_split(Dataset(Path("set"), "set", classes, entries), seed=0)
+    split = make_split(Dataset(root=Path("set"), name="set", classes=classes, entries=entries), seed=0)
     assert sorted(split.values()) == ["test"] * 3 + ["train"] * 6 + ["val"]
 
 

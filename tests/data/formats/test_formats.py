@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data import decode
-from rcm_cascade.data.decode import read_image, read_labels
+from rcm_cascade.data.formats import base, read_image, read_labels, stored_pixel_size
+from rcm_cascade.data.formats.base import Format, Pixels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
 
@@ -91,11 +91,8 @@ def png(tmp_path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     return read_image(tmp_path / "m.png")
 
 
-def test_colour_is_converted_alike_in_every_strip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_texture: Maker
-) -> None:
+def test_colour_is_converted_alike_in_every_row(tmp_path: Path, make_texture: Maker) -> None:
     colour = np.stack([make_texture(41, 50, seed=seed) for seed in range(3)], axis=-1)
-    monkeypatch.setattr(decode, "_STRIP", 7 * 50)
     assert np.abs(png(tmp_path, colour) - luma(colour)).max() <= 0.51
 
 
@@ -193,11 +190,14 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "CMYK": (write_tiff(np.dstack([FLAT] * 4), photometric="separated"), "channels of kind SEPARATED"),
     "CMYK JPEG": (lambda p: Image.fromarray(FLAT).convert("CMYK").save(p, "JPEG"), "has colour mode CMYK"),
-    "GIF": (lambda p: Image.fromarray(FLAT).save(p, "GIF"), "is no image this program reads; expected TIFF, PNG"),
+    "GIF": (
+        lambda p: Image.fromarray(FLAT).save(p, "GIF"),
+        "is no image this program reads; expected BMP, JPEG, JPEG 2000, PNG or TIFF",
+    ),
     "text": (lambda p: p.write_text("mosaic,label\n"), "is no image this program reads"),
     "empty": (lambda p: p.touch(), r"is empty \(0 bytes\)"),
-    "folder": (lambda p: p.mkdir(), "is a folder"),
-    "missing": (lambda p: None, "does not exist"),
+    "folder": (lambda p: p.mkdir(), "Is a directory"),
+    "missing": (lambda p: None, "No such file"),
 }
 
 
@@ -262,7 +262,7 @@ def test_truncated_and_damaged_files(
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rcm_cascade.data.untrusted.MAX_PIXELS", 1999)
+    monkeypatch.setattr("rcm_cascade.data.formats.base.MAX_PIXELS", 1999)
     for name in ("png", "bmp", "jpeg", "jp2", "plain.tif"):
         encoded(name, FLAT, tmp_path / "m.file")
         with pytest.raises(InputError, match="40 × 50 px"):
@@ -343,7 +343,7 @@ def test_wrong_label_maps_are_one_sentence(tmp_path: Path, make_labels: Maker, c
     Image.fromarray(labels).save(path, "JPEG")
     with pytest.raises(InputError, match="is a JPEG"):
         read_labels(path, classes, (60, 81))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="No such file"):
         read_labels(tmp_path / "none.png", classes, (60, 81))
 
 
@@ -360,3 +360,18 @@ def test_every_file_of_the_real_data(real_data: Path) -> None:
             assert len(np.unique(labels)) >= 3
             pixels += image.size
         assert pixels / 1e6 == pytest.approx(megapixels, rel=0.05)
+
+
+def test_a_format_is_known_once_it_has_been_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.raw").write_bytes(b"RAW!\x01\x02\x03\x04\x05\x06")
+    monkeypatch.setitem(base.FORMATS, "Raw", None)  # taken out again after the test
+
+    def read(path: Path) -> Pixels:
+        return Pixels(np.frombuffer(path.read_bytes()[4:], np.uint8).reshape(2, 3))
+
+    Format("Raw", (b"RAW!",), read, lambda path: (0.5, 0.5))
+    assert read_image(tmp_path / "m.raw").tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert stored_pixel_size(tmp_path / "m.raw") == 0.5
+    (tmp_path / "m.gif").write_bytes(b"GIF89a")
+    with pytest.raises(InputError, match="PNG, Raw or TIFF"):
+        read_image(tmp_path / "m.gif")

@@ -1,21 +1,67 @@
-"""Guards round decoders: files are not trusted, and whatever they make a decoder raise becomes one sentence."""
+"""What the files of this folder share: what a format is, and guards round decoders.
+
+Files are not trusted: whatever they make a decoder raise becomes one sentence.
+"""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rcm_cascade.errors import InputError
 
-FORMATS: Final = "TIFF, PNG, BMP, JPEG or JPEG 2000"
 
-TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of TIFF and BigTIFF files."""
+class Pixels(NamedTuple):
+    """What a file holds, as stored.
+
+    Args:
+        values: ``(H, W)`` or ``(H, W, channels)``.
+        palette: ``(≤ 256, 3)`` uint8 where the values are indices into one.
+    """
+
+    values: NDArray[Any]
+    palette: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """An image format. It is known once it has been made.
+
+    Args:
+        name: for messages.
+        starts: first bytes of its files, by which it is told.
+        read: pixels of a file; may raise anything where the file is damaged. It calls `check_size` before it decodes.
+        pixel_size: width and height of a pixel in µm as the file states it; None: the format states none about tissue.
+        lossy: whether it blurs the ids of a label map into one another.
+    """
+
+    name: str
+    starts: tuple[bytes, ...]
+    read: Callable[[Path], Pixels]
+    pixel_size: Callable[[Path], tuple[float, float] | None] = lambda path: None
+    lossy: bool = False
+
+    def __post_init__(self) -> None:
+        FORMATS[self.name] = self
+
+
+FORMATS: Final[dict[str, Format]] = {}
+"""By name; each file of this folder adds its formats."""
 
 MAX_PIXELS: Final = 2**30
 """A larger image is refused before it is decoded: seven times the largest mosaic, and a guard against bombs."""
+
+
+def readable() -> str:
+    """The formats' names, for messages."""
+    *names, last = sorted(FORMATS)
+    return f"{', '.join(names)} or {last}"
 
 
 @contextmanager
@@ -32,7 +78,7 @@ def in_one_sentence(path: Path) -> Iterator[None]:
     except Exception as error:  # damaged files make decoders raise nearly anything
         raise InputError(
             f"{path} cannot be decoded ({type(error).__name__}); the file is damaged or of an unknown variety: "
-            f"save it again as {FORMATS}"
+            f"save it again as {readable()}"
         ) from error
     finally:
         logger.disabled = was_disabled
@@ -47,13 +93,10 @@ def first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(16)
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; expected an image file: {FORMATS}") from None
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected an image file: check the path") from None
     except OSError as error:
         raise InputError(
-            f"{path} cannot be opened ({error.strerror}); expected a readable image file: check its permissions"
+            f"{path} cannot be opened ({error.strerror}); expected an image file, {readable()}: check the path and its "
+            "permissions"
         ) from error
     if not start:
         raise InputError(f"{path} is empty (0 bytes); expected an image: copy or export it again")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.data.untrusted import MAX_PIXELS, check_size, first_bytes, in_one_sentence
+from rcm_cascade.data.formats.base import MAX_PIXELS, check_size, first_bytes, in_one_sentence
 from rcm_cascade.errors import InputError
 
 
@@ -34,8 +34,8 @@ def test_our_own_errors_pass() -> None:
 def test_no_file_to_read(tmp_path: Path) -> None:
     (tmp_path / "empty.tif").touch()
     for path, message in [
-        (tmp_path / "none.tif", "does not exist"),
-        (tmp_path, "is a folder"),
+        (tmp_path / "none.tif", "No such file"),
+        (tmp_path, "Is a directory"),
         (tmp_path / "empty.tif", "is empty"),
         (tmp_path / "empty.tif" / "none.tif", "cannot be opened"),
         (tmp_path / ("x" * 300), "cannot be opened"),

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rcm_cascade.data.resolution import pixel_size, stored_pixel_size
+from rcm_cascade.data.formats import pixel_size, stored_pixel_size
 from rcm_cascade.errors import InputError
 
 PIXELS = np.arange(600, dtype=np.uint8).reshape(20, 30)

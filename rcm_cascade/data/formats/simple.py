@@ -1,0 +1,34 @@
+"""PNG, BMP and JPEG. Their densities say nothing about tissue."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from rcm_cascade.data.formats.base import Format, Pixels, check_size
+from rcm_cascade.errors import InputError
+
+
+def _read(path: Path, plugin: type[ImageFile]) -> Pixels:
+    # the plug-in itself, because Image.open refuses large mosaics unless a global limit is lifted for everybody
+    with path.open("rb") as file, plugin(file) as picture:
+        check_size(path, picture.height, picture.width)
+        if picture.mode == "P":
+            colours = picture.getpalette("RGB") or []
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(colours) // 3] = np.array(colours, np.uint8).reshape(-1, 3)
+            return Pixels(np.asarray(picture), palette)
+        if plugin is PngImageFile:
+            return Pixels(imagecodecs.png_decode(path.read_bytes()))  # Pillow cuts 16-bit colour down to 8
+        if picture.mode not in ("L", "LA", "RGB", "RGBA", "1"):
+            raise InputError(f"{path} has colour mode {picture.mode}; expected grey or RGB: save it as greyscale")
+        return Pixels(np.asarray(picture.convert("L") if picture.mode == "1" else picture))
+
+
+Format("PNG", (b"\x89PNG\r\n\x1a\n",), lambda path: _read(path, PngImageFile))
+Format("BMP", (b"BM",), lambda path: _read(path, BmpImageFile))
+Format("JPEG", (b"\xff\xd8\xff",), lambda path: _read(path, JpegImageFile), lossy=True)
