@@ -70,8 +70,9 @@ def _run(arguments: list[str]) -> int:
         if set(arguments[1:]) & {"--help", "-h"}:
             print(TRAIN_HELP, end="")
             return 0
+        from rcm_cascade.commands.train import train
         from rcm_cascade.runs.launch import main as launch
-        from rcm_cascade.runs.train import identify, train
+        from rcm_cascade.runs.train import identify
 
         launch(arguments[1:], train, identify)
         return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.origin import is_evaluation_of
+from rcm_cascade.evaluate.results import is_evaluation_of
 from rcm_cascade.files import written_whole
 from rcm_cascade.models.checkpoint import LoadedCheckpoint, digest, load_checkpoint
 from rcm_cascade.models.export import export_checkpoint

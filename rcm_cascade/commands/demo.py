@@ -7,13 +7,13 @@ from rich.console import Console
 
 from rcm_cascade.commands.annotate import annotate
 from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.commands.train import train
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.report.table import format_table
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.train import train
 
 RUN = "demo"
 LEAST_PIXELS = 4_000_000

@@ -131,9 +131,3 @@ def write_config(folder: RunFolder, config: TrainConfig) -> None:
     plain = {"hash": config_hash(config)} | config.to_plain()
     with written_whole(folder.config) as temporary:
         temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-
-
-def write_json(path: Path, content: object) -> None:
-    """Writes a JSON file whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

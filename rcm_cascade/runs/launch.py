@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import (
     CONFIG_NAME,
     UNNAMED_KEYS,
@@ -27,7 +28,7 @@ from rcm_cascade.runs.compose import (
     run_dir,
 )
 from rcm_cascade.runs.config import TrainConfig, config_hash
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, state_of, write_json
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, state_of
 from rcm_cascade.runs.jobs import FAILURE_FILE
 from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.runs.sharing import find_twin, link_twin

@@ -20,12 +20,11 @@ from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE, Dataset
 from rcm_cascade.data.splits import Split, read_split, split_id, write_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import write_json, written_whole
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.report.run_page import write_run_page
 from rcm_cascade.runs.config import TrainConfig, config_hash
 from rcm_cascade.runs.data import (
     TrainingData,
@@ -35,7 +34,7 @@ from rcm_cascade.runs.data import (
     patch_geometry,
     read_split_dataset,
 )
-from rcm_cascade.runs.folder import RunFolder, claim, write_json
+from rcm_cascade.runs.folder import RunFolder, claim
 from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
@@ -49,6 +48,8 @@ from rcm_cascade.training.recompute import recompute_activations
 
 if TYPE_CHECKING:
     from rcm_cascade.training.dashboard import Dashboard
+
+BATCH_PICTURE = "batch.png"
 
 
 def train(config: TrainConfig, path: Path) -> dict[str, Any]:
@@ -178,7 +179,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         metrics = _validate(config, folder, loaded, datamodule)
         result["temperature"] = None if metrics is None else metrics["calibration"]["temperature"]
         result["validation"] = None if metrics is None else metrics["mean"]
-        write_run_page(folder, result, datamodule)
+        picture = batch_picture(datamodule, header.classes, header.working_pixel_size_um)
+        save_png(picture, folder.path / BATCH_PICTURE)
         write_json(folder.result, result)
         if dashboard is not None:
             _show_result(config, dashboard, folder, result, metrics, header)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig, config_hash
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, write_config, write_json
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, write_config
 from rcm_cascade.runs.launch import _plan, main
 from tests.runs.test_compose import GROUPS
 

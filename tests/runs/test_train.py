@@ -20,10 +20,10 @@ from rcm_cascade.data.datamodule import prepare
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
+from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest, load_checkpoint
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
-from rcm_cascade.runs.folder import write_json
 from rcm_cascade.runs.train import identify, make_datamodule, make_header, make_module, train
 from rcm_cascade.training.history import read_history
 from rcm_cascade.training.module import CascadeModule
