@@ -17,10 +17,10 @@ from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.overlay import SYNTHETIC, draw_overlay
 from rcm_cascade.annotate.regions import LOOK_FIRST, Region, largest_regions
 from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.counting import count_values
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.pictures.shrink import count_ids
 
 TILE: Final = 512
 """Px of a tile's side in the label file; the pyramid ends where one tile holds the mosaic."""
@@ -144,7 +144,7 @@ def summarise(image: str, annotated: MosaicAnnotation, regions: Sequence[Region]
         write_s: seconds that writing took.
     """
     annotation = annotated.annotation
-    counts = count_ids(annotated.labels)
+    counts = count_values(annotated.labels)
     return {
         "mosaic": image,
         "source_sha256": annotated.source_sha256,

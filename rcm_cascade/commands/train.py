@@ -1,22 +1,25 @@
-"""`rcm-cascade train`: trains a configuration, or a sweep of them, and writes the page of each run."""
+"""`rcm-cascade train`: one run, and its page."""
 
 from pathlib import Path
+from typing import Any
 
-from rcm_cascade.report.run_page import write_run_page
+from rcm_cascade.report.pages import write_run_page
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.train import train
-from rcm_cascade.training.ranks import rank
 
 
-def run(config: TrainConfig, path: Path) -> None:
-    """Trains in a run folder and writes its page; launchers start processes that call this.
+def run(config: TrainConfig, path: Path) -> dict[str, Any]:
+    """Trains in a run folder and writes its page; a run that was finished already keeps the page that it has.
+
+    Launchers start processes that call this.
 
     Raises:
         InputError: if the configuration, the data or the folder is wrong.
     """
-    result, folder = train(config, path), RunFolder(path)
-    if rank() > 0:
-        return
-    if not folder.report.is_file() or folder.report.stat().st_mtime_ns < folder.result.stat().st_mtime_ns:
-        write_run_page(folder, result)
+    folder = RunFolder(path)
+    before = folder.result.read_bytes() if folder.result.is_file() else b""
+    result = train(config, path)
+    if result and (not folder.report.is_file() or folder.result.read_bytes() != before):
+        write_run_page(path)
+    return result

@@ -27,8 +27,8 @@ from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.report.figures import confusion_picture
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import (
     TrainingData,

@@ -8,15 +8,16 @@ import yaml
 
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.cli import main
-from rcm_cascade.commands import report as sweep_report
 from rcm_cascade.commands.report import GRADIENTS, LEVELS, PAGE, RESULTS, report
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest
-from rcm_cascade.report.outcomes import Outcome, read_outcome
+from rcm_cascade.report import reading
+from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import Job
 from tests.report.making import make_sweep, write_job, write_sweep, write_test_result
-from tests.report.test_evaluation import Page, check_self_contained
+from tests.report.test_pages import Page, check_self_contained
 
 
 def test_page_and_tables_are_written_and_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,8 +111,8 @@ def test_whatever_goes_wrong_with_a_job_goes_wrong_with_it_alone(
             raise ZeroDivisionError("by zero")
         return read_outcome(job)
 
-    monkeypatch.setattr(sweep_report, "_evaluate", broken)
-    monkeypatch.setattr(sweep_report, "read_outcome", read)
+    monkeypatch.setattr(reading, "_score", broken)
+    monkeypatch.setattr(reading, "read_outcome", read)
     names = ("good", "other", "odd", "memory", "locked")
     comparison = report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
     assert {e.job.name: e.sentence for e in comparison.left_out} == {
@@ -137,7 +138,7 @@ def test_jobs_that_are_one_folder_are_scored_once(
         content = json.loads(path.read_text())
         write_json(path, content | {"checkpoint_sha256": digest(job.folder.best)})
 
-    monkeypatch.setattr(sweep_report, "_evaluate", score)
+    monkeypatch.setattr(reading, "_score", score)
     assert report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
     assert scored == ["a"]
     assert "(1 of 2)" in capsys.readouterr().err
@@ -159,7 +160,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
     def broken(*_: object) -> str:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(sweep_report, "render_page", broken)
+    monkeypatch.setattr(reading, "render_page", broken)
     with pytest.raises(RuntimeError, match="no fonts"):
         report(write_sweep(tmp_path, {"a": ["x=1"]}))
     assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))

@@ -24,11 +24,10 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
 from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest, load_checkpoint
-from rcm_cascade.report.run_page import write_run_page
+from rcm_cascade.report.pages import write_run_page
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import load_training_data
-from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import changed_data
 from rcm_cascade.runs.train import identify, make_datamodule, make_header, make_module, train
 from rcm_cascade.training.history import read_history
@@ -307,7 +306,7 @@ def test_a_run_begins_with_the_weights_that_it_is_told_to(
     assert f"init={best}: training begins with" in capsys.readouterr().err
     assert result["init"] == digest(best)
     assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
-    write_run_page(RunFolder(tmp_path / "begun"), result)
+    write_run_page(tmp_path / "begun")
     assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in (tmp_path / "begun" / "report.html").read_text()
     assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
     config = compose_config(tiny(phantoms, f"init={best}"))

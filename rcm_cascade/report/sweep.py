@@ -1,0 +1,146 @@
+"""The page and the tables of a sweep, from what its jobs left behind."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.files import write_text
+from rcm_cascade.pictures.colours import colorize
+from rcm_cascade.pictures.comparison import PANEL_PX
+from rcm_cascade.pictures.png import png_data_uri
+from rcm_cascade.pictures.shrink import shrink_factor, shrink_labels
+from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
+from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
+from rcm_cascade.report.folds import pool_folds
+from rcm_cascade.report.pages import PAGE, render_sweep, show
+from rcm_cascade.report.reading import class_table, read_outcomes
+from rcm_cascade.report.tables import latex
+from rcm_cascade.runs.jobs import read_sweep
+from rcm_cascade.runs.score import comparison_path, prediction_path
+
+RESULTS = "results.csv"
+LEVELS = "levels.csv"
+GRADIENTS = "gradients.csv"
+LATEX = "table.tex"
+
+WIDEST: Final = 1500
+"""Px of a picture on the page, which shows it at two thirds of that; mosaics are noise and cost a megabyte each."""
+
+
+def write_report(
+    path: Path, *, reference: str | None = None, score: float | None = None, metric: str = "sensitivity"
+) -> Comparison:
+    """Writes `report.html`, `results.csv`, `levels.csv`, `gradients.csv` and `table.tex` into a sweep's folder.
+
+    Earlier ones are replaced. Finished jobs whose test split has not been scored are scored first; one that cannot
+    be, fails alone. Jobs that differ in ``data.fold`` alone are pooled.
+
+    Args:
+        path: the sweep's folder.
+        reference: a configuration's label, or a part that it alone has; None: the first with a result.
+        score: that `time to score` is measured to, in (0, 1]; None: 90 % of the reference's mean best validation score.
+        metric: a name of `METRICS`: by whose mean the findings are told.
+
+    Returns:
+        What was written, in numbers; its ``left_out`` names the jobs without a result.
+
+    Raises:
+        InputError: if the folder is no sweep's, no job has a result, or an option is wrong.
+    """
+    if score is not None and not 0 < score <= 1:
+        raise InputError(f"--score {score:g} is no mean sensitivity; give a number above 0 and up to 1")
+    if metric not in METRICS:
+        raise InputError(f"--metric {metric} is none; give one of {', '.join(METRICS)}")
+    sweep = read_sweep(path)
+    outcomes, failures = read_outcomes(sweep.jobs)
+    if outcomes:
+        first = next(iter(outcomes.values()))
+        named = first.metrics.get("classes") or [{"name": name} for name in first.classes]
+        classes = class_table(named, first.job.folder.best)
+        sweep, outcomes, failures = pool_folds(sweep, outcomes, failures, classes)
+    if not outcomes:
+        job = sweep.jobs[0]
+        reason = failures.get(job.name) or job.sentence
+        raise InputError(f"{path} has no job with a result to report; its first, {job.name}: {reason}")
+    comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
+    for name, rows in ((RESULTS, result_rows), (LEVELS, level_rows), (GRADIENTS, gradient_rows)):
+        write_text(path / name, to_csv(rows(comparison)))
+    write_text(path / LATEX, to_latex(comparison))
+    write_text(page_path(path), render_sweep(comparison, list(galleries(comparison)), metric))
+    for entry in comparison.left_out:
+        print(f"left out: {entry.job.name} ({entry.state}): {entry.sentence}", file=sys.stderr)
+    return comparison
+
+
+def page_path(sweep: Path) -> Path:
+    """Where a sweep's page is written."""
+    return sweep / PAGE
+
+
+def to_latex(comparison: Comparison) -> str:
+    """Macro means of each configuration, and below them their differences to the reference, in LaTeX."""
+    rows = []
+    for c in comparison.configurations:
+        cells = {metric.label: show(comparison.number(c, key), key) for key, metric in METRICS.items()}
+        rows.append({"configuration": c.label} | {label: cell["text"] for label, cell in cells.items()})
+        if c.seeds_compared:
+            texts = {k: " ".join(filter(None, (v["difference"], v["interval"]))) for k, v in cells.items()}
+            rows.append({"configuration": "difference"} | texts)
+    caption = f"{comparison.reference.tested}; mean ± standard deviation between seeds"
+    return latex(pd.DataFrame(rows), caption)
+
+
+def galleries(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """The mosaics on which the reference's first seed has the lowest and the highest mean Dice.
+
+    Every configuration is shown by its first seed: the reference by its picture of image, truth and prediction, the
+    others by their predictions. What is no longer there is left out, a mosaic of which the reference has no picture,
+    too.
+
+    Yields:
+        ``rank`` (``"worst"``, ``"best"`` or ``"only"``), ``mosaic``, ``title`` and ``source`` of the reference, and
+        ``others``: title and source of each.
+    """
+    first = comparison.first
+    scores = METRICS["dice"].with_mean(first.confusions)[:, -1].tolist()
+    ranked = sorted((score, name) for score, name in zip(scores, first.names, strict=True) if not np.isnan(score))
+    ends = [("worst", ranked[0]), ("best", ranked[-1])] if len(ranked) > 1 else [("only", only) for only in ranked]
+    for rank, (_, mosaic) in ends:
+        folder, number = first.place(first.names.index(mosaic))
+        try:
+            with Image.open(comparison_path(folder, number, mosaic)) as picture:
+                picture.thumbnail((WIDEST, picture.height), Image.Resampling.LANCZOS)
+                source = png_data_uri(picture)
+        except OSError:  # missing or damaged
+            continue
+        shown = [(c, _prediction(c, comparison, mosaic)) for c in comparison.compared]
+        others = [(_title(c, mosaic), image) for c, image in shown if image is not None]
+        title = _title(comparison.reference, mosaic)
+        yield {"rank": rank, "mosaic": mosaic, "title": title, "source": source, "others": others}
+
+
+def _prediction(configuration: Configuration, comparison: Comparison, mosaic: str) -> str | None:
+    outcome = configuration.outcomes[0]
+    if mosaic not in outcome.names:
+        return None
+    folder, number = outcome.place(outcome.names.index(mosaic))
+    path = prediction_path(folder, number, mosaic)
+    labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if labels is None:
+        return None
+    small = shrink_labels(np.asarray(labels, np.uint8), shrink_factor((labels.shape[0], labels.shape[1]), PANEL_PX))
+    return png_data_uri(colorize(small, comparison.classes))
+
+
+def _title(configuration: Configuration, mosaic: str) -> str:
+    outcome = configuration.outcomes[0]
+    score = METRICS["dice"].with_mean(outcome.confusions[outcome.names.index(mosaic)])[-1]
+    return f"{configuration.label}, seed {outcome.job.seed}: mean Dice {score:.2f}"
