@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,3 +41,14 @@ def refuse_unwritable(out: Path) -> None:
         raise InputError(
             f"nothing can be written to {out}, for {folder.absolute()} {fault}; choose another folder with --out"
         )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text whole or not at all; an existing file is replaced."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes a JSON file whole or not at all; an existing file is replaced."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from rcm_cascade.commands.train import run
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.train import train
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +23,5 @@ def tiny(root: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="session")
 def finished_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    train(compose_config(tiny(phantoms)), folder)
+    run(compose_config(tiny(phantoms)), folder)
     return folder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.evaluate.metrics import MosaicResult, score_mosaic
+from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rcm_cascade.report.configurations import group_jobs
 
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import read_dataset
@@ -19,8 +20,6 @@ from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.phantom import write_phantoms
-from rcm_cascade.report.configurations import group_jobs
-from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.report.outcomes import class_numbers
 from rcm_cascade.runs.jobs import Job, read_sweep
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 import yaml
+from rcm_cascade.report.table import SYNTHETIC_NOTE
 
 from experiments.speed.machine import describe_machine
 from experiments.starter.export import export_checkpoint
@@ -21,7 +22,6 @@ from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.report.findings import interval_text, signed
 from rcm_cascade.report.outcomes import class_numbers
-from rcm_cascade.report.table import SYNTHETIC_NOTE
 from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {

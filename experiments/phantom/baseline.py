@@ -14,6 +14,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rcm_cascade.report.table import ResultRow, decimal, interval_note, result_rows
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
@@ -22,8 +23,9 @@ from rcm_cascade.data.manifest import SPLIT_NAMES
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import row_shares
-from rcm_cascade.evaluate.metrics import MosaicResult, score_mosaic, summarise, write_metrics, write_whole
-from rcm_cascade.report.table import ResultRow, decimal, interval_note, result_rows
+from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
+from rcm_cascade.evaluate.summary import summarise, write_metrics
+from rcm_cascade.files import write_text
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
 
@@ -250,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds = time.monotonic() - started
     write_metrics(options.out, summary, results, classes)
     text = f"{markdown_tables(summary, classes)}\n{verdict(summary, classes)}\n"
-    write_whole(options.out / "baseline.md", text)
+    write_text(options.out / "baseline.md", text)
     print(text)
     print(f"{seconds:.0f} s, not counting the phantoms; {options.out / 'baseline.md'}")
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from rcm_cascade.report.table import SYNTHETIC_NOTE
+
 from experiments.phantom.baseline import markdown_tables
 from experiments.phantom.confusions import Compared, Confusion, draw_confusions, most_common
 from rcm_cascade.annotate import Annotator
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.metrics import write_whole
 from rcm_cascade.files import written_whole
 from rcm_cascade.report.evaluate import evaluate
-from rcm_cascade.report.table import SYNTHETIC_NOTE
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import TrainingData, find_dataset, load_training_data
 from rcm_cascade.runs.folder import RunFolder
@@ -113,7 +113,7 @@ def run(minutes: float, mosaics: int) -> str:
     trained = f"Trained for {result['seconds'] / 60:.1f} min, {result['steps']} steps."
     listed = confusion_list(confusions, compared, classes)
     text = f"{markdown_tables(summary, classes)}\n{trained}\n\n{listed}\n"
-    write_whole(folder.path / "cascade.md", text)
+    write_text(folder.path / "cascade.md", text)
     return text
 
 

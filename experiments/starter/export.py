@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.origin import is_evaluation_of
+from rcm_cascade.evaluate.results import is_evaluation_of
 from rcm_cascade.files import written_whole
 from rcm_cascade.models.checkpoint import (
     HEADER,

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rcm_cascade.report.configurations import group_jobs
 
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.paired import Difference, paired_differences
-from rcm_cascade.report.configurations import group_jobs
 from rcm_cascade.report.learning import MONITORED
 from rcm_cascade.report.outcomes import Outcome, class_numbers, read_outcome
 from rcm_cascade.runs.jobs import read_sweep

@@ -1,7 +1,7 @@
 """`rcm-cascade report`: the page and the tables of a sweep."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -22,7 +22,9 @@ def report(
             help="Validation mean sensitivity that times are measured to (default: 90% of the reference's best).",
         ),
     ] = None,
-    metric: Annotated[Literal["sensitivity", "dice"], Option(help="By which the findings are told.")] = "sensitivity",
+    metric: Annotated[
+        str, Option(metavar="METRIC", help="Of metrics.json, by which configurations are ranked.")
+    ] = "sensitivity",
 ) -> None:
     """Compare the configurations of a sweep.
 

@@ -40,17 +40,30 @@ def train(context: typer.Context) -> None:
         print(HELP)
         print("\n".join(describe_choices(config_folder())))
         return
-    from rcm_cascade.runs.launch import main as launch
+    from rcm_cascade.runs.launch import launch
     from rcm_cascade.runs.train import identify
 
     launch(context.args, run, identify)
 
 
 def run(config: "TrainConfig", folder: Path) -> dict[str, Any]:
-    """Trains one configuration in its folder; what Hydra's launchers send to the processes that they start."""
+    """Trains in a run folder and writes its page; a run that was finished already keeps the page that it has.
+
+    Launchers start processes that call this.
+
+    Raises:
+        InputError: if the configuration, the data or the folder is wrong.
+    """
+    from rcm_cascade.report.pages import write_run_page
+    from rcm_cascade.runs.folder import RunFolder
     from rcm_cascade.runs.train import train
 
-    return train(config, folder)
+    files = RunFolder(folder)
+    before = files.result.read_bytes() if files.result.is_file() else b""
+    result = train(config, folder)
+    if result and (not files.report.is_file() or files.result.read_bytes() != before):
+        write_run_page(folder)
+    return result
 
 
 def describe_choices(conf: Path) -> Iterator[str]:

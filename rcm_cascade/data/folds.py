@@ -1,10 +1,10 @@
 """Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -15,7 +15,6 @@ from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, Split
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
 
 Rule = Literal["patients", "sites", "paper"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
@@ -45,7 +44,7 @@ class FoldRule:
     def __post_init__(self) -> None:
         least = {"patients": 2, "sites": 0, "paper": 1}[self.rule]
         if self.rule != "sites" and (self.count is None or self.count < least):
-            name = "--folds" if self.rule == "patients" else "--repeats"
+            name = "data.folds" if self.rule == "patients" else "data.repeats"
             raise InputError(f"{name} is {self.count}; expected {least} or more")
 
 
@@ -117,19 +116,20 @@ def class_pixels(mosaics: Iterable[Mosaic], num_classes: int) -> dict[str, NDArr
     return {mosaic.name: count_values(labels_of(mosaic))[:num_classes] for mosaic in mosaics}
 
 
-def write_folds(path: Path, dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) -> None:
-    """Writes CSV ``mosaic,patient,site,fold``, whole or not at all: a line for each fold that tests a mosaic.
+def format_folds(dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) -> str:
+    """CSV ``mosaic,patient,site,fold``: a line for each fold that tests a mosaic.
 
     A mosaic that no fold tests, as happens under the paper's rule, has one line with an empty fold.
     """
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("mosaic", "patient", "site", "fold"))
-        for entry in dataset.entries:
-            if entry.label is not None:
-                tested = [str(fold) for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
-                patient = entry.patient if entry.patient_given else ""
-                writer.writerows((entry.mosaic, patient, entry.site, fold) for fold in tested or [""])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("mosaic", "patient", "site", "fold"))
+    for entry in dataset.entries:
+        if entry.label is not None:
+            tested = [str(fold) for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
+            patient = entry.patient if entry.patient_given else ""
+            writer.writerows((entry.mosaic, patient, entry.site, fold) for fold in tested or [""])
+    return text.getvalue()
 
 
 def _by_patient(
@@ -142,7 +142,7 @@ def _by_patient(
     if len(held) < rule.count:
         raise InputError(
             f"{dataset.root / MANIFEST_FILE} names {len(held)} patients with labelled mosaics, too few for "
-            f"{rule.count} folds; ask for at most as many with --folds"
+            f"{rule.count} folds; ask for at most as many with data.folds"
         )
     fold_of = assign_patients(held, rule.count, rule.seed)
     tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count)]
@@ -155,11 +155,11 @@ def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) 
     sites = sorted({entry.site for entry in labelled})
     if without:
         raise InputError(
-            f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use --rule "
-            "patients"
+            f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use "
+            "data.rule=patients"
         )
     if len(sites) < 2:
-        raise InputError(f"{manifest} names one site only, and one must be left to train on; use --rule patients")
+        raise InputError(f"{manifest} names one site only, and one must be left to train on; use data.rule=patients")
     splits = []
     for fold, site in enumerate(sites):
         patients = {e.patient for e in labelled if e.site == site}
@@ -167,7 +167,7 @@ def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) 
         if all(e.site == site for e in kept):
             raise InputError(
                 f"{manifest} has no labelled mosaic of patients who were not at site {site}; leave-one-site-out has "
-                "nothing to train on: use --rule patients"
+                "nothing to train on: use data.rule=patients"
             )
         splits.append(split_rest(kept, {e.mosaic for e in kept if e.site == site}, rule.seed, fold))
     return splits

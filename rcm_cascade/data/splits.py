@@ -134,6 +134,11 @@ def patients_straddling(dataset: Dataset, split: Split) -> tuple[str, ...]:
     return tuple(sorted(patient for patient, found in parts.items() if len(found) > 1))
 
 
+def describe_split(split: Split) -> str:
+    """How many mosaics are in each part, for a line of text."""
+    return ", ".join(f"{sum(v == part for v in split.values())} {part}" for part in SPLIT_NAMES)
+
+
 def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> dict[str, SplitName]:
     entries = {entry.mosaic: entry for entry in dataset.entries}
     for mosaic in named:

@@ -1,7 +1,7 @@
 """Intervals by the bootstrap over patients: pixels of one patient are no independent observations."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rcm_cascade.evaluate.confusion import dice, macro_means, sensitivity, specificity
+from rcm_cascade.evaluate.metrics import METRICS, Metric
 
 MIN_PATIENTS: Final = 5
 """With fewer patients there are too few different resamples (126 for five) for a 95 % interval to mean anything. Those
@@ -28,29 +28,20 @@ class Intervals:
     Args:
         patients: how many were drawn from.
         holding: of each class, the patients who have a labelled pixel of it.
-        draws: number of resamples.
         level: coverage, such as 0.95.
-        seed: of the resampling.
-        sensitivity: one interval a class, and so on.
-        mean_sensitivity: of the macro mean over the classes present in the resample's truth, and so on.
+        intervals: by metric: one a class, then that of the macro mean over the classes present in the resample's truth.
     """
 
     patients: int
     holding: tuple[int, ...]
-    draws: int
     level: float
-    seed: int
-    sensitivity: tuple[Interval, ...]
-    specificity: tuple[Interval, ...]
-    dice: tuple[Interval, ...]
-    mean_sensitivity: Interval
-    mean_specificity: Interval
-    mean_dice: Interval
+    intervals: Mapping[str, tuple[Interval, ...]]
 
 
 def bootstrap(
     matrices: Sequence[NDArray[np.int64]],
     patients: Sequence[str],
+    metrics: Mapping[str, Metric] = METRICS,
     *,
     draws: int = 1000,
     level: float = 0.95,
@@ -67,6 +58,7 @@ def bootstrap(
     Args:
         matrices: one ``(C, C)`` int64 confusion matrix a mosaic.
         patients: the patient of each mosaic.
+        metrics: by name.
         draws: resamples.
         level: coverage of the interval.
         seed: the same seed gives the same resamples of the same number of patients.
@@ -75,30 +67,17 @@ def bootstrap(
         ValueError: without a matrix, or if there are not as many patients as matrices.
     """
     pooled = pool_by_patient(matrices, patients)
-    weights = draw_patients(len(pooled), draws, seed)
-    resampled = np.tensordot(weights, pooled, axes=1)
+    resampled = np.tensordot(draw_patients(len(pooled), draws, seed), pooled, axes=1)
 
-    def per_class(number: Callable[[NDArray[Any]], NDArray[np.float64]]) -> tuple[Interval, ...]:
-        columns = zip(number(resampled).T, defined_in(number(pooled)), strict=True)
+    def of(metric: Metric) -> tuple[Interval, ...]:
+        columns = zip(metric.with_mean(resampled).T, defined_in(metric.with_mean(pooled)), strict=True)
         return tuple(percentile_interval(column, patients=n, level=level) for column, n in columns)
-
-    def mean(number: Callable[[NDArray[Any]], NDArray[np.float64]]) -> Interval:
-        alone = macro_means(number(pooled), pooled)[:, np.newaxis]
-        values = macro_means(number(resampled), resampled)
-        return percentile_interval(values, patients=defined_in(alone)[0], level=level)
 
     return Intervals(
         patients=len(pooled),
         holding=tuple((pooled.sum(axis=2) > 0).sum(axis=0).tolist()),
-        draws=draws,
         level=level,
-        seed=seed,
-        sensitivity=per_class(sensitivity),
-        specificity=per_class(specificity),
-        dice=per_class(dice),
-        mean_sensitivity=mean(sensitivity),
-        mean_specificity=mean(specificity),
-        mean_dice=mean(dice),
+        intervals={name: of(metric) for name, metric in metrics.items()},
     )
 
 

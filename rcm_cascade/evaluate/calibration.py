@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from torch import Tensor
 
-from rcm_cascade.annotate.levels import LevelPiece
 from rcm_cascade.classes import UNLABELLED
 
 BINS: Final = 15
@@ -30,7 +30,7 @@ CHUNK: Final = 2**18
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class LogitSample:
     """Logits of labelled pixels.
 
     Args:
@@ -42,9 +42,25 @@ class Sample:
     truth: NDArray[np.uint8]
 
     @classmethod
-    def join(cls, parts: Sequence["Sample"]) -> "Sample":
+    def join(cls, parts: Sequence["LogitSample"]) -> "LogitSample":
         """The pixels of several samples, at least one."""
         return cls(np.concatenate([p.logits for p in parts]), np.concatenate([p.truth for p in parts]))
+
+
+class Piece(Protocol):
+    """A part of a mosaic as it leaves the network; `rcm_cascade.annotate.levels.LevelPiece` is one."""
+
+    @property
+    def rows(self) -> slice:
+        """Of the working grid."""
+
+    @property
+    def cols(self) -> slice:
+        """The same."""
+
+    @property
+    def merged(self) -> Tensor | None:
+        """Logits of the final map, ``(C, rows, cols)``; None at a coarser level."""
 
 
 class LogitSampler:
@@ -68,7 +84,7 @@ class LogitSampler:
         self._logits = np.zeros((len(rows), num_classes), np.float32)
         self._seen = np.zeros(len(rows), np.bool_)
 
-    def observe(self, piece: LevelPiece) -> None:
+    def observe(self, piece: Piece) -> None:
         """Takes what of a piece lies on the grid; pieces of coarser levels are left alone. For `annotate_with`."""
         if piece.merged is None:
             return
@@ -80,7 +96,7 @@ class LogitSampler:
             self._logits[here] = picked.float().cpu().numpy().T
             self._seen[here] = True
 
-    def sample(self) -> Sample:
+    def sample(self) -> LogitSample:
         """What was kept; pixels whose logits are not finite, as a network that diverged gives, are left out.
 
         Raises:
@@ -90,7 +106,7 @@ class LogitSampler:
             missing = len(self._seen) - int(self._seen.sum())
             raise ValueError(f"{missing} of {len(self._seen)} labelled pixels on the grid were in no piece")
         finite = np.isfinite(self._logits).all(axis=1)
-        return Sample(self._logits[finite], self._truth[finite])
+        return LogitSample(self._logits[finite], self._truth[finite])
 
 
 def pixels_per_mosaic(mosaics: int) -> int:
@@ -98,7 +114,7 @@ def pixels_per_mosaic(mosaics: int) -> int:
     return max(1, min(MOSAIC_PIXELS, TOTAL_PIXELS // mosaics))
 
 
-def negative_log_likelihood(sample: Sample, temperature: float = 1.0) -> float:
+def negative_log_likelihood(sample: LogitSample, temperature: float = 1.0) -> float:
     """Mean of ``-log softmax(z / T)[truth]`` over pixels, in nats (Guo et al. 2017, section 2); NaN without a pixel.
 
     Args:
@@ -114,7 +130,7 @@ def negative_log_likelihood(sample: Sample, temperature: float = 1.0) -> float:
     return total / len(sample.truth)
 
 
-def fit_temperature(sample: Sample) -> float:
+def fit_temperature(sample: LogitSample) -> float:
     """The one number by which logits are divided so that the negative log-likelihood is least.
 
     Temperature scaling of Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. The labels stay as
@@ -139,7 +155,7 @@ def fit_temperature(sample: Sample) -> float:
     return float(math.exp(found.x))
 
 
-def reliability(sample: Sample, temperature: float = 1.0, bins: int = BINS) -> list[dict[str, Any]]:
+def reliability(sample: LogitSample, temperature: float = 1.0, bins: int = BINS) -> list[dict[str, Any]]:
     """Confidence and accuracy by bins of confidence, the reliability diagram of Guo et al. 2017, section 2.
 
     Confidence is the largest of a pixel's probabilities. Bin ``m`` of ``M`` is ``((m - 1) / M, m / M]``.
@@ -187,7 +203,7 @@ def expected_calibration_error(rows: Sequence[dict[str, Any]]) -> float | None:
     return math.fsum(gaps) / pixels if pixels else None
 
 
-def measure_calibration(sample: Sample, temperature: float) -> dict[str, Any]:
+def measure_calibration(sample: LogitSample, temperature: float) -> dict[str, Any]:
     """All numbers of a sample, in the form of `metrics.json`; ``None`` where there is no pixel.
 
     Args:
@@ -209,7 +225,7 @@ def measure_calibration(sample: Sample, temperature: float) -> dict[str, Any]:
     }
 
 
-def _chunks(sample: Sample) -> Iterator[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
+def _chunks(sample: LogitSample) -> Iterator[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
     for start in range(0, len(sample.truth), CHUNK):
         part = slice(start, start + CHUNK)
         yield sample.logits[part].astype(np.float64), sample.truth[part]

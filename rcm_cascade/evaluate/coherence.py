@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from rcm_cascade.data.counting import count_values
+
 SMALL_MM2: Final = 0.05
 """A region below this area holds about four dermal papillae (84 per mm²), too few for a pattern to be read."""
 
 SMALL_PX: Final = 50_000
 """The same area at 1 µm per pixel, for mosaics of unknown pixel size."""
-
-STRIP_PIXELS: Final = 2**24
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ def measure_coherence(
     return Coherence(counts[0], counts[1], counts[2], counts[3], pixel_size_um)
 
 
-def pool_coherence(parts: Sequence[Coherence], names: Sequence[str]) -> dict[str, Any] | None:
+def pool_coherence(parts: Sequence[Coherence | None], names: Sequence[str]) -> dict[str, Any] | None:
     """The regions of several mosaics together, as plain numbers for `metrics.json`.
 
     Where some mosaics have a pixel size and some have none, only those with one are pooled: pixels and mm² do not add.
 
     Args:
-        parts: one a mosaic.
+        parts: one a mosaic; ``None`` where it was not measured.
         names: class names, in id order.
 
     Returns:
@@ -79,8 +79,9 @@ def pool_coherence(parts: Sequence[Coherence], names: Sequence[str]) -> dict[str
         ``regions_per_area``, ``small_regions_share``, ``small_area_share``, and ``classes`` with the same numbers by
         class; shares and densities are ``None`` where there is nothing to divide by. ``None`` without a mosaic.
     """
-    sized = [p for p in parts if p.pixel_size_um is not None]
-    pooled = sized or list(parts)
+    measured = [p for p in parts if p is not None]
+    sized = [p for p in measured if p.pixel_size_um is not None]
+    pooled = sized or measured
     if not pooled:
         return None
     units = [1e-6 * (p.pixel_size_um or 1.0) ** 2 for p in pooled]  # mm² or megapixels in one pixel
@@ -117,8 +118,4 @@ def _region_sizes(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
     box = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     regions = np.empty(box.shape, np.int32)
     count = int(ndimage.label(box, np.ones((3, 3)), output=regions))
-    sizes = np.zeros(count + 1, np.int64)
-    step = max(1, STRIP_PIXELS // box.shape[1])  # strips: bincount makes an 8-byte copy
-    for start in range(0, box.shape[0], step):
-        sizes += np.bincount(regions[start : start + step].reshape(-1), minlength=count + 1)
-    return sizes[1:]
+    return count_values(regions, count + 1)[1:]

@@ -9,9 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from rcm_cascade.classes import UNLABELLED
-
-STRIP_PIXELS = 2**22
-"""Pixels counted at a time: bincount copies its input to 8 bytes a pixel, which a 144 MP mosaic cannot afford."""
+from rcm_cascade.data.counting import STRIP_PIXELS
 
 
 def confusion_matrix(prediction: NDArray[Any], truth: NDArray[Any], num_classes: int) -> NDArray[np.int64]:

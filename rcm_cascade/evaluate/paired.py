@@ -1,4 +1,4 @@
-"""The difference between two configurations on the same patients, and whether the data tell it from zero."""
+"""The difference between two configurations on the same patients, and whether it differs from zero."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.bootstrap import Interval, defined_in, draw_patients, percentile_interval
-from rcm_cascade.report.outcomes import Numbers
+from rcm_cascade.evaluate.metrics import Numbers
 
 DRAWS: Final = 2000
 LEVEL: Final = 0.95
@@ -29,8 +29,8 @@ class Difference:
     patients: int | None = None
 
     @property
-    def told(self) -> bool | None:
-        """Whether the data tell it from zero: its interval does not hold 0. None without an interval."""
+    def differs(self) -> bool | None:
+        """Whether it differs from zero: its interval does not hold 0. None without an interval."""
         return None if self.interval is None else self.interval[0] > 0 or self.interval[1] < 0
 
     def scaled(self, by: float) -> "Difference":

@@ -13,9 +13,13 @@ from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.coherence import Coherence, measure_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix
+from rcm_cascade.models.checkpoint import digest
 
 COUNTS: Final = ("regions", "small_regions", "area_px", "small_area_px")
 """The arrays of a `Coherence`, by class."""
+
+CHECKPOINT_KEY: Final = "checkpoint_sha256"
+"""Of `metrics.json`: the digest of the checkpoint that was scored."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,26 @@ def read_results(path: Path) -> tuple[tuple[str, ...], list[MosaicResult]]:
             f"{path} cannot be read ({type(error).__name__}: {error}); delete it and run `rcm-cascade evaluate` again"
         ) from error
     return names, results
+
+
+def is_evaluation_of(folder: Path, checkpoint: Path) -> bool:
+    """Whether a folder holds what `rcm_cascade.runs.score.score` writes of a checkpoint, as that is now.
+
+    Where the checkpoint is gone, the files stand as they are: there is nothing to make them anew from.
+
+    Args:
+        folder: of the evaluation.
+        checkpoint: that it should be of.
+    """
+    if not all((folder / name).is_file() for name in ("metrics.json", "confusions.json")):
+        return False
+    if not checkpoint.is_file():
+        return True
+    try:
+        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get(CHECKPOINT_KEY) == digest(checkpoint)
 
 
 def _mosaic_result(plain: dict[str, Any], classes: int) -> MosaicResult:

@@ -1,7 +1,7 @@
 """Figures: panels side by side with titles, scale bar, legend and caption."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,36 +56,42 @@ def compose(
     if not panels:
         raise ValueError("there is no panel to compose; expected at least one")
     columns = columns or len(panels)
-    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     cell = max(p.rgb.shape[1] for p in panels)
     columns = min(columns, len(panels))
     # A figure is mostly seen shrunk to the width of a page: the wider it is, the larger its letters.
     tallest = max(p.rgb.shape[0] for p in panels)
     size = min(28, max(12, round(max(max(cell, tallest) / 38, columns * cell / 80))))
-    gap, text = size, _font(size)
+    gap, line = size, round(1.5 * size)
     width = max(columns * cell + (columns + 1) * gap, 30 * size)
-    canvas = _Canvas(width, gap)
+    titles = [_wrap(panel.title, _font(size, bold=True), cell) for panel in panels]
+    words = _wrap(caption, _font(size), width - 2 * gap) if caption else []
+    entries = [(c.name, c.color) for c in classes.classes] + ([("unlabelled", UNLABELLED_COLOR)] if unlabelled else [])
+    # Drawn on a sheet that is tall enough in any case, and cut off below what was drawn.
+    text_height = line * (sum(map(len, titles)) + len(words) + len(entries) + 2)
+    sheet = Image.new("RGB", (width, sum(p.rgb.shape[0] + 2 * gap for p in panels) + text_height + 4 * gap), "white")
+    draw = ImageDraw.Draw(sheet)
 
-    for row in rows:
-        titles = [_wrap(panel.title, _font(size, bold=True), cell) for panel in row]
-        title_height = max(len(lines) for lines in titles) * round(1.35 * size)
-        top = canvas.height + title_height + size // 3
-        for i, (panel, lines) in enumerate(zip(row, titles, strict=True)):
-            left = gap + i * (cell + gap)
-            canvas.draw_lines(lines, left, canvas.height, _font(size, bold=True))
-            canvas.draw_picture(panel.rgb, left, top)
-        canvas.height = top + max(p.rgb.shape[0] for p in row) + gap
+    top = gap
+    for start in range(0, len(panels), columns):
+        row, named = panels[start : start + columns], titles[start : start + columns]
+        below = top + max(map(len, named)) * round(1.35 * size) + size // 3
+        for i, (panel, lines) in enumerate(zip(row, named, strict=True)):
+            left, (height, across) = gap + i * (cell + gap), panel.rgb.shape[:2]
+            _draw_lines(draw, lines, left, top, _font(size, bold=True))
+            sheet.paste(Image.fromarray(panel.rgb), (left, below))
+            draw.rectangle((left - 1, below - 1, left + across, below + height), outline=FRAME)
+        top = below + max(p.rgb.shape[0] for p in row) + gap
 
-    bar, bar_label = scale_bar(panels[0].rgb.shape[1], pixel_size_um)
-    canvas.draw_bar(bar, bar_label, gap, text)
-    entries = [(c.name, c.color) for c in classes.classes]
-    canvas.draw_legend(entries + ([("unlabelled", UNLABELLED_COLOR)] if unlabelled else []), gap, text)
-    if caption:
-        canvas.height += size // 3
-        lines = _wrap(caption, _font(size), width - 2 * gap)
-        canvas.draw_lines(lines, gap, canvas.height, text)
-        canvas.height += len(lines) * round(1.35 * size)
-    return canvas.finish(gap)
+    length, label = scale_bar(panels[0].rgb.shape[1], pixel_size_um)
+    middle, thick = top + line // 2, max(3, round(size / 4))
+    draw.rectangle((gap, middle - thick // 2, gap + length - 1, middle - thick // 2 + thick - 1), fill=INK)
+    draw.text((gap + length + size // 2, middle), label, fill=INK, font=_font(size), anchor="lm")
+    top = _draw_legend(draw, entries, gap, top + line, width, _font(size))
+    if words:
+        top += size // 3
+        _draw_lines(draw, words, gap, top, _font(size))
+        top += len(words) * round(1.35 * size)
+    return sheet.crop((0, 0, width, top + gap))
 
 
 def scale_bar(width: int, pixel_size_um: float | None) -> tuple[int, str]:
@@ -111,69 +117,33 @@ def scale_bar(width: int, pixel_size_um: float | None) -> tuple[int, str]:
     return max(1, round(length / unit)), label
 
 
-class _Canvas:
-    """Grows downwards; `height` is where the next thing goes."""
-
-    def __init__(self, width: int, top: int) -> None:
-        self.width, self.height = width, top
-        self._steps: list[Callable[[Image.Image, ImageDraw.ImageDraw], None]] = []
-
-    def draw_lines(self, lines: Sequence[str], left: int, top: int, font: ImageFont.FreeTypeFont) -> None:
-        step = round(1.35 * font.size)
-
-        def paint(_: Image.Image, draw: ImageDraw.ImageDraw) -> None:
-            for i, line in enumerate(lines):
-                draw.text((left, top + i * step), line, fill=INK, font=font)
-
-        self._steps.append(paint)
-
-    def draw_picture(self, rgb: NDArray[np.uint8], left: int, top: int) -> None:
-        def paint(canvas: Image.Image, draw: ImageDraw.ImageDraw) -> None:
-            canvas.paste(Image.fromarray(rgb), (left, top))
-            draw.rectangle((left - 1, top - 1, left + rgb.shape[1], top + rgb.shape[0]), outline=FRAME)
-
-        self._steps.append(paint)
-
-    def draw_bar(self, length: int, label: str, left: int, font: ImageFont.FreeTypeFont) -> None:
-        line, thick = round(1.5 * font.size), max(3, round(font.size / 4))
-        middle = self.height + line // 2
-
-        def paint(_: Image.Image, draw: ImageDraw.ImageDraw) -> None:
-            draw.rectangle((left, middle - thick // 2, left + length - 1, middle - thick // 2 + thick - 1), fill=INK)
-            draw.text((left + length + font.size // 2, middle), label, fill=INK, font=font, anchor="lm")
-
-        self._steps.append(paint)
-        self.height += line
-
-    def draw_legend(self, entries: Sequence[tuple[str, str]], gap: int, font: ImageFont.FreeTypeFont) -> None:
-        size = int(font.size)
-        line, left = round(1.5 * size), gap
-        for name, color in entries:
-            length = round(1.5 * size + font.getlength(name))
-            if left > gap and left + length > self.width - gap:
-                left, self.height = gap, self.height + line
-            self._steps.append(_legend_entry(name, color, left, self.height + line // 2, font))
-            left += length + round(1.4 * size)
-        self.height += line
-
-    def finish(self, bottom: int) -> Image.Image:
-        canvas = Image.new("RGB", (self.width, self.height + bottom), "white")
-        draw = ImageDraw.Draw(canvas)
-        for paint in self._steps:
-            paint(canvas, draw)
-        return canvas
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: Sequence[str], left: int, top: int, font: ImageFont.FreeTypeFont
+) -> None:
+    for i, line in enumerate(lines):
+        draw.text((left, top + i * round(1.35 * font.size)), line, fill=INK, font=font)
 
 
-def _legend_entry(
-    name: str, color: str, left: int, middle: int, font: ImageFont.FreeTypeFont
-) -> Callable[[Image.Image, ImageDraw.ImageDraw], None]:
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    entries: Sequence[tuple[str, str]],
+    gap: int,
+    top: int,
+    width: int,
+    font: ImageFont.FreeTypeFont,
+) -> int:
+    """Draws names beside squares of their colours, in as many lines as it takes; returns where they end."""
     size = int(font.size)
-
-    def paint(_: Image.Image, draw: ImageDraw.ImageDraw) -> None:
+    line, left = round(1.5 * size), gap
+    for name, color in entries:
+        length = round(1.5 * size + font.getlength(name))
+        if left > gap and left + length > width - gap:
+            left, top = gap, top + line
+        middle = top + line // 2
         draw.rectangle((left, middle - size // 2, left + size, middle - size // 2 + size), fill=color, outline=FRAME)
         draw.text((left + round(1.5 * size), middle), name, fill=INK, font=font, anchor="lm")
-
-    return paint
+        left += length + round(1.4 * size)
+    return top + line
 
 
 @cache

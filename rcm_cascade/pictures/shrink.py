@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.data.counting import count_values
 
 STRIP_PIXELS: Final = 2**22
 """Whole mosaics are worked through in strips of about this many pixels, so that temporaries stay small."""
@@ -59,7 +59,7 @@ def shrink_labels(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     shrunk = []
     for strip in strips(labels, factor):
         winner: NDArray[np.uint8] | None = None
-        for label in np.flatnonzero(count_ids(strip)[:UNLABELLED]):
+        for label in np.flatnonzero(count_values(strip)[:UNLABELLED]):
             count = _block_sums((strip == label).view(np.uint8), factor, 1)
             if winner is None:
                 winner, votes = np.where(count > 0, np.uint8(label), np.uint8(UNLABELLED)), count
@@ -70,15 +70,6 @@ def shrink_labels(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
             winner = np.full([-(-side // factor) for side in strip.shape], UNLABELLED, np.uint8)
         shrunk.append(winner)
     return np.concatenate(shrunk)
-
-
-def count_ids(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of each of the 256 ids in a label map ``(H, W)`` uint8."""
-    counts = np.zeros(256, np.int64)
-    for strip in strips(labels, 1):
-        # Unlike bincount, which works on an int64 copy. Its counts are float32: exact below 2**24.
-        counts += cv2.calcHist([strip], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
-    return counts
 
 
 def strips(image: NDArray[np.uint8], factor: int) -> Iterator[NDArray[np.uint8]]:

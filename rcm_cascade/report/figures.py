@@ -1,234 +1,292 @@
-"""Pictures of results: the paper's Figure 2, confusion matrices, learning curves."""
+"""The plots of the pages, as SVG data URIs."""
 
-import base64
-import io
-import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib
 import numpy as np
+import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
-from PIL import Image
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.evaluate.confusion import row_shares
-from rcm_cascade.pictures.colours import colorize, grey_to_rgb
-from rcm_cascade.pictures.figure import Panel, compose
-from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
+from rcm_cascade.pictures.figure import INK
+from rcm_cascade.pictures.plot import STYLE, svg_data_uri
+from rcm_cascade.report.learning import GradientNorms, sort_stages
 
-PANEL_PX: Final = 700
-"""Longest side of one panel of a comparison."""
+WIDTH: Final = 10.2
+"""Inches; the page shows it at its full width."""
 
-STYLE: Final[Any] = {  # matplotlib types the keys one by one from 3.11 on, and not before
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "legend.frameon": False,
-    "svg.hashsalt": "rcm-cascade",  # the same run gives the same bytes
-}
+LEGEND_LINE: Final = 0.21
+"""Inches that a line of a legend takes, with the space between entries."""
 
-MARKERS: Final = "osD^vP*X<>hp"
+COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195")
+"""Told apart by colour-blind readers too (Okabe and Ito, but for the last)."""
+
 DASHES: Final = ("-", "--", "-.", ":")
 
-Color = str | tuple[float, float, float, float]
+LEAST_SHARE: Final = 0.001
+"""Of all pixels: the accuracy of a bin with fewer is chance, and is not drawn."""
+
+BLUE: Final = "#2f6db5"
+PALE: Final = "#c9dcf1"
+
+MARKERS: Final = "osD^vP*X<>hp"
 
 History = Sequence[Mapping[str, float | str | None]]
 """Rows of metrics.csv; a row need not have every column, and a cell may be empty."""
 
 
-def comparison(
-    image: NDArray[np.uint8],
-    truth: NDArray[np.uint8] | None,
-    prediction: NDArray[np.uint8],
-    classes: ClassTable,
-    pixel_size_um: float | None,
-    title: str,
-    caption: str = "",
-) -> Image.Image:
-    """A mosaic as in the paper's Figure 2: image, truth with unlabelled yellow, prediction, side by side.
+@dataclass(frozen=True)
+class Look:
+    """How a configuration is drawn, in every figure the same.
 
     Args:
-        image: ``(H, W)`` uint8.
-        truth: ``(H, W)`` uint8 class ids, 255 = unlabelled; ``None`` leaves its panel out.
-        prediction: ``(H, W)`` uint8 class ids.
-        classes: the class table.
-        pixel_size_um: of these arrays, or ``None``.
-        title: names the mosaic; opens the caption.
-        caption: what else there is to say.
-
-    Raises:
-        ValueError: if the shapes differ.
+        label: of the configuration.
+        color: ``"#rrggbb"``.
+        dash: of its lines.
     """
-    maps = {"prediction": prediction} if truth is None else {"truth": truth, "prediction": prediction}
-    for name, labels in maps.items():
-        if labels.shape != image.shape:
-            raise ValueError(f"{name} is {labels.shape} and the image {image.shape}; expected one shape (H, W)")
-    factor = shrink_factor((image.shape[0], image.shape[1]), PANEL_PX)
-    panels = [Panel("Image", grey_to_rgb(shrink_image(image, factor)))]
-    panels += [Panel(name.capitalize(), colorize(shrink_labels(m, factor), classes)) for name, m in maps.items()]
-    shown = None if pixel_size_um is None else pixel_size_um * factor
-    text = f"{title}. {caption}" if caption else title
-    return compose(panels, classes, pixel_size_um=shown, caption=text, unlabelled=truth is not None)
+
+    label: str
+    color: str
+    dash: str
 
 
-def confusion_picture(matrix: NDArray[np.int64], classes: ClassTable) -> Image.Image:
-    """The confusion matrix with each row as shares of that true class; a row without labelled pixels stays empty.
+@dataclass(frozen=True)
+class Dot:
+    """A number with the interval drawn round it.
 
     Args:
-        matrix: ``(C, C)`` int64, rows = truth.
-        classes: the class table.
+        value: None: nothing is drawn.
+        interval: None: the number is drawn as a cross.
+        filled: whether the dot is.
     """
-    shares = row_shares(matrix)
-    count = len(classes)
-    side = 1.6 + 0.52 * max(count, 3)
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(side + 0.9, side), dpi=120, layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(count, count):
-            share = shares[row, column]
-            if math.isnan(share):
-                continue
-            axes.text(
-                column,
-                row,
-                f"{share + 1e-9:.2f}",
-                ha="center",
-                va="center",
-                color="white" if share > 0.55 else "#1a1a1a",
-                fontweight="bold" if row == column else "normal",
-            )
-        totals = matrix.sum(axis=1).tolist()
-        axes.set_xticks(range(count), classes.names, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(count), [f"{n}\n{_pixels(t)}" for n, t in zip(classes.names, totals, strict=True)])
-        axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=2)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-        axes.set_xlabel("predicted class")
-        axes.set_ylabel("true class, and its labelled pixels")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return Image.open(buffer).convert("RGB")
+
+    value: float | None
+    interval: tuple[float, float] | None
+    filled: bool = True
+
+
+def looks(labels: Sequence[str], reference: str) -> list[Look]:
+    """One for each label: the reference black, the others in colours, which repeat with other dashes."""
+    others = [label for label in labels if label != reference]
+    made = {
+        label: Look(label, COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)])
+        for i, label in enumerate(others)
+    }
+    return [made.get(label) or Look(label, INK, "-") for label in labels]
 
 
 def loss_curves(history: History) -> str | None:
-    """Training loss, in all and by level, as an SVG data URI; ``None`` without a value."""
-    return _level_curves(history, "loss", "training loss", total="train/loss")
+    """Training loss, in all and by level; ``None`` without a value."""
+    return _curves(history, {"train/loss": "total"} | _levels(history, "loss"), "training loss")
 
 
 def gradient_curves(history: History) -> str | None:
-    """Gradient norm by level, logarithmic, as an SVG data URI; ``None`` without a value."""
-    return _level_curves(history, "grad_norm", "gradient norm", log=True)
+    """Gradient norm by level, logarithmic where none is 0; ``None`` without a value."""
+    return _curves(history, _levels(history, "grad_norm"), "gradient norm", log=True)
 
 
 def sensitivity_curves(history: History, classes: ClassTable) -> str | None:
-    """Validation sensitivity by class and its mean, as an SVG data URI; ``None`` without a value."""
-    lines = [(c, _series(history, f"val/sensitivity_{c.name}")) for c in classes.classes]
-    mean = _series(history, "val/mean_sensitivity")
-    if not len(mean[0]) and not any(len(x) for _, (x, _) in lines):
+    """Validation sensitivity by class and its mean; ``None`` without a value."""
+    names = {f"val/sensitivity_{name}": name for name in classes.names} | {"val/mean_sensitivity": "mean"}
+    return _curves(history, names, "validation sensitivity", [c.color for c in classes.classes])
+
+
+def _levels(history: History, stem: str) -> dict[str, str]:
+    """The columns of the levels' curves and their names, coarse to fine."""
+    keys = {int(m[1]): key for row in history for key in row if (m := re.fullmatch(rf"train/{stem}_level(\d+)", key))}
+    where = {min(keys): " (coarsest)", max(keys): " (finest)"} if len(keys) > 1 else {}
+    return {keys[level]: f"level {level}{where.get(level, '')}" for level in sorted(keys)}
+
+
+def _curves(
+    history: History, names: Mapping[str, str], title: str, colors: Sequence[str] = (), *, log: bool = False
+) -> str | None:
+    """The columns of a history by step or, without steps, by epoch; with colours given, of classes, each marked."""
+    table = pd.DataFrame(list(history)).apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
+    shown = {key: name for key, name in names.items() if key in table}
+    if not table[list(shown)].notna().any(axis=None):
         return None
+    axis = "step" if "step" in table else "epoch"
+    palette = dict(zip(names, colors or seaborn.color_palette("viridis", len(names)), strict=False))
     with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(history, "validation sensitivity", width=9.4)
-        for i, (label, (x, y)) in enumerate(lines):
+        figure = Figure(figsize=(9.4 if colors else 5.6, 3.7), layout="constrained")
+        axes = figure.subplots()
+        axes.set(xlabel="training step" if axis == "step" else "epoch", ylabel=title)
+        for i, (key, name) in enumerate(shown.items()):
+            line = table[[axis, key]].dropna().sort_values(axis)
+            window = len(line) // 30
             # A dark edge round each marker, and a shape of its own: pale classes stay legible, colour is not alone.
-            axes.plot(
-                x,
-                y,
-                color=label.color,
-                marker=MARKERS[i % len(MARKERS)],
-                markeredgecolor="#333333",
-                markeredgewidth=0.7,
-                markersize=6,
-                linewidth=1.8,
-                label=label.name,
-            )
-        axes.plot(*mean, color="#1a1a1a", linewidth=2.6, marker=".", label="mean")
-        axes.set_ylim(-0.02, 1.02)
+            marker = MARKERS[i % len(MARKERS)] if colors else "o" if len(line) < 12 else ""
+            style: dict[str, Any] = {"marker": marker, "markeredgecolor": "#333333", "markersize": 5 if colors else 3}
+            style |= {
+                "color": INK if name in ("total", "mean") else palette[key],
+                "linestyle": "-" if colors else DASHES[i % 4],
+            }
+            if window > 1:
+                axes.plot(line[axis], line[key], color=style["color"], alpha=0.18, linewidth=0.8)
+                line = line.rolling(window, center=True).mean().dropna()
+            axes.plot(line[axis], line[key], label=name, **style)
+        if log and (table[list(shown)].min() > 0).all():
+            axes.set_yscale("log")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4 if colors else 2)
+        return svg_data_uri(figure)
+
+
+def reliability_picture(calibration: Mapping[str, Any]) -> str:
+    """Accuracy by confidence, before and after the temperature, above the share of pixels in each bin.
+
+    Only one diagram is drawn where the temperature is 1, and no accuracy of bins below `LEAST_SHARE`.
+
+    Args:
+        calibration: of `measure_calibration`, with at least one pixel.
+    """
+    drawn = [("as trained", calibration["ece"], calibration["reliability"])]
+    if calibration["temperature"] != 1:
+        title = f"at temperature {calibration['temperature']:.2f}"
+        drawn.append((title, calibration["ece_at_temperature"], calibration["reliability_at_temperature"]))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.6 + 4.2 * len(drawn), 4.8), layout="constrained")
+        grid = figure.subplots(2, len(drawn), squeeze=False, sharex=True, sharey="row", height_ratios=(3.6, 1))
+        for (title, error, rows), (diagram, histogram) in zip(drawn, grid.T, strict=True):
+            bins = pd.DataFrame(rows).assign(width=lambda b: b["high"] - b["low"])
+            bins["share"] = bins["pixels"] / bins["pixels"].sum()
+            filled = bins[(bins["share"] >= LEAST_SHARE) & (bins["pixels"] > 0)]
+            diagram.set_title(f"{title}: calibration error {error:.3f}", fontsize=10, loc="left")
+            diagram.plot((0, 1), (0, 1), color="#8a8a8a", linestyle="--", linewidth=1.2)
+            diagram.bar(filled["low"], filled["accuracy"], filled["width"], align="edge", color=PALE, edgecolor="white")
+            diagram.plot(filled["confidence"], filled["accuracy"], color=BLUE, marker="o", markersize=4, clip_on=False)
+            diagram.set(xlim=(0, 1), ylim=(0, 1))
+            histogram.bar(bins["low"], bins["share"], bins["width"], align="edge", color=BLUE, edgecolor="white")
+            histogram.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+            histogram.set_xlabel("confidence")
+        grid[0, 0].set_ylabel("accuracy")
+        grid[1, 0].set_ylabel("pixels")
+        return svg_data_uri(figure)
+
+
+def dot_figure(
+    panels: Mapping[str, Mapping[str, Dot]],
+    shown: Sequence[Look],
+    lines: Mapping[str, float | None],
+    title: str = "",
+) -> str | None:
+    """Numbers of configurations with their intervals, a panel a number; None without a value.
+
+    Args:
+        panels: by panel (the mean, each class) and label.
+        shown: the configurations, from top to bottom.
+        lines: by panel: where a vertical line is drawn, such as the zero of differences or the truth's number.
+        title: of what is along the axes.
+    """
+    if not any(dot.value is not None for panel in panels.values() for dot in panel.values()):
+        return None
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, rows * (0.75 + 0.36 * len(shown)) + 0.5), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=bool(title), sharey=True)
+        for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
+            axes.set_title(plain(name), fontsize=10, loc="left", fontweight="bold" if name == "mean" else "normal")
+            if lines.get(name) is not None:
+                axes.axvline(lines[name], color=INK, linewidth=1, linestyle="-" if title else "--")
+            for row, look in enumerate(shown):
+                _draw_dot(axes, row, panel.get(look.label, Dot(None, None)), look.color)
+            axes.grid(visible=False, axis="y")
+            axes.tick_params(axis="y", length=0)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        grid[0, 0].set_yticks(range(len(shown)), [_wrapped(look.label) for look in shown])
+        grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
+        figure.supxlabel(title, fontsize=10)
+        return svg_data_uri(figure)
+
+
+def _draw_dot(axes: Axes, row: int, dot: Dot, color: str) -> None:
+    if dot.value is None:
+        return
+    if dot.interval is not None:
+        axes.plot(dot.interval, (row, row), color=color, linewidth=2.2, solid_capstyle="butt")
+    face = color if dot.filled else "white"
+    marker = "x" if dot.interval is None else "o"
+    axes.plot(dot.value, row, marker, markersize=7, color=color, markerfacecolor=face, markeredgewidth=1.6)
+
+
+def learning_figure(
+    curves: Mapping[str, Sequence[NDArray[np.float64]]], shown: Sequence[Look], title: str
+) -> str | None:
+    """A score against training time, a line a seed; None without a value.
+
+    Args:
+        curves: by label, one a seed, as `rcm_cascade.report.learning.curve` gives them.
+        shown: the configurations.
+        title: of the score.
+    """
+    drawn = [(look, [c for c in curves.get(look.label, ()) if len(c)]) for look in shown]
+    drawn = [(look, of_seeds) for look, of_seeds in drawn if of_seeds]
+    if not drawn:
+        return None
+    longest = max(float(c[-1, 0]) for _, of_seeds in drawn for c in of_seeds)
+    unit, seconds = ("hours", 3600.0) if longest > 7200 else ("minutes", 60.0) if longest > 120 else ("seconds", 1.0)
+    labels = {look.label: _wrapped(look.label) for look, _ in drawn}
+    lines = sum(label.count("\n") + 1 for label in labels.values())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, max(4.2, 0.8 + LEGEND_LINE * lines)), layout="constrained")
+        axes = figure.subplots()
+        for look, of_seeds in drawn:
+            for i, points in enumerate(of_seeds):
+                label, marker = "" if i else labels[look.label], "o" if len(points) == 1 else ""
+                x = points[:, 0] / seconds
+                axes.plot(x, points[:, 2], color=look.color, linestyle=look.dash, marker=marker, label=label)
+        axes.set_xlim(left=0)
+        axes.set(xlabel=f"{unit} of training, validation left out", ylabel=title)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg_data_uri(figure)
 
 
-def _level_curves(history: History, stem: str, title: str, *, total: str = "", log: bool = False) -> str | None:
-    pattern = re.compile(rf"train/{stem}_level(\d+)")
-    found = {int(m[1]): key for row in history for key in row if (m := pattern.fullmatch(key))}
-    lines = {key: _series(history, key) for key in ([total] if total else [])}
-    lines |= {found[level]: _series(history, found[level]) for level in sorted(found)}
-    lines = {key: line for key, line in lines.items() if len(line[0])}
-    if not lines:
+def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
+    """Gradient norms by level (rows) and stage (columns), over the first third of the epochs and over all.
+
+    Args:
+        norms: by label; configurations without any are left out.
+    """
+    recorded = {label: pd.DataFrame(of).T for label, of in norms.items() if of}
+    if not recorded:
         return None
-    levels = [level for level in sorted(found) if found[level] in lines]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(history, title, width=5.6)
-        if total in lines:
-            _line(axes, *lines[total], color="#1a1a1a", dash="-", width=2.2, name="total")
-        for i, level in enumerate(levels):
-            color = matplotlib.colormaps["viridis"](0.1 + 0.68 * i / max(1, len(levels) - 1))
-            where = {levels[0]: " (coarsest)", levels[-1]: " (finest)"}.get(level, "") if len(levels) > 1 else ""
-            _line(axes, *lines[found[level]], color=color, dash=DASHES[i % 4], width=1.6, name=f"level {level}{where}")
-        if log and all((y > 0).all() for _, y in lines.values()):
-            axes.set_yscale("log")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
+    positive = pd.concat(recorded).where(lambda value: value > 0).stack()
+    colors = LogNorm(positive.min(), max(positive.max(), 1.001 * positive.min())) if len(positive) else None
+    heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")
+        grid = figure.subplots(len(recorded), 2, squeeze=False, sharex=True, height_ratios=heights)
+        titles = ("over the first third of the epochs", "over all epochs")
+        for row, (label, table) in zip(grid, recorded.items(), strict=True):
+            for which, (axes, title) in enumerate(zip(row, titles, strict=True)):
+                cells = table[which].unstack().reindex(columns=stages)
+                text = cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}")
+                shown = cells.where(cells > 0)
+                seaborn.heatmap(
+                    shown, norm=colors, annot=text, fmt="", cmap="viridis", cbar=False, annot_kws={"size": 7}, ax=axes,
+                    yticklabels=[] if which else [f"level {level}" for level in cells.index],
+                )  # fmt: skip
+                axes.set(xlabel=title if row is grid[-1] else "", ylabel="")
+            row[0].set_title(plain(label), fontsize=10, loc="left")
         return svg_data_uri(figure)
 
 
-def _line(
-    axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, color: Color, dash: str, width: float, name: str
-) -> None:
-    window = len(y) // 30
-    marker = "o" if len(y) < 12 else ""
-    if window > 1:
-        axes.plot(x, y, color=color, alpha=0.18, linewidth=0.8)
-        kernel = np.ones(window) / window
-        x, y = np.convolve(x, kernel, mode="valid"), np.convolve(y, kernel, mode="valid")
-    axes.plot(x, y, color=color, linestyle=dash, linewidth=width, label=name, marker=marker, markersize=4)
+def _wrapped(label: str, width: int = 30) -> str:
+    return plain("\n".join(textwrap.wrap(label, width) or [label]))
 
 
-def _axes(history: History, title: str, width: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, 3.7), layout="constrained")
-    axes = figure.subplots()
-    axes.set_xlabel("training step" if _axis(history) == "step" else "epoch")
-    axes.set_ylabel(title)
-    return figure, axes
-
-
-def _axis(history: History) -> str:
-    return "step" if any(_number(row.get("step")) is not None for row in history) else "epoch"
-
-
-def _series(history: History, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    axis = _axis(history)
-    points = [(_number(row.get(axis)), _number(row.get(key))) for row in history]
-    kept = sorted((x, y) for x, y in points if x is not None and y is not None)
-    table = np.array(kept, np.float64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
-
-
-def _number(value: float | str | None) -> float | None:
-    if value is None or value == "":
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def _pixels(count: int) -> str:
-    if count >= 100_000:
-        return f"{count / 1e6:.1f} Mpx"
-    return f"{count / 1e3:.1f} kpx" if count >= 1000 else f"{count} px"
-
-
-def svg_data_uri(figure: Figure) -> str:
-    """A figure as an SVG in a data URI; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def plain(text: str) -> str:
+    """Without matplotlib's reading of dollar signs as formulas."""
+    return text.replace("$", r"\$")

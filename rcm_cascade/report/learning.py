@@ -73,6 +73,16 @@ def gradient_norms(history: Sequence[Row]) -> GradientNorms:
     return norms
 
 
+def mean_gradients(histories: Sequence[Sequence[Row]]) -> GradientNorms:
+    """Geometric means over runs of the norms that all of them recorded."""
+    runs = [gradient_norms(history) for history in histories]
+    return {
+        key: (geometric_mean([run[key][0] for run in runs]), geometric_mean([run[key][1] for run in runs]))
+        for key in runs[0]
+        if all(key in run for run in runs)
+    }
+
+
 def sort_stages(stages: set[str]) -> list[str]:
     """As a level executes them: its whole, the encoder, the bottom, the decoder, the head; then what else there is."""
     order = {WHOLE_LEVEL: 0, "encoder": 1, "bottom": 2, "decoder": 3, "head": 4}
@@ -88,25 +98,6 @@ def geometric_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
     """Of at least one number, none of them negative; 0 where one is."""
     array = np.asarray(values, np.float64)
     return float(np.exp(np.log(array).mean())) if (array > 0).all() else 0.0
-
-
-def mean_band(curves: Sequence[NDArray[np.float64]], points: int = 200) -> NDArray[np.float64]:
-    """Several curves as one, over the time that all of them cover.
-
-    Args:
-        curves: as `curve` gives them, each with a point at least.
-        points: of the result.
-
-    Returns:
-        ``(points, 4)``: seconds, then mean, lowest and highest of the linearly interpolated values. ``(0, 4)`` where no
-        time is covered by all, or a curve is a single point.
-    """
-    start, end = max(c[0, 0] for c in curves), min(c[-1, 0] for c in curves)
-    if end <= start:
-        return np.zeros((0, 4))
-    seconds = np.linspace(start, end, points)
-    values = np.stack([np.interp(seconds, c[:, 0], c[:, 2]) for c in curves])
-    return np.stack([seconds, values.mean(axis=0), values.min(axis=0), values.max(axis=0)], axis=1)
 
 
 def _epoch_seconds(row: Row) -> float:

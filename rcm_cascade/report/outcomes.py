@@ -1,37 +1,25 @@
 """What a finished job came to: its confusions by mosaic, its regions, its curves."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
-from rcm_cascade.evaluate.confusion import macro_means
-from rcm_cascade.evaluate.metrics import NUMBERS
-from rcm_cascade.evaluate.origin import is_evaluation_of
-from rcm_cascade.evaluate.results import MosaicResult, read_results
+from rcm_cascade.evaluate.results import MosaicResult
 from rcm_cascade.runs.jobs import Job
-from rcm_cascade.training.history import Row, read_history
-
-EVALUATION: Final = "evaluation"
-"""The folder of a run that holds what its test split gave."""
-
-METRICS: Final = tuple(NUMBERS)
-"""What confusion matrices are summed up to, in the order shown."""
+from rcm_cascade.runs.score import EVALUATION
+from rcm_cascade.training.history import Row
 
 REGION_NUMBERS: Final = ("regions_per_area", "small_regions_share", "small_area_share")
 """What regions are summed up to; the names are those of `pool_coherence`."""
 
 Tested = frozenset[tuple[str, str, tuple[int, ...]]]
 """Mosaic, patient and labelled pixels by class of each mosaic: two results with the same one can be compared."""
-
-Numbers = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""From sums ``(…, *shape)`` to the numbers that derive from them, ``(…, K)``; NaN where undefined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +33,7 @@ class Outcome:
         metrics: the content of `metrics.json`.
         result: the content of `result.json`.
         history: the rows of `metrics.csv`.
+        folds: of a pooled cross-validation, the outcome of each fold by its number.
     """
 
     job: Job
@@ -53,6 +42,7 @@ class Outcome:
     metrics: Mapping[str, Any]
     result: Mapping[str, Any]
     history: Sequence[Row]
+    folds: Mapping[int, "Outcome"] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +80,13 @@ class Outcome:
             rows.append([0.0] * 4 if sized and mosaic.pixel_size_um is None else row)
         return np.array(rows, np.float64)
 
+    def place(self, number: int) -> tuple[Path, int]:
+        """The folder in which a mosaic was scored, and its number there; of a pooled outcome, its first fold's."""
+        for fold in self.folds.values():
+            if self.names[number] in fold.names:
+                return fold.place(fold.names.index(self.names[number]))
+        return self.job.folder.path / EVALUATION, number
+
     @property
     def patients(self) -> int:
         """How many there are."""
@@ -115,65 +112,9 @@ class Outcome:
         return pool_by_patient(values, [m.patient for m in self.mosaics])
 
 
-def is_evaluated(job: Job) -> bool:
-    """Whether a job's test split has been scored, mosaic by mosaic, with the checkpoint that it has now."""
-    return is_evaluation_of(job.folder.path / EVALUATION, job.folder.best)
-
-
-def read_outcome(job: Job) -> Outcome:
-    """Reads the test result of a finished and evaluated job.
-
-    Raises:
-        InputError: if a file of it is malformed, or holds no mosaic.
-    """
-    folder = job.folder.path / EVALUATION
-    classes, mosaics = read_results(folder / "confusions.json")
-    if not mosaics:
-        raise InputError(f"{folder / 'confusions.json'} holds no mosaic; delete {folder}, and it is made anew")
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        result = job.folder.read_result()
-        history = read_history(job.folder.metrics) if job.folder.metrics.is_file() else []
-        _check_form(metrics, result)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder / 'metrics.json'}, {job.folder.result} or {job.folder.metrics} cannot be read "
-            f"({type(error).__name__}: {error}); delete {folder}, and it is made anew, or train the job again"
-        ) from error
-    return Outcome(job, classes, tuple(mosaics), metrics, result, history)
-
-
-def class_numbers(metric: str) -> Numbers:
-    """A metric of each class, then its macro mean: ``(…, C, C)`` to ``(…, C + 1)``."""
-
-    def numbers(matrices: NDArray[Any]) -> NDArray[np.float64]:
-        values = NUMBERS[metric](matrices)
-        return np.concatenate([values, macro_means(values, matrices)[..., np.newaxis]], axis=-1)
-
-    return numbers
-
-
 def region_numbers(sums: NDArray[Any]) -> NDArray[np.float64]:
     """`REGION_NUMBERS` of ``(…, 4)`` as in `Outcome.regions`: ``(…, 3)``."""
     regions, small_regions, area, small_area = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.stack([regions / area, small_regions / regions, small_area / area], axis=-1)
     return np.where(np.isfinite(ratios), ratios, np.nan)
-
-
-def _check_form(metrics: Any, result: Any) -> None:  # noqa: ANN401 (whatever JSON holds)
-    """Reads all of the numbers that a sweep does, and raises what reading them raises."""
-    numbers = [result.get("parameters"), result.get("gflop_per_mp")]
-    for name in ("prediction", "truth"):
-        regions = (metrics.get("coherence") or {}).get(name)
-        if regions:
-            numbers += [regions["small_below"], *(regions[key] for key in REGION_NUMBERS)]
-            regions["unit"].lower()
-    for level in metrics.get("levels") or []:
-        numbers += [int(level["level"]), int(level["factor"]), *(level["mean"][metric] for metric in METRICS)]
-        numbers.append((level.get("coherence") or {}).get("regions_per_area"))
-    calibration = metrics.get("calibration") or {}
-    numbers += [calibration.get(key) for key in ("temperature", "ece", "ece_at_temperature")]
-    for number in numbers:
-        if number is not None and not isinstance(number, int | float):
-            raise TypeError(f"expected a number, got {number!r}")

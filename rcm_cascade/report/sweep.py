@@ -1,79 +1,80 @@
-"""`rcm-cascade report`: the page and the tables of a sweep, from what its jobs left behind."""
+"""The page and the tables of a sweep, from what its jobs left behind."""
 
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
-import yaml
+import cv2
+import numpy as np
+import pandas as pd
 from PIL import Image
 
-from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.metrics import write_whole
-from rcm_cascade.models.checkpoint import read_header
-from rcm_cascade.report.comparison import Comparison, compare_configurations
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.files import write_text
+from rcm_cascade.pictures.colours import colorize
+from rcm_cascade.pictures.comparison import PANEL_PX
+from rcm_cascade.pictures.png import png_data_uri
+from rcm_cascade.pictures.shrink import shrink_factor, shrink_labels
+from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
 from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
-from rcm_cascade.report.evaluate import evaluate
-from rcm_cascade.report.galleries import galleries
-from rcm_cascade.report.outcomes import EVALUATION, Outcome, is_evaluated, read_outcome
-from rcm_cascade.report.page import render_page
-from rcm_cascade.runs.config import parse_config
-from rcm_cascade.runs.data import find_dataset
-from rcm_cascade.runs.jobs import Job, Sweep, read_sweep
-from rcm_cascade.runs.score import comparison_path
+from rcm_cascade.report.folds import pool_folds
+from rcm_cascade.report.pages import PAGE, render_sweep, show
+from rcm_cascade.report.reading import class_table, read_outcomes
+from rcm_cascade.report.tables import latex
+from rcm_cascade.runs.jobs import read_sweep
+from rcm_cascade.runs.score import comparison_path, prediction_path
 
-PAGE = "report.html"
 RESULTS = "results.csv"
 LEVELS = "levels.csv"
 GRADIENTS = "gradients.csv"
+LATEX = "table.tex"
+
+WIDEST: Final = 1500
+"""Px of a picture on the page, which shows it at two thirds of that; mosaics are noise and cost a megabyte each."""
 
 
 def write_report(
-    path: Path,
-    *,
-    reference: str | None = None,
-    score: float | None = None,
-    metric: Literal["sensitivity", "dice"] = "sensitivity",
+    path: Path, *, reference: str | None = None, score: float | None = None, metric: str = "sensitivity"
 ) -> Comparison:
-    """Writes `report.html`, `results.csv`, `levels.csv` and `gradients.csv` into a sweep's folder.
+    """Writes `report.html`, `results.csv`, `levels.csv`, `gradients.csv` and `table.tex` into a sweep's folder.
 
     Earlier ones are replaced. Finished jobs whose test split has not been scored are scored first; one that cannot
-    be, fails alone.
+    be, fails alone. Jobs that differ in ``data.fold`` alone are pooled.
 
     Args:
         path: the sweep's folder.
         reference: a configuration's label, or a part that it alone has; None: the first with a result.
         score: that `time to score` is measured to, in (0, 1]; None: 90 % of the reference's mean best validation score.
-        metric: by whose mean the findings are told.
+        metric: a name of `METRICS`: by whose mean the findings are told.
 
     Returns:
         What was written, in numbers; its ``left_out`` names the jobs without a result.
 
     Raises:
-        InputError: if the folder is no sweep's, no job has a result, or ``reference`` or ``score`` is wrong.
+        InputError: if the folder is no sweep's, no job has a result, or an option is wrong.
     """
     if score is not None and not 0 < score <= 1:
         raise InputError(f"--score {score:g} is no mean sensitivity; give a number above 0 and up to 1")
+    if metric not in METRICS:
+        raise InputError(f"--metric {metric} is none; give one of {', '.join(METRICS)}")
     sweep = read_sweep(path)
-    failures = _evaluate_missing(sweep.jobs)
-    outcomes: dict[str, Outcome] = {}
-    for job in sweep.jobs:
-        if job.state == "finished" and job.name not in failures:
-            try:
-                outcomes[job.name] = read_outcome(job)
-            except Exception as error:  # a job that fails, fails alone
-                failures[job.name] = _tell_failure(error)
-    _leave_out_other_classes(outcomes, failures)
+    outcomes, failures = read_outcomes(sweep.jobs)
+    if outcomes:
+        first = next(iter(outcomes.values()))
+        named = first.metrics.get("classes") or [{"name": name} for name in first.classes]
+        classes = class_table(named, first.job.folder.best)
+        sweep, outcomes, failures = pool_folds(sweep, outcomes, failures, classes)
     if not outcomes:
-        raise InputError(f"{path} has no job with a result to report; {_first_reason(sweep, failures)}")
-    classes = _class_table(list(outcomes.values()))
+        job = sweep.jobs[0]
+        reason = failures.get(job.name) or job.sentence
+        raise InputError(f"{path} has no job with a result to report; its first, {job.name}: {reason}")
     comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
-    write_whole(path / RESULTS, to_csv(result_rows(comparison)))
-    write_whole(path / LEVELS, to_csv(level_rows(comparison)))
-    write_whole(path / GRADIENTS, to_csv(gradient_rows(comparison)))
-    write_whole(page_path(path), render_page(comparison, galleries(comparison, _read_picture), metric))
+    for name, rows in ((RESULTS, result_rows), (LEVELS, level_rows), (GRADIENTS, gradient_rows)):
+        write_text(path / name, to_csv(rows(comparison)))
+    write_text(path / LATEX, to_latex(comparison))
+    write_text(page_path(path), render_sweep(comparison, list(galleries(comparison)), metric))
     for entry in comparison.left_out:
         print(f"left out: {entry.job.name} ({entry.state}): {entry.sentence}", file=sys.stderr)
     return comparison
@@ -84,72 +85,62 @@ def page_path(sweep: Path) -> Path:
     return sweep / PAGE
 
 
-def _evaluate_missing(jobs: Sequence[Job]) -> dict[str, str]:
-    """Scores the finished jobs that have not been; returns why some could not be, by name."""
-    failures: dict[str, str] = {}
-    missing = [job for job in jobs if job.state == "finished" and not is_evaluated(job)]
-    for i, job in enumerate(missing, start=1):
-        if is_evaluated(job):  # by now: a twin that is linked to the same folder was scored
-            continue
-        print(f"scoring the test split of {job.name} ({i} of {len(missing)})", file=sys.stderr)
+def to_latex(comparison: Comparison) -> str:
+    """Macro means of each configuration, and below them their differences to the reference, in LaTeX."""
+    rows = []
+    for c in comparison.configurations:
+        cells = {metric.label: show(comparison.number(c, key), key) for key, metric in METRICS.items()}
+        rows.append({"configuration": c.label} | {label: cell["text"] for label, cell in cells.items()})
+        if c.seeds_compared:
+            texts = {k: " ".join(filter(None, (v["difference"], v["interval"]))) for k, v in cells.items()}
+            rows.append({"configuration": "difference"} | texts)
+    caption = f"{comparison.reference.tested}; mean ± standard deviation between seeds"
+    return latex(pd.DataFrame(rows), caption)
+
+
+def galleries(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """The mosaics on which the reference's first seed has the lowest and the highest mean Dice.
+
+    Every configuration is shown by its first seed: the reference by its picture of image, truth and prediction, the
+    others by their predictions. What is no longer there is left out, a mosaic of which the reference has no picture,
+    too.
+
+    Yields:
+        ``rank`` (``"worst"``, ``"best"`` or ``"only"``), ``mosaic``, ``title`` and ``source`` of the reference, and
+        ``others``: title and source of each.
+    """
+    first = comparison.first
+    scores = METRICS["dice"].with_mean(first.confusions)[:, -1].tolist()
+    ranked = sorted((score, name) for score, name in zip(scores, first.names, strict=True) if not np.isnan(score))
+    ends = [("worst", ranked[0]), ("best", ranked[-1])] if len(ranked) > 1 else [("only", only) for only in ranked]
+    for rank, (_, mosaic) in ends:
+        folder, number = first.place(first.names.index(mosaic))
         try:
-            _evaluate(job)
-        except Exception as error:  # a job that fails, fails alone
-            failures[job.name] = f"cannot be scored: {_tell_failure(error)}"
-    return failures
-
-
-def _tell_failure(error: Exception) -> str:
-    """What became of a job, in a sentence; where that may not suffice to mend it, the traceback is printed."""
-    if not isinstance(error, InputError):
-        traceback.print_exception(error)
-    return str(error) or type(error).__name__
-
-
-def _first_reason(sweep: Sweep, failures: Mapping[str, str]) -> str:
-    first = sweep.jobs[0]
-    return f"its first, {first.name}: {failures.get(first.name) or first.sentence}"
-
-
-def _evaluate(job: Job) -> None:
-    try:
-        plain = yaml.safe_load(job.folder.config.read_text(encoding="utf-8"))
-        config = parse_config({key: value for key, value in plain.items() if key != "hash"})
-    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-        raise InputError(f"{job.folder.config} cannot be read ({type(error).__name__})") from error
-    except InputError as error:
-        raise InputError(f"{job.folder.config}: {error}") from error
-    evaluate(job.folder.best, find_dataset(config.data), "test", None)
-    if not is_evaluated(job):
-        raise InputError(f"{job.folder.path / EVALUATION} was not written; is the checkpoint another run's?")
-
-
-def _leave_out_other_classes(outcomes: dict[str, Outcome], failures: dict[str, str]) -> None:
-    """A page has one class table: that of the first job with a result."""
-    names = next((o.classes for o in outcomes.values()), ())
-    for name in [name for name, outcome in outcomes.items() if outcome.classes != names]:
-        failures[name] = f"has the classes {', '.join(outcomes.pop(name).classes)}, others have {', '.join(names)}"
-
-
-def _class_table(outcomes: Sequence[Outcome]) -> ClassTable:
-    """Names and colours as a checkpoint has them; without one, the paper's, or grey."""
-    names = outcomes[0].classes
-    for outcome in outcomes:
-        try:
-            table = read_header(outcome.job.folder.best).classes
-        except InputError:
+            with Image.open(comparison_path(folder, number, mosaic)) as picture:
+                picture.thumbnail((WIDEST, picture.height), Image.Resampling.LANCZOS)
+                source = png_data_uri(picture)
+        except OSError:  # missing or damaged
             continue
-        if table.names == names:
-            return table
-    if names == RCM_CLASSES.names:
-        return RCM_CLASSES
-    return ClassTable(tuple(LabelClass(i, name, "#8c8c8c") for i, name in enumerate(names)))
+        shown = [(c, _prediction(c, comparison, mosaic)) for c in comparison.compared]
+        others = [(_title(c, mosaic), image) for c, image in shown if image is not None]
+        title = _title(comparison.reference, mosaic)
+        yield {"rank": rank, "mosaic": mosaic, "title": title, "source": source, "others": others}
 
 
-def _read_picture(outcome: Outcome, number: int) -> Image.Image | None:
-    path = comparison_path(outcome.job.folder.path / EVALUATION, number, outcome.names[number])
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError:  # missing or damaged
+def _prediction(configuration: Configuration, comparison: Comparison, mosaic: str) -> str | None:
+    outcome = configuration.outcomes[0]
+    if mosaic not in outcome.names:
         return None
+    folder, number = outcome.place(outcome.names.index(mosaic))
+    path = prediction_path(folder, number, mosaic)
+    labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if labels is None:
+        return None
+    small = shrink_labels(np.asarray(labels, np.uint8), shrink_factor((labels.shape[0], labels.shape[1]), PANEL_PX))
+    return png_data_uri(colorize(small, comparison.classes))
+
+
+def _title(configuration: Configuration, mosaic: str) -> str:
+    outcome = configuration.outcomes[0]
+    score = METRICS["dice"].with_mean(outcome.confusions[outcome.names.index(mosaic)])[-1]
+    return f"{configuration.label}, seed {outcome.job.seed}: mean Dice {score:.2f}"

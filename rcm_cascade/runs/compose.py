@@ -20,9 +20,9 @@ from rcm_cascade.runs.plan import ONLY_JOB
 CONFIG_NAME: Final = "train"
 LONGEST_NAME: Final = 120
 UNNAMED_KEYS: Final = frozenset(
-    ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers")
+    ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers", "extend")
 )
-"""Overrides that no folder is named after; conf/train.yaml has the same list for Hydra."""
+"""Overrides that no folder is named after."""
 
 
 def config_folder() -> Path:
@@ -82,12 +82,18 @@ def refuse_repeated(overrides: Sequence[str]) -> None:
         )
 
 
+def expand_home(overrides: Sequence[str]) -> list[str]:
+    """Overrides with ``~`` as the user's folder; no shell expands it behind a ``=``, and Hydra cannot read it."""
+    return [re.sub(r"(?<=[=,\[])~(?=/|,|\]|$)", lambda _: str(Path.home()), override) for override in overrides]
+
+
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """Composes and checks the configuration that overrides make, without running anything.
 
     Raises:
         InputError: naming the key that is wrong, and what exists or is allowed.
     """
+    overrides = expand_home(overrides)
     refuse_repeated(overrides)
     for override in overrides:
         try:
@@ -97,7 +103,7 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
                 f"{override!r} is not of the form key=value; quote values with brackets or commas"
             ) from None
     with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        return checked(compose(CONFIG_NAME, overrides=list(overrides)))
+        return checked(compose(CONFIG_NAME, overrides=overrides))
 
 
 def checked(composed: DictConfig) -> TrainConfig:
@@ -126,7 +132,7 @@ def explained() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
-    if "submitit" in str(error):
+    if re.search(r"Could not find 'hydra/launcher/submitit_(slurm|local)'", str(error)):
         return "launcher=slurm needs submitit, which is not installed: pip install 'rcm-cascade[slurm]'"
     said = str(error).partition("Config search path:")[0]
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -161,4 +167,5 @@ def base_depth(finest: int, levels: int, increment: int) -> int:
 OmegaConf.register_new_resolver("rcm.gpus", gpus, replace=True)
 OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
 OmegaConf.register_new_resolver("rcm.job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("rcm.unnamed_keys", lambda: sorted(UNNAMED_KEYS), replace=True)
 OmegaConf.register_new_resolver("rcm.base_depth", base_depth, replace=True)

@@ -1,17 +1,17 @@
 """What a run is made of: typed, checked, with errors that name the key and what is allowed."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
+from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, Union
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     create_model,
     field_validator,
@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from rcm_cascade.data.augment import Augmentation
+from rcm_cascade.data.folds import FoldRule, Rule
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.patches import Sampling
 from rcm_cascade.errors import InputError
@@ -29,8 +30,30 @@ from rcm_cascade.models.registry import DESIGNS, with_design
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import OptimArguments
 
+
+class Identity(Enum):
+    """What a key means for whether two runs are the same; without one of these, its value must be equal.
+
+    A key that came later has a default: the value at which runs of before it did the same.
+    """
+
+    NEVER = auto()
+    """It cannot change the result."""
+    PATH = auto()
+    """Compared resolved, so that ``set`` and ``./set`` are one folder."""
+    LIMIT = auto()
+    """How long the run trains; it may be raised later with ``extend=true``."""
+
+
 Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+PathText = Annotated[str, AfterValidator(lambda text: str(Path(text).expanduser()))]
+
+DEFAULT_EPOCHS: Final = 30
+DEFAULT_FOLDS: Final = 5
+COUNTS: Final = {"patients": "folds", "paper": "repeats"}
+"""By the rule of folds, the key that says how many there are; by site, the data say it."""
 
 
 class Section(BaseModel):
@@ -55,7 +78,7 @@ class DataSection(Section):
     """Which mosaics, on which grid, and how patches are drawn from them."""
 
     source: Literal["phantom", "folder"]
-    root: str | None
+    root: Annotated[PathText | None, Identity.PATH]
     phantom: PhantomSection
     working_pixel_size_um: PositiveFloat | Literal["native"] | None
     window: str | None
@@ -64,17 +87,59 @@ class DataSection(Section):
     normalisation: Normalisation
     sampling: Sampling
     batch_size: Positive
-    num_workers: Annotated[int, Field(ge=0)] | None
+    num_workers: Annotated[Natural | None, Identity.NEVER]
     split_seed: int
-    split_file: str | None
-    labelled_fraction: Annotated[float, Field(gt=0, le=1)] | None = None  # with a default: older runs lack it
-    cache_dir: str | None
-    cache_gb: PositiveFloat
+    split_file: Annotated[PathText | None, Identity.PATH]
+    fold: Natural | None = None
+    rule: Rule | None = None
+    folds: int | None = None
+    repeats: int | None = None
+    labelled_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    cache_dir: Annotated[PathText | None, Identity.NEVER]
+    cache_gb: Annotated[PositiveFloat, Identity.NEVER]
 
     @field_validator("labelled_fraction")
     @classmethod
     def _all_are_none_left_out(cls, fraction: float | None) -> float | None:
         return None if fraction == 1 else fraction
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_folds(cls, plain: Any) -> Any:  # noqa: ANN401 (whatever a file holds)
+        """A fold's configuration says how the folds were made, by default too."""
+        if not isinstance(plain, Mapping) or plain.get("fold") is None:
+            return plain
+        rule = plain.get("rule") or "patients"
+        count = next((key for name, key in COUNTS.items() if name == rule), None)
+        if count is None or plain.get(count) is not None:
+            return {**plain, "rule": rule}
+        return {**plain, "rule": rule, count: DEFAULT_FOLDS}
+
+    @property
+    def fold_rule(self) -> FoldRule | None:
+        """How the folds are made of which `fold` is one; None without folds.
+
+        Raises:
+            ValueError: if the keys that say it contradict each other.
+        """
+        given = {key: value for key in ("rule", "folds", "repeats") if (value := getattr(self, key)) is not None}
+        if self.fold is None:
+            for key, value in given.items():
+                raise ValueError(
+                    f"data.{key}={value} says how folds are made, and not which is trained: give data.fold=0, or train "
+                    "all with --multirun +sweep=crossval"
+                )
+            return None
+        if self.split_file is not None:
+            raise ValueError("data.split_file and data.fold are both given; give one")
+        rule: Rule = self.rule or "patients"
+        for key in ("folds", "repeats"):
+            if key in given and COUNTS.get(rule) != key:
+                raise ValueError(f"data.{key}={given[key]} has no meaning with data.rule={rule}; leave it out")
+        made = FoldRule(rule, given.get(COUNTS.get(rule, "")), self.split_seed)
+        if made.count is not None and self.fold >= made.count:
+            raise ValueError(f"data.fold={self.fold}; expected 0 to {made.count - 1}, for there are {made.count} folds")
+        return made
 
 
 class ModelSection(Section):
@@ -115,9 +180,9 @@ else:
 class TrainerSection(Section):
     """How long, where, and how exactly."""
 
-    max_epochs: Positive | None
-    max_steps: Positive | None = None
-    max_time: Annotated[str, Field(pattern=r"^\d{1,3}:\d{2}:\d{2}:\d{2}$")] | None
+    max_epochs: Annotated[Positive | None, Identity.LIMIT]
+    max_steps: Annotated[Positive | None, Identity.LIMIT] = None
+    max_time: Annotated[Annotated[str, Field(pattern=r"^\d{1,3}:\d{2}:\d{2}:\d{2}$")] | None, Identity.LIMIT]
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive | Literal["auto"]
     nodes: Positive = 1
@@ -149,10 +214,11 @@ class TrainConfig(Section):
     augment: Augmentation
     optim: OptimArguments
     trainer: TrainerSection
-    logger: LoggerSection
+    logger: Annotated[LoggerSection, Identity.NEVER]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    run: str | None
-    init: str | None = None
+    run: Annotated[str | None, Identity.NEVER]
+    init: Annotated[PathText | None, Identity.PATH] = None
+    extend: Annotated[bool, Identity.NEVER] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -169,7 +235,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
-        """What no key alone can say: depths of every level, and a weight for each."""
+        """What no key alone can say: depths of every level, a weight for each, and which fold."""
+        _ = self.data.fold_rule
         self.loss.of_network(self.model.arguments(num_classes=6))
         if self.trainer.max_epochs is not None and self.trainer.max_steps is not None:
             raise ValueError(
@@ -194,42 +261,19 @@ class TrainConfig(Section):
         return -1 if self.trainer.max_time or self.trainer.max_steps else DEFAULT_EPOCHS
 
 
-DEFAULT_EPOCHS: Final = 30
-_WITHOUT_EFFECT: Final = (
-    ("hash",),
-    ("run",),
-    ("logger",),
-    ("data", "num_workers"),
-    ("data", "cache_dir"),
-    ("data", "cache_gb"),
-)
-
-
 NAMED: Final = 8
 """So many wrong keys are named: the configuration of an old release may lack dozens."""
 
 
-_ADDED: Final[Mapping[tuple[str, ...], object]] = {
-    ("trainer", "nodes"): 1,
-    ("trainer", "accumulate"): 1,
-    ("trainer", "recompute"): False,
-    ("trainer", "compile"): False,
-    ("optim", "freeze_norm"): False,
-    ("init",): None,
-    ("augment", "intensity"): {},
-}
-"""Keys that came later, left out at their defaults: a run of before them is the same run."""
-
-
 def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
-    """Checks a resolved configuration.
+    """Checks a resolved configuration, as composed or as a config.yaml holds it, with its hash.
 
     Raises:
         InputError: naming the wrong keys, the first eight, what was got and what is allowed.
     """
     _refuse_unknown_keys(plain)
     try:
-        return TypeAdapter(TrainConfig).validate_python(plain)
+        return TrainConfig.model_validate({key: value for key, value in plain.items() if key != "hash"})
     except ValidationError as error:
         sentences = list(dict.fromkeys(_sentence(e) for e in error.errors()))
         more = len(sentences) - NAMED
@@ -260,37 +304,3 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 _BRANCHES: Final = {"float", "int", "str", "bool", "tuple", *DESIGNS}
-
-
-def config_hash(config: TrainConfig) -> str:
-    """Identity of a run's result: a hash of the resolved configuration without what cannot change the result."""
-    return hashlib.sha256(json.dumps(effective(config.to_plain()), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def effective(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain configuration without its hash and what cannot change the result: run name, logger, workers, cache."""
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
-    for *parents, last in _WITHOUT_EFFECT:
-        section = result
-        for name in parents:
-            section = section.get(name, {})
-        section.pop(last, None)
-    for (*parents, last), default in _ADDED.items():
-        section = result
-        for name in parents:
-            section = section.get(name, {})
-        if section.get(last, default) == default:
-            section.pop(last, None)
-    return result
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``key: old → new`` for each key in which two plain configurations differ."""
-    lines: list[str] = []
-    for key in sorted(set(old) | set(new)):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {a} → {b}")
-    return lines

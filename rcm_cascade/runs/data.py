@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -10,15 +11,20 @@ import yaml
 from filelock import FileLock
 
 from rcm_cascade.data.cache import MosaicCache, default_folder
+from rcm_cascade.data.ids import DatasetIds, dataset_ids
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.lengths import Length, parse_length
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
-from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling
+from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, split_id
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.phantom import GENERATOR, write_phantoms
 from rcm_cascade.runs.config import DataSection, PhantomSection
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.folds import Folds, draw_folds
+from rcm_cascade.runs.identity import read_config
 
 DEFAULT_LENGTHS: Final = {"window": ("1 mm", "512 px"), "stride": ("0.5 mm", "256 px"), "patch": ("0.5 mm", "256 px")}
 """The paper's lengths, and what stands in for them where no pixel size is known."""
@@ -34,6 +40,7 @@ class TrainingData:
         working_pixel_size_um: µm per pixel; None: each mosaic's own grid.
         normalisation: how grey levels become network input.
         cache: where decoded mosaics lie.
+        folds: of which the split is one; None: it is not made of folds.
     """
 
     dataset: Dataset
@@ -41,6 +48,24 @@ class TrainingData:
     working_pixel_size_um: float | None
     normalisation: Normalisation
     cache: MosaicCache
+    folds: Folds | None = None
+
+    @cached_property
+    def ids(self) -> DatasetIds:
+        """Of the data set."""
+        return dataset_ids(self.dataset, self.cache)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the result of a run depends on beside its configuration, for `changed_data`."""
+        ids = {"dataset_id": self.ids.content, "mosaics_id": self.ids.mosaics, "legacy_id": self.ids.legacy}
+        return ids | {"split_id": split_id(self.split)}
+
+    def recognised(self, header: CheckpointHeader) -> CheckpointHeader:
+        """A checkpoint's header, with today's ids where it was written before them and is of this data set."""
+        if header.mosaics_id or header.dataset_id != self.ids.legacy:
+            return header
+        return replace(header, dataset_id=self.ids.content, mosaics_id=self.ids.mosaics)
 
     def entries(self, part: str) -> list[MosaicEntry]:
         """The labelled mosaics of a part of the split, in the manifest's order."""
@@ -73,16 +98,7 @@ def find_dataset(data: DataSection) -> Path:
             _refuse_others(folder, p)
         else:
             print(f"generating {p.mosaics} phantom mosaics in {folder} (synthetic; once)", file=sys.stderr)
-            write_phantoms(
-                folder,
-                mosaics=p.mosaics,
-                size_mm=p.size_mm,
-                pixel_size_um=p.pixel_size_um,
-                seed=p.seed,
-                patients=p.patients,
-                sites=p.sites,
-                deformed_meshwork=p.deformed_meshwork,
-            )
+            write_phantoms(folder, **p.model_dump())
     return folder
 
 
@@ -138,33 +154,46 @@ def load_training_data(data: DataSection) -> TrainingData:
     Raises:
         InputError: if anything of it is wrong, naming the file.
     """
-    dataset, split = read_split_dataset(find_dataset(data), data)
-    straddling = patients_straddling(dataset, split)
+    loaded = read_training_data(find_dataset(data), data)
+    straddling = patients_straddling(loaded.dataset, loaded.split)
     if straddling:
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
-    working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
-    cache = make_cache(data.cache_dir, data.cache_gb)
-    return TrainingData(dataset, split, working, data.normalisation, cache)
+    return loaded
 
 
-def read_split_dataset(folder: Path, data: DataSection) -> tuple[Dataset, dict[str, SplitName]]:
-    """A data set, and which mosaic of it a configuration uses for what.
+def read_training_data(folder: Path, data: DataSection) -> TrainingData:
+    """A data set that is there, and which mosaic of it a configuration uses for what.
 
     Raises:
         InputError: if anything of it is wrong, naming the file.
     """
-    dataset = read_dataset(folder)
-    split = make_split(
-        dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file is not None else None
-    )
+    dataset, cache, folds = read_dataset(folder), make_cache(data.cache_dir, data.cache_gb), None
+    if data.fold is None:
+        split = make_split(dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file else None)
+    else:
+        folds = draw_folds(dataset, data, cache)
+        split = folds.split(data.fold)
     if data.labelled_fraction is not None:
         split = keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
-    return dataset, split
+    working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
+    return TrainingData(dataset, split, working, data.normalisation, cache, folds)
 
 
 def make_cache(folder: str | None, gigabytes: float) -> MosaicCache:
     """The cache of decoded mosaics."""
     return MosaicCache(Path(folder) if folder else default_folder(), gigabytes * 1e9)
+
+
+def cache_of_run(folder: RunFolder) -> MosaicCache:
+    """The cache that a run is configured to use; the default one where the folder is no run's.
+
+    Raises:
+        InputError: if its config.yaml cannot be read.
+    """
+    if not folder.config.is_file():
+        return MosaicCache()
+    data = read_config(folder.config).data
+    return make_cache(data.cache_dir, data.cache_gb)
 
 
 def patch_geometry(data: DataSection, loaded: TrainingData, alignment: int) -> PatchGeometry:
@@ -200,11 +229,6 @@ def _length(name: str, given: str | None, stored: Length | None, working: float 
         except InputError as error:
             raise InputError(f"data.{name}: {error}") from None
     return stored or parse_length(DEFAULT_LENGTHS[name][working is None])
-
-
-def describe_split(split: Mapping[str, str]) -> str:
-    """How many mosaics are in each part, for a line of text."""
-    return ", ".join(f"{sum(v == part for v in split.values())} {part}" for part in ("train", "val", "test"))
 
 
 def need(mosaics: Sequence[Mosaic], part: SplitName, dataset: Dataset) -> None:

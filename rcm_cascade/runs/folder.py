@@ -1,18 +1,19 @@
 """A run's folder: whose it is, whether it is finished, and the record of what was run."""
 
 import json
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-import yaml
 from filelock import FileLock, Timeout
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
-from rcm_cascade.runs.config import TrainConfig, config_hash, differences, effective
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.identity import changed_data, differences, effective, extends, read_config, write_config
 from rcm_cascade.training.ranks import rank
 
 
@@ -53,17 +54,22 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def batch(self) -> Path:
+        """A picture of a batch before and after augmentation."""
+        return self.path / "batch.png"
+
+    @property
     def report(self) -> Path:
         """The page that tells the run."""
         return self.path / "report.html"
 
     def read_result(self) -> dict[str, Any]:
-        """What `write_json` wrote into `result`."""
+        """What the run came to."""
         content: dict[str, Any] = json.loads(self.result.read_text())
         return content
 
 
-State = Literal["new", "interrupted", "finished"]
+RunState = Literal["new", "interrupted", "finished"]
 
 
 class FolderInUseError(InputError):
@@ -71,7 +77,7 @@ class FolderInUseError(InputError):
 
 
 @contextmanager
-def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
+def claim(folder: RunFolder, config: TrainConfig) -> Iterator[RunState]:
     """Takes a run folder for this process and says in which state it is.
 
     Of several processes that train together, the first takes it, and the others only look.
@@ -84,23 +90,35 @@ def claim(folder: RunFolder, config: TrainConfig) -> Iterator[State]:
     if rank() > 0:
         yield state_of(folder, config)
         return
-    lock = FileLock(folder.path / ".lock", timeout=0)
+    with locked(folder.path):
+        state = state_of(folder, config)
+        if state != "finished":
+            folder.result.unlink(missing_ok=True)  # of a run that is extended
+            write_config(folder.config, config)
+        yield state
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes out of a run folder.
+
+    Raises:
+        FolderInUseError: if another process is at work in it.
+    """
+    lock = FileLock(path / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise FolderInUseError(
-            f"run folder {folder.path} is in use by another process; wait for it, or choose another with run=NAME"
+            f"run folder {path} is in use by another process; wait for it, or choose another with run=NAME"
         ) from None
     try:
-        state = state_of(folder, config)
-        if state == "new":
-            write_config(folder, config)
-        yield state
+        yield
     finally:
         lock.release()
 
 
-def state_of(folder: RunFolder, config: TrainConfig) -> State:
+def state_of(folder: RunFolder, config: TrainConfig) -> RunState:
     """Whether a folder's run is to begin, to go on, or done; a folder that is not there is to begin.
 
     Raises:
@@ -116,24 +134,77 @@ def state_of(folder: RunFolder, config: TrainConfig) -> State:
         return "new"
     if not folder.last.exists() and not folder.result.exists():
         return "new"  # nothing was achieved here yet: a first attempt that failed early locks nothing
-    old = yaml.safe_load(folder.config.read_text())
-    if not isinstance(old, dict) or old.get("hash") != config_hash(config):
-        changed = differences(effective(old), effective(config.to_plain())) if isinstance(old, dict) else []
-        raise InputError(
-            f"run folder {folder.path} holds another configuration ({'; '.join(changed) or 'unreadable config.yaml'}); "
-            "choose another folder with run=NAME, or delete this one"
-        )
-    return "finished" if folder.result.is_file() else "interrupted"
+    elsewhere = "choose another folder with run=NAME, or delete this one"
+    try:
+        old = read_config(folder.config)
+    except InputError as error:
+        raise InputError(f"run folder {folder.path} holds another configuration ({error}); {elsewhere}") from error
+    changed = differences(effective(old), effective(config))
+    if not changed:
+        return "finished" if folder.result.is_file() else "interrupted"
+    longer = folder.last.exists() and extends(config, old)
+    if longer and config.extend:
+        return "interrupted"
+    raise InputError(
+        f"run folder {folder.path} holds another configuration ({'; '.join(changed)}); "
+        f"{'add extend=true to train it longer, ' if longer else ''}{elsewhere}"
+    )
 
 
-def write_config(folder: RunFolder, config: TrainConfig) -> None:
-    """Writes config.yaml: the resolved configuration, and the hash that `claim` compares."""
-    plain = {"hash": config_hash(config)} | config.to_plain()
-    with written_whole(folder.config) as temporary:
-        temporary.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+BEGUN: Final = frozenset((".lock", "config.yaml", "split.csv", "metrics.csv", "failure.json"))
+"""What an attempt may leave behind that achieved nothing."""
+
+Identify = Callable[[], Mapping[str, str] | None]
+"""The data and initial weights of a run, for `changed_data`; None: there is no data yet."""
 
 
-def write_json(path: Path, content: object) -> None:
-    """Writes a JSON file whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def link_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -> Path | None:
+    """Replaces a job's folder, in which nothing was achieved, by a link to a finished run of the same configuration.
+
+    Args:
+        path: the job's folder, made by Hydra.
+        config: of the job.
+        identify: called where a run of the same configuration is found.
+        runs: where to look: its run folders, and the sweeps in it.
+
+    Returns:
+        The run linked to; None if there is none, or the job has begun.
+
+    Raises:
+        FolderInUseError: if another process is at work in the job's folder.
+    """
+    if (twin := find_twin(path, config, identify, runs)) is None:
+        return None
+    with locked(path):
+        if not _is_unbegun(path):  # by now
+            return None
+        for entry in path.iterdir():
+            entry.unlink()
+        path.rmdir()
+        path.symlink_to(os.path.relpath(twin.resolve(), path.parent.resolve()), target_is_directory=True)
+    print(f"{path}: {twin} has the same configuration and is finished; linked to it", file=sys.stderr)
+    return twin
+
+
+def find_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -> Path | None:
+    """The run that `link_twin` would link to, or is linking to."""
+    if not _is_unbegun(path):
+        return None
+    wanted = effective(config)
+    for pattern in ("*/result.json", "*/*/result.json"):
+        for result in sorted(runs.glob(pattern)):
+            twin = RunFolder(result.parent)
+            if twin.path.is_symlink() or twin.path.resolve() == path.resolve() or not twin.best.is_file():
+                continue
+            try:
+                same, recorded = effective(read_config(twin.config)) == wanted, twin.read_result()
+            except (InputError, OSError, ValueError):
+                continue
+            if same and (facts := identify()) is not None and not changed_data(recorded, facts):
+                return twin.path
+    return None
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Whether nothing was achieved in a job's folder yet; between the folder and the link there is none."""
+    return not path.is_symlink() and (not path.exists() or {entry.name for entry in path.iterdir()} <= BEGUN)

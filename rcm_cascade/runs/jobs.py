@@ -10,12 +10,15 @@ from typing import Any, Final, Literal
 import yaml
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.runs.config import effective
 from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.identity import without_effect
 from rcm_cascade.training.history import read_history
 
 SWEEP_FILE: Final = "sweep.json"
 FAILURE_FILE: Final = "failure.json"
+
+SECTIONS: Final = ("data", "model", "loss", "augment", "optim", "trainer", "logger")
+"""Keys of config.yaml that hold further keys."""
 
 UNREADABLE: Final = "config.yaml unreadable"
 """The override of a run of which nothing else is known."""
@@ -111,42 +114,36 @@ def _text(value: object) -> str:
 def _read_record(record: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        told = {str(job["folder"]): tuple(str(o) for o in job["overrides"]) for job in content["jobs"]}
+        jobs = {str(job["folder"]): tuple(str(o) for o in job["overrides"]) for job in content["jobs"]}
         name = str(content.get("name") or record.parent.resolve().name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{record} is no record of a sweep ({type(error).__name__}: {error}); the sweep's command, given again, "
             "writes it anew"
         ) from error
-    return name, told
+    return name, jobs
 
 
 def _derive_overrides(path: Path) -> dict[str, tuple[str, ...]]:
-    files = sorted(path.glob("*/config.yaml"))
-    configs = {file.parent.name: flat for file in files if (flat := _flat_config(file)) is not None}
+    configs = {file.parent.name: _flat_config(file) for file in sorted(path.glob("*/config.yaml"))}
     keys = {key: None for config in configs.values() for key in config}  # a dictionary keeps their order
-    differing = [key for key in keys if len({config.get(key) for config in configs.values()}) > 1]
-    told = {
-        name: tuple(f"{key}={config[key]}" for key in differing if key in config) for name, config in configs.items()
+    differing = [key for key in keys if len({c.get(key) for c in configs.values() if c}) > 1]
+    return {
+        name: tuple(f"{key}={config[key]}" for key in differing if key in config) if config else (UNREADABLE,)
+        for name, config in configs.items()
     }
-    return {name: told.get(name, (UNREADABLE,)) for name in (file.parent.name for file in files)}
 
 
-def _flat_config(file: Path) -> dict[str, str] | None:
-    """What makes a run's configuration; None where the file holds none."""
-    content = _read_config(file)
-    try:
-        return flatten(effective(content)) if content else None
-    except (AttributeError, TypeError):  # a section that holds no keys
-        return None
-
-
-def _read_config(file: Path) -> dict[str, Any]:
+def _flat_config(file: Path) -> dict[str, str]:
+    """What makes a run's configuration, whatever keys it has; empty where the file cannot be read."""
+    free = tuple(f"{key}." for key in ("hash", *without_effect()))
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        content = None
-    return content if isinstance(content, dict) else {}
+        if not all(isinstance(content[name], dict) for name in SECTIONS if name in content):
+            return {}
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return {}
+    return {key: value for key, value in flatten(content).items() if not f"{key}.".startswith(free)}
 
 
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
@@ -154,11 +151,9 @@ def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
     state, sentence = _state(folder)
     if overrides == (UNREADABLE,):
         state, sentence = "failed", f"{folder.config} cannot be read"
-    told = [int(match[1]) for o in overrides if (match := re.fullmatch(r"\+{0,2}seed=(\d+)", o))]
-    if not told and folder.config.is_file():
-        seed = _read_config(folder.config).get("seed")
-        told = [seed] if isinstance(seed, int) else []
-    return Job(name, folder, overrides, told[-1] if told else 0, state, sentence)
+    seed = next((o.partition("=")[2] for o in reversed(overrides) if re.match(r"\+{0,2}seed=\d+$", o)), None)
+    seed = seed or _flat_config(folder.config).get("seed", "")
+    return Job(name, folder, overrides, int(seed) if seed.isdecimal() else 0, state, sentence)
 
 
 def _state(folder: RunFolder) -> tuple[State, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,21 +17,24 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.files import write_json, write_text
 from rcm_cascade.runs.compose import (
     CONFIG_NAME,
     UNNAMED_KEYS,
     checked,
     compose_config,
     config_folder,
+    expand_home,
     explained,
     job_folder,
     run_dir,
 )
-from rcm_cascade.runs.config import TrainConfig, config_hash
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, state_of, write_json
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
+from rcm_cascade.runs.folds import FOLDS_FILE, Folds
 from rcm_cascade.runs.jobs import FAILURE_FILE
 from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
-from rcm_cascade.runs.sharing import find_twin, link_twin
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
@@ -42,15 +46,15 @@ Task = Callable[[TrainConfig, Path], Any]
 Identify = Callable[[TrainConfig], Mapping[str, str] | None]
 
 
-def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}) -> None:
+def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}) -> None:
     """Runs a task for the configuration, or for each one of a sweep (``--multirun``, or a ``+sweep=NAME``).
 
     Args:
         overrides: what follows ``rcm-cascade train`` on the command line, Hydra's own flags too.
         task: called with each checked configuration and its run folder; can be pickled, for launchers that start
             processes.
-        identify: in what, beside the configuration, a finished run's result.json must agree for a job to be the same:
-            which data, which split. None: there is no data yet.
+        identify: the data of a configuration, in which, too, a finished run's result.json must agree for a job to be
+            the same, see `changed_data`; None: there is no data yet.
 
     A job of a sweep that is finished anywhere in ``runs/`` is not run again. One that fails, fails alone: the others
     run, and it is named at the end.
@@ -60,9 +64,9 @@ def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}
             because of what the task of a single run said.
         JobsFailedError: after a sweep, naming the jobs that have no result and why.
     """
-    overrides = [o.replace("=~/", f"={Path.home()}/", 1) for o in overrides]  # no shell expands it there
+    overrides = expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
-        _hydra([sys.argv[0], *overrides], _Job(task))
+        _hydra([sys.argv[0], *overrides], _HydraTask(task))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
     if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
@@ -70,34 +74,38 @@ def main(overrides: Sequence[str], task: Task, identify: Identify = lambda _: {}
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         _check([values])
-        job = _Job(task)
+        job = _HydraTask(task)
         with explained(), _raised():
             _hydra([sys.argv[0], *values], job)
         if job.error is not None:
             raise job.error
         return
-    plan, folder = _plan(values)
-    for planned in plan.jobs:
-        gone = folder / planned.folder
+    plan, folder, folds = _plan(values)
+    for name in plan.jobs:
+        gone = folder / name
         if gone.is_symlink() and not gone.exists():
             gone.unlink()  # the sweep that it pointed into was deleted
+    if folds is not None:
+        print(*folds.describe(), sep="\n", file=sys.stderr)
+        write_text(folder / FOLDS_FILE, folds.to_csv())
     plan.write(folder)
     unnamed = ",".join(key for key in plan.fixed if not key.startswith("hydra"))
     named = f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"
-    argv = [sys.argv[0], *values, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # Hydra wants the flag last
+    every = [] if folds is None else [_fold_values(folds)]
+    argv = [sys.argv[0], *values, *every, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # the flag comes last
     ended: SystemExit | None = None
     try:
-        _hydra(argv, _Job(task, identify))
+        _hydra(argv, _HydraTask(task, identify))
     except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
         ended = exit_
-    failures = {job.folder: error for job in plan.jobs if (error := _failure(folder / job.folder)) is not None}
+    failures = {name: error for name in plan.jobs if (error := _failure(folder / name)) is not None}
     if failures:
         raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
     if ended is not None and ended.code:
         raise ended
 
 
-class _Job:
+class _HydraTask:
     """What Hydra calls with each configuration, here or in a process that a launcher starts."""
 
     def __init__(self, task: Task, identify: Identify | None = None) -> None:
@@ -114,7 +122,7 @@ class _Job:
         try:
             config = checked(composed)
             if self.identify is not None:
-                looked_for = folder, config_hash(config), partial(self.identify, config), Path("runs")
+                looked_for = folder, config, partial(self.identify, config), Path("runs")
                 if rank() > 0 and find_twin(*looked_for) is not None:
                     return  # which the first process links to
                 if rank() == 0:
@@ -137,7 +145,7 @@ class _Job:
                 (folder / FAILURE_FILE).unlink(missing_ok=True)
 
 
-def _hydra(argv: list[str], job: _Job) -> None:
+def _hydra(argv: list[str], job: _HydraTask) -> None:
     """Gives a job to Hydra, which reads sys.argv."""
     run = hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)
     before, sys.argv = sys.argv, argv
@@ -159,16 +167,21 @@ def _raised() -> Iterator[None]:
             os.environ[FULL_ERROR] = before
 
 
-def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
+def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
     """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
     choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
+    given = [v.partition("=")[0] for v in choices]
+    if "hydra.sweep.subdir" in given:
+        raise InputError("hydra.sweep.subdir is rcm-cascade's, which finds the jobs by it; leave it out")
     with explained():
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             composed = compose(CONFIG_NAME, overrides=choices, return_hydra_config=True)
         params = composed.hydra.sweeper.params or {}
-        jobs = split_jobs(values, {str(key): params[key] for key in params})
-    configs = _check(jobs)
+        params = {str(key): params[key] for key in params}
+        jobs = split_jobs(values, params)
+        folder = Path(composed.hydra.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
     slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
+    configs = _check([[EVERY_FOLD.sub(r"\1data.fold=0", o) for o in job] for job in jobs])
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
@@ -178,11 +191,42 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path]:
             )
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
-    folder = Path(_sweep_dir(values))
+    folds = None
+    if any(EVERY_FOLD.fullmatch(override) for job in jobs for override in job):
+        folds = _draw_folds(folder, configs)
+        jobs = split_jobs([*values, _fold_values(folds)], params)
+        configs = _check(jobs)
     plan = plan_sweep(folder.name, values, jobs, job_folder)
-    for planned, config in zip(plan.jobs, configs, strict=True):
-        state_of(RunFolder(folder / planned.folder), config)
-    return plan, folder
+    for name, config in zip(plan.jobs, configs, strict=True):
+        state_of(RunFolder(folder / name), config)
+    return plan, folder, folds
+
+
+EVERY_FOLD: Final = re.compile(r"(\+{0,2})data\.fold=all")
+
+
+def _fold_values(folds: Folds) -> str:
+    return f"data.fold={','.join(map(str, range(len(folds.splits))))}"
+
+
+def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
+    """The folds of a sweep's data set, the same for all its jobs and whenever its command is given.
+
+    Raises:
+        InputError: if the jobs have several data sets or kinds of folds, or the folder holds other folds.
+    """
+    data = configs[0].data
+    if len({(dataset_folder(c.data), c.data.fold_rule, c.data.working_pixel_size_um) for c in configs}) > 1:
+        raise InputError("data.fold=all is for one data set and one way of folding it; sweep over these one at a time")
+    loaded = read_training_data(find_dataset(data), data)
+    assert loaded.folds is not None
+    written = folder / FOLDS_FILE
+    if written.is_file() and written.read_text(encoding="utf-8") != loaded.folds.to_csv():
+        raise InputError(
+            f"{written} holds other folds than {loaded.dataset.root} makes now: the data set or the way of folding it "
+            "has changed; choose another folder with run=NAME, or delete this one"
+        )
+    return loaded.folds
 
 
 def _failure(folder: Path) -> str | None:

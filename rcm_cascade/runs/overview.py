@@ -7,10 +7,11 @@ from rich.table import Table
 
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.data.manifest import Dataset
+from rcm_cascade.data.splits import describe_split
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.summary import LevelSummary
 from rcm_cascade.runs.config import TrainConfig
-from rcm_cascade.runs.data import TrainingData, describe_split
+from rcm_cascade.runs.data import TrainingData
 
 
 def print_start(

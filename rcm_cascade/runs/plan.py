@@ -1,15 +1,15 @@
-"""Which jobs a sweep has, and in which folder each of them runs."""
+"""What a sweep is going to run: every combination of the values given, each in a folder named by them."""
 
-import json
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.jobs import SWEEP_FILE
 
 ONLY_JOB: Final = "job"
@@ -20,44 +20,26 @@ SELECTOR: Final = "sweep"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One configuration of a sweep.
-
-    Args:
-        folder: name below the sweep's folder.
-        overrides: that the job is composed with, without the choice of the sweep and Hydra's own keys.
-    """
-
-    folder: str
-    overrides: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class SweepPlan:
     """What a sweep runs.
 
     Args:
         name: of the sweep.
         overrides: as given on the command line.
-        jobs: in the order in which they run.
+        jobs: by the name of the folder, in the order in which they run: the overrides that the job is composed with,
+            without the choice of the sweep and Hydra's keys.
         fixed: keys that all jobs have the same value of; no folder is named after them.
     """
 
     name: str
     overrides: tuple[str, ...]
-    jobs: tuple[Job, ...]
+    jobs: Mapping[str, tuple[str, ...]]
     fixed: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
         """Writes sweep.json, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "name": self.name,
-            "overrides": list(self.overrides),
-            "jobs": [{"folder": job.folder, "overrides": list(job.overrides)} for job in self.jobs],
-        }
-        with written_whole(folder / SWEEP_FILE) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        jobs = [{"folder": name, "overrides": list(overrides)} for name, overrides in self.jobs.items()]
+        write_json(folder / SWEEP_FILE, {"name": self.name, "overrides": list(self.overrides), "jobs": jobs})
 
 
 def split_jobs(overrides: Sequence[str], params: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -70,8 +52,16 @@ def split_jobs(overrides: Sequence[str], params: Mapping[str, Any]) -> list[tupl
     Raises:
         HydraException: if an override is malformed.
     """
-    parsed = OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in params.items()), *overrides])
-    return [tuple(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    values: dict[str, list[str]] = {}
+    for given in OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in params.items()), *overrides]):
+        key = given.get_key_element()
+        if not given.is_sweep_override():
+            values[key] = [f"{key}={given.get_value_element_as_str()}"]
+        elif given.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in given.sweep_string_iterator()]
+        else:
+            raise HydraException(f"{given.input_line}: give the values as {key}=a,b,c")
+    return list(itertools.product(*values.values()))
 
 
 def plan_sweep(
@@ -87,9 +77,9 @@ def plan_sweep(
     """
     values = [dict(o.split("=", 1) for o in job if "=" in o) for job in jobs]
     fixed = [k for k in values[0] if all(v.get(k) == values[0][k] for v in values)]
-    planned = []
+    planned = {}
     for job in jobs:
-        told = sorted(o for o in job if o.split("=", 1)[0] not in fixed)  # sorted, as Hydra does
+        distinct = sorted(o for o in job if o.split("=", 1)[0] not in fixed)  # sorted, as Hydra does
         kept = tuple(o for o in job if o.split("=", 1)[0].lstrip("+") != SELECTOR and not o.startswith("hydra"))
-        planned.append(Job(as_name(",".join(told)), kept))
-    return SweepPlan(name, tuple(overrides), tuple(planned), tuple(sorted(k.lstrip("+~") for k in fixed)))
+        planned[as_name(",".join(distinct))] = kept
+    return SweepPlan(name, tuple(overrides), planned, tuple(sorted(k.lstrip("+~") for k in fixed)))

@@ -1,22 +1,35 @@
-"""Scores a checkpoint on labelled mosaics: whole, exact, on each mosaic's own grid."""
+"""Scores a checkpoint on labelled mosaics: whole, exact, on each mosaic's own grid. Writes files, no page."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.data.manifest import Dataset
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.ids import dataset_ids
+from rcm_cascade.data.manifest import DATASET_FILE, Dataset, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate import calibration
-from rcm_cascade.evaluate.results import score_mosaic
-from rcm_cascade.models.checkpoint import digest, store_temperature
+from rcm_cascade.evaluate.results import CHECKPOINT_KEY, is_evaluation_of, score_mosaic
+from rcm_cascade.evaluate.summary import summarise, write_metrics
+from rcm_cascade.files import refuse_unwritable
+from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header, store_temperature
+from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.report.evaluation import comparison, write_evaluation
+from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder, need
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.identity import read_config
+
+EVALUATION: Final = "evaluation"
+"""The folder of a run that holds what its test split gave."""
 
 
 def score(
@@ -26,18 +39,21 @@ def score(
     dataset: Dataset,
     *,
     part: str,
+    dataset_id: str = "",
     fit_temperature: bool = False,
 ) -> dict[str, Any]:
-    """Annotates labelled mosaics, compares with their label maps, and writes numbers, pictures and a page into ``out``.
+    """Annotates labelled mosaics, compares with their label maps, and writes numbers, label maps and pictures.
 
     Each mosaic is annotated once: the final map, each level's own and the logits for calibration come from one pass.
 
     Args:
         checkpoint: to score.
         mosaics: labelled, on the checkpoint's working grid; at least one.
-        out: folder for the files of `write_evaluation`, and a picture of each mosaic.
+        out: folder for the files of `write_metrics`, and of each mosaic the predicted label map (``predictions/``,
+            grey PNG of class ids on the mosaic's own grid) and a picture (``comparisons/``).
         dataset: that the mosaics belong to.
         part: name of the split, for the page.
+        dataset_id: of its content, which is written down, so that scores of other labels are recognised.
         fit_temperature: whether the temperature is fitted on these mosaics, which must then be for validation, and
             stored in the checkpoint; else the one that it holds is used.
 
@@ -56,10 +72,10 @@ def score(
         )
     scored = annotator.checkpoint_sha256
     named = {entry.mosaic for entry in dataset.entries if entry.patient_given}
-    results, pictures, samples = [], [], []
+    results, samples = [], []
     limit = calibration.pixels_per_mosaic(len(mosaics))
     with progress_bar(f"evaluating {len(mosaics)} mosaics", sum(m.image.size for m in mosaics) / 1e6, "MP") as advance:
-        for mosaic in mosaics:
+        for number, mosaic in enumerate(mosaics):
             truth = mosaic.native_labels()
             assert truth is not None
             assert mosaic.labels is not None
@@ -83,9 +99,9 @@ def score(
                 mosaic.native_image(), np.asarray(truth), prediction, classes, mosaic.native_pixel_size_um,
                 title=mosaic.name,
             )  # fmt: skip
-            pictures.append((mosaic.name, picture))
-            save_png(picture, comparison_path(out, len(pictures) - 1, mosaic.name))
-    sample = calibration.Sample.join(samples)
+            save_png(picture, comparison_path(out, number, mosaic.name))
+            save_png(prediction, prediction_path(out, number, mosaic.name))
+    sample = calibration.LogitSample.join(samples)
     temperature = annotator.header.temperature
     if fit_temperature:
         temperature = calibration.fit_temperature(sample)
@@ -100,19 +116,105 @@ def score(
         "temperature": f"{temperature:.3g}, {'fitted on these mosaics' if fit_temperature else 'from the checkpoint'}",
         "rcm-cascade": __version__,
     }
-    return write_evaluation(
-        out,
-        results=results,
-        classes=classes,
-        comparisons=pictures,
-        title=f"Evaluation: {dataset.name}, {part} split",
-        facts=facts,
-        synthetic=dataset.synthetic,
-        calibration=calibration.measure_calibration(sample, temperature),
-        checkpoint_sha256=scored,
-    )
+    measured = calibration.measure_calibration(sample, temperature)
+    summary = summarise(results, classes, synthetic=dataset.synthetic, calibration=measured)
+    title = f"Evaluation: {dataset.name}, {part} split"
+    summary |= {CHECKPOINT_KEY: scored, "dataset_id": dataset_id, "title": title, "facts": facts}
+    write_metrics(out, summary, results, classes)
+    return summary
+
+
+def is_scored(folder: RunFolder) -> bool:
+    """Whether a run's test split has been scored with the checkpoint and the labels that there are now.
+
+    Scores of data that have been moved away stand as they are, and so do those of before data were recorded.
+
+    Raises:
+        InputError: if the data are there and cannot be read.
+    """
+    out = folder.path / EVALUATION
+    if not is_evaluation_of(out, folder.best) or not folder.config.is_file():
+        return is_evaluation_of(out, folder.best)
+    recorded = json.loads((out / "metrics.json").read_text(encoding="utf-8")).get("dataset_id")
+    root = dataset_folder(read_config(folder.config).data) if recorded else Path()
+    if not recorded or not (root / DATASET_FILE).is_file():
+        return True
+    return bool(recorded == dataset_ids(read_dataset(root), cache_of_run(folder)).content)
 
 
 def comparison_path(out: Path, number: int, mosaic: str) -> Path:
     """Where the picture of a mosaic lies: numbered, since two mosaics may have one name in different folders."""
-    return out / "comparisons" / f"{number:03d}-{Path(mosaic).name.split('.')[0]}.png"
+    return out / "comparisons" / _file_name(number, mosaic)
+
+
+def prediction_path(out: Path, number: int, mosaic: str) -> Path:
+    """Where the predicted label map of a mosaic lies, numbered likewise."""
+    return out / "predictions" / _file_name(number, mosaic)
+
+
+def _file_name(number: int, mosaic: str) -> str:
+    return f"{number:03d}-{Path(mosaic).name.split('.')[0]}.png"
+
+
+def evaluate(
+    checkpoint: Path, root: Path, part: SplitName, out: Path | None, split_file: Path | None = None
+) -> tuple[dict[str, Any], ClassTable, Path]:
+    """Scores a checkpoint on a part of a data set.
+
+    The checkpoint's own split counts for the data set that it was trained on, the manifest's for any other;
+    ``split_file`` overrides both.
+
+    Args:
+        checkpoint: a .ckpt file.
+        root: dataset folder.
+        part: ``train``, ``val`` or ``test``.
+        out: where to write; None: ``evaluation/`` in the checkpoint's run folder. That folder is for `best.ckpt` of a
+            finished run and its own test split.
+        split_file: CSV ``mosaic,split``.
+
+    Returns:
+        The content of metrics.json, the class table, and the folder written.
+
+    Raises:
+        InputError: if checkpoint, data or split is wrong.
+    """
+    dataset, run, header = read_dataset(root), RunFolder(checkpoint.resolve().parent.parent), read_header(checkpoint)
+    loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
+    same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    if split_file is not None or not same:
+        loaded = replace(loaded, split=make_split(dataset, seed=0, split_file=split_file, training=False))
+        _refuse_trained_on(dataset, loaded.split, part, header)
+    if not loaded.entries(part):
+        need([], part, dataset)
+    own = run.path / EVALUATION
+    if out is None and not run.config.is_file():
+        raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
+    out = own if out is None else out
+    if run.config.is_file() and out.resolve() == own.resolve():
+        if checkpoint.resolve() != run.best.resolve() or not run.result.is_file():
+            raise InputError(
+                f"{own} is for {run.best} of the finished run, and {checkpoint} is "
+                f"{'of an unfinished one' if not run.result.is_file() else 'another'}; say where to write this one "
+                "with --out DIR"
+            )
+        if part != "test" or not same or split_file is not None:
+            raise InputError(
+                f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
+            )
+    refuse_unwritable(out)
+    summary = score(checkpoint, loaded.open(part), out, dataset, part=part, dataset_id=loaded.ids.content)
+    return summary, header.classes, out
+
+
+def _refuse_trained_on(
+    dataset: Dataset, split: Mapping[str, SplitName], part: SplitName, header: CheckpointHeader
+) -> None:
+    """Refuses to score, as held out, mosaics that the checkpoint was trained on: a manifest edited since, say."""
+    if part == "train" or dataset.name != header.dataset:
+        return
+    seen = [m for m, where in split.items() if where == part and header.split.get(m) == "train"]
+    if seen:
+        raise InputError(
+            f"{dataset.root / 'manifest.csv'} has changed since the checkpoint was trained, and its {part} split holds "
+            f"{', '.join(seen)}, which it was trained on; say which mosaics to score with --split-file CSV"
+        )

@@ -5,9 +5,11 @@ import pickle
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
@@ -17,33 +19,32 @@ from lightning.pytorch.loggers import Logger
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
-from rcm_cascade.data.ids import legacy_id
-from rcm_cascade.data.manifest import DATASET_FILE, Dataset
-from rcm_cascade.data.splits import Split, read_split, split_id, write_split
+from rcm_cascade.data.manifest import DATASET_FILE
+from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
-from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.files import write_json, written_whole
+from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.report.figures import confusion_picture
-from rcm_cascade.report.run_page import write_run_page
-from rcm_cascade.runs.config import TrainConfig, config_hash
+from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import (
     TrainingData,
     dataset_folder,
     load_training_data,
     need,
     patch_geometry,
-    read_split_dataset,
+    read_training_data,
 )
-from rcm_cascade.runs.folder import RunFolder, claim, write_json
+from rcm_cascade.runs.folder import RunFolder, claim
+from rcm_cascade.runs.identity import changed_data, config_hash
 from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
 from rcm_cascade.training.compiled import compiled_forward
-from rcm_cascade.training.history import MetricsCsv
+from rcm_cascade.training.history import MetricsCsv, Row
 from rcm_cascade.training.initial import digest_init, read_initial, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
@@ -74,20 +75,18 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
 
 
 def identify(config: TrainConfig) -> dict[str, str] | None:
-    """What a run's result.json says beside its configuration: which data set, which split, which initial weights.
+    """What of a run's result.json says on which data it was trained and with which weights it began.
 
     Returns:
-        None if the data set is not there.
+        For `changed_data`; None if the data set is not there.
 
     Raises:
         InputError: if the data set is there and wrong, or the initial weights are gone.
     """
-    facts = _identify_data(config)
-    return (
-        facts
-        if facts is None or config.init is None
-        else facts | {"init": digest_init(config.init, init_path(config.init))}
-    )
+    facts = _data_facts(config)
+    if facts is None or config.init is None:
+        return facts
+    return facts | {"init": digest_init(config.init, init_path(config.init))}
 
 
 def init_path(init: str) -> Path:
@@ -95,27 +94,25 @@ def init_path(init: str) -> Path:
     return starter_path() if init == STARTER else Path(init)
 
 
-def _identify_data(config: TrainConfig) -> dict[str, str] | None:
-    if not (dataset_folder(config.data) / DATASET_FILE).is_file():
-        return None
-    dataset, split = read_split_dataset(dataset_folder(config.data), config.data)
-    return _data_facts(dataset, split)
-
-
-def _data_facts(dataset: Dataset, split: Split) -> dict[str, str]:
-    return {"dataset_id": legacy_id(dataset), "split_id": split_id(split)}
+def _data_facts(config: TrainConfig) -> dict[str, str] | None:
+    root = dataset_folder(config.data)
+    return read_training_data(root, config.data).facts if (root / DATASET_FILE).is_file() else None
 
 
 def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
     """A finished run is its data's as it was; one whose data has been moved away stays as it is."""
-    facts, result = _identify_data(config), folder.read_result()
-    if facts is None or all(result.get(key, value) == value for key, value in facts.items()):
-        return
-    what = "the data set" if result.get("dataset_id") != facts["dataset_id"] else "the split"
-    raise InputError(
-        f"{what} of {dataset_folder(config.data)} is no longer the one that {folder.path} was trained on; choose "
-        "another folder with run=NAME, or delete this one"
-    )
+    if (facts := _data_facts(config)) is not None:
+        _refuse_changed(config, folder, folder.read_result(), facts)
+
+
+def _refuse_changed(
+    config: TrainConfig, folder: RunFolder, recorded: Mapping[str, Any], facts: Mapping[str, str]
+) -> None:
+    if what := changed_data(recorded, facts):
+        raise InputError(
+            f"{what} of {dataset_folder(config.data)} changed since {folder.path} was trained on it; choose another "
+            "folder with run=NAME, or delete this one"
+        )
 
 
 def draw_batch(config: TrainConfig, out: Path) -> None:
@@ -142,8 +139,16 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if rank() == 0:
         write_split(folder.split, loaded.split)
     resumed_step = _step_of(folder.last) if resume else None
-    begun = folder.last if resume and config.init is not None else None
-    header = settle_init(initial, make_header(config, loaded), begun)
+    if resume:
+        begun = read_header(folder.last)
+        recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
+        _refuse_changed(config, folder, {k: v for k, v in recorded.items() if v}, loaded.facts)
+    if initial is not None:
+        checkpoint = initial.checkpoint
+        initial = replace(initial, checkpoint=replace(checkpoint, header=loaded.recognised(checkpoint.header)))
+    header = settle_init(
+        initial, make_header(config, loaded), folder.last if resume and config.init is not None else None
+    )
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
     module = make_module(config, header, datamodule)
@@ -158,7 +163,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     outcome = "failed"
     identity = {
         "hash": config_hash(config),
-        **_data_facts(loaded.dataset, loaded.split),
+        **{key: value for key, value in loaded.facts.items() if key != "legacy_id"},
         "synthetic": header.synthetic,
         **({"init": header.init} if config.init is not None else {}),
     }
@@ -173,24 +178,25 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
             return {}
-        if not folder.best.exists():  # no validation set: the last epoch counts
+        if not len(datamodule.regions):  # no validation set: the last epoch counts
             with written_whole(folder.best) as temporary:
                 shutil.copyfile(folder.last, temporary)
         result = {
             **identity,
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(sum(row.get("time/epoch_s", 0.0) for row in history.rows.values()), 1),
+            "seconds": round(sum(map(_training_seconds, history.rows.values())), 1),
             "checkpoint": str(folder.best.relative_to(folder.path)),
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
             "gflop_per_mp": round(math.fsum(level.gflop_per_mp for level in levels), 3),
+            **_trained_classes(loaded),
             "version": __version__,
         }
         metrics = _validate(config, folder, loaded, datamodule)
         result["temperature"] = None if metrics is None else metrics["calibration"]["temperature"]
         result["validation"] = None if metrics is None else metrics["mean"]
-        write_run_page(folder, result, datamodule)
+        save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), folder.batch)
         write_json(folder.result, result)
         if wandb is not None:
             best = folder.best if config.logger.artifact else None
@@ -224,7 +230,8 @@ def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
         working_pixel_size_um=loaded.working_pixel_size_um,
         normalisation=config.data.normalisation,
         dataset=loaded.dataset.name,
-        dataset_id=legacy_id(loaded.dataset),
+        dataset_id=loaded.ids.content,
+        mosaics_id=loaded.ids.mosaics,
         split=loaded.split,
         synthetic=loaded.dataset.synthetic,
     )
@@ -277,6 +284,20 @@ def _validate(
         print("no validation set: the last epoch counts", file=sys.stderr)
         return None
     return score(folder.best, mosaics, folder.path / "validation", loaded.dataset, part="val", fit_temperature=True)
+
+
+def _training_seconds(row: Row) -> float:
+    return row.get("time/epoch_s", 0.0) - row.get("time/validation_s", 0.0)
+
+
+def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
+    """Of a fold: the classes that its training mosaics hold, so that a report can name those that they do not."""
+    if loaded.folds is None:
+        return {}
+    held = np.sum([loaded.folds.pixels[mosaic] for mosaic, part in loaded.split.items() if part == "train"], axis=0)
+    return {
+        "trained_classes": [name for name, pixels in zip(loaded.dataset.classes.names, held, strict=True) if pixels]
+    }
 
 
 def _best(trainer: Trainer) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean
-from rcm_cascade.evaluate.metrics import NUMBERS
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
@@ -249,8 +249,8 @@ class CascadeModule(LightningModule):
         self.confusion.reset()
         self.log("val/loss", self.validation_loss.compute())
         self.validation_loss.reset()
-        for name, metric in NUMBERS.items():
-            of_class = metric(matrix)
+        for name, metric in METRICS.items():
+            of_class = metric.of_classes(matrix)
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
             for class_name, value in zip(self.header.classes.names, of_class, strict=True):
                 if value == value:

@@ -22,8 +22,7 @@ from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.datamodule import Batch, MosaicDataModule
 from rcm_cascade.data.regions import BLANK, RegionDataset
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.confusion import macro_mean
-from rcm_cascade.evaluate.metrics import NUMBERS
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import written_whole
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.training.code_version import code_version
@@ -215,13 +214,13 @@ def score_table(matrix: NDArray[np.int64], classes: ClassTable) -> wandb.Table:
         matrix: ``(C, C)`` int64, rows = truth.
         classes: the class table.
     """
-    columns = [[*of_class.tolist(), macro_mean(of_class, matrix)] for of_class in (f(matrix) for f in NUMBERS.values())]
+    columns = [metric.with_mean(matrix).tolist() for metric in METRICS.values()]
     pixels = [*matrix.sum(axis=1).tolist(), int(matrix.sum())]
     rows = [
         [name, count, *(None if np.isnan(value) else value for value in values)]
         for name, count, *values in zip([*classes.names, "mean"], pixels, *columns, strict=True)
     ]
-    return wandb.Table(columns=["class", "labelled pixels", *NUMBERS], data=rows)
+    return wandb.Table(columns=["class", "labelled pixels", *METRICS], data=rows)
 
 
 def result_numbers(result: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> dict[str, float]:
@@ -235,7 +234,7 @@ def result_numbers(result: Mapping[str, Any], metrics: Mapping[str, Any] | None)
     found = {f"result/{key}": value for key, value in result.items()}
     if metrics is not None:
         found["validation/pixel_accuracy"] = metrics["pixel_accuracy"]
-        for name in NUMBERS:
+        for name in METRICS:
             found[f"validation/mean_{name}"] = metrics["mean"][name]
             found |= {f"validation/{name}_{row['name']}": row[name] for row in metrics["classes"]}
         calibration = metrics.get("calibration") or {}

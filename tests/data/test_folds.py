@@ -13,9 +13,9 @@ from rcm_cascade.data.folds import (
     Rule,
     assign_patients,
     class_pixels,
+    format_folds,
     make_folds,
     untrained_classes,
-    write_folds,
 )
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.splits import patients_straddling
@@ -237,7 +237,7 @@ def test_what_cannot_be_folded_is_one_sentence(classes: ClassTable) -> None:
         make_folds(one, FoldRule("sites", None, 0), {})
     with pytest.raises(InputError, match="1 labelled mosaics"):
         make_folds(replace(data, entries=data.entries[:1]), FoldRule("paper", 3, 0), {})
-    for rule, count, words in (("patients", 1, "--folds is 1"), ("paper", 0, "--repeats is 0")):
+    for rule, count, words in (("patients", 1, "data.folds is 1"), ("paper", 0, "data.repeats is 0")):
         with pytest.raises(InputError, match=words):
             FoldRule(rule, count, 0)  # type: ignore[arg-type]  # of a tuple mypy keeps no literals
 
@@ -257,13 +257,11 @@ def test_labelled_pixels_are_counted_by_mosaic_and_255_is_none() -> None:
     assert counts["b"].tolist() == [(labels[:5] == c).sum() for c in range(4)]
 
 
-def test_the_written_table_has_a_line_for_each_fold_that_tests_a_mosaic(classes: ClassTable, tmp_path: Path) -> None:
+def test_the_written_table_has_a_line_for_each_fold_that_tests_a_mosaic(classes: ClassTable) -> None:
     data = dataset(classes, 4, sites=2)
     data = replace(data, entries=(*data.entries[:-1], replace(data.entries[-1], patient="", patient_given=False)))
     splits = make_folds(data, FoldRule("paper", 3, 0), {})
-    write_folds(tmp_path / "folds.csv", data, splits)
-    with (tmp_path / "folds.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(format_folds(data, splits).splitlines()))
     assert list(rows[0]) == ["mosaic", "patient", "site", "fold"]
     tested = [(m, str(k)) for k, split in enumerate(splits) for m, part in split.items() if part == "test"]
     assert sorted((r["mosaic"], r["fold"]) for r in rows if r["fold"]) == sorted(tested)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from rcm_cascade.annotate.levels import LevelPiece
 from rcm_cascade.evaluate import calibration
 from rcm_cascade.evaluate.calibration import (
+    LogitSample,
     LogitSampler,
-    Sample,
     expected_calibration_error,
     fit_temperature,
     measure_calibration,
@@ -20,21 +20,21 @@ from rcm_cascade.evaluate.calibration import (
 )
 
 
-def two_classes(confidences: list[float], rights: list[bool]) -> Sample:
+def two_classes(confidences: list[float], rights: list[bool]) -> LogitSample:
     """Pixels of two classes whose first has the larger probability, given to as many digits as float32 has."""
     p = np.array(confidences)
     logits = np.stack([np.log(p), np.log1p(-p)], axis=1).astype(np.float32)
-    return Sample(logits, np.where(rights, 0, 1).astype(np.uint8))
+    return LogitSample(logits, np.where(rights, 0, 1).astype(np.uint8))
 
 
-def drawn(temperature: float, pixels: int = 60_000, seed: int = 0) -> Sample:
+def drawn(temperature: float, pixels: int = 60_000, seed: int = 0) -> LogitSample:
     """Pixels of six classes, drawn from the probabilities that their logits give when divided by a temperature."""
     rng = np.random.default_rng(seed)
     true = rng.normal(0, 2, (pixels, 6))
     probabilities = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
     truth = (rng.random((pixels, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=5)
     assert len(np.unique(truth)) == 6
-    return Sample((true * temperature).astype(np.float32), truth.astype(np.uint8))
+    return LogitSample((true * temperature).astype(np.float32), truth.astype(np.uint8))
 
 
 def test_calibration_error_by_hand() -> None:
@@ -52,8 +52,8 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_bins_hold_their_upper_edge() -> None:
-    even = Sample(np.zeros((3, 2), np.float32), np.array([0, 0, 1], np.uint8))  # a confidence of exactly one half
-    certain = Sample(np.array([[200, 0]], np.float32), np.array([0], np.uint8))
+    even = LogitSample(np.zeros((3, 2), np.float32), np.array([0, 0, 1], np.uint8))  # a confidence of exactly one half
+    certain = LogitSample(np.array([[200, 0]], np.float32), np.array([0], np.uint8))
     assert [row["pixels"] for row in reliability(even, bins=2)] == [3, 0]
     assert [row["pixels"] for row in reliability(certain)][-1] == 1
 
@@ -64,7 +64,7 @@ def test_likelihood_by_hand_and_of_logits_beyond_what_exp_holds() -> None:
     odds = math.sqrt(0.9 / 0.1), math.sqrt(0.6 / 0.4)
     at_two = -(math.log(odds[0] / (1 + odds[0])) + math.log(1 / (1 + odds[1]))) / 2
     assert negative_log_likelihood(sample, 2) == pytest.approx(at_two, abs=1e-6)
-    huge = Sample(np.array([[3000, 0], [0, 3000]], np.float32), np.array([0, 0], np.uint8))
+    huge = LogitSample(np.array([[3000, 0], [0, 3000]], np.float32), np.array([0, 0], np.uint8))
     assert negative_log_likelihood(huge) == pytest.approx(1500)
 
 
@@ -99,12 +99,12 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_without_an_error_has_a_temperature_within_bounds() -> None:
     sample = drawn(1.0, pixels=500)
-    right = Sample(sample.logits, sample.logits.argmax(axis=1).astype(np.uint8))
+    right = LogitSample(sample.logits, sample.logits.argmax(axis=1).astype(np.uint8))
     assert fit_temperature(right) == pytest.approx(calibration.TEMPERATURES[0], rel=0.01)
 
 
 def test_without_a_labelled_pixel_nothing_is_measured() -> None:
-    nothing = Sample(np.zeros((0, 6), np.float32), np.zeros(0, np.uint8))
+    nothing = LogitSample(np.zeros((0, 6), np.float32), np.zeros(0, np.uint8))
     assert fit_temperature(nothing) == 1.0
     numbers = measure_calibration(nothing, 1.0)
     assert (numbers["pixels"], numbers["bins"], numbers["temperature"]) == (0, 15, 1.0)
@@ -194,7 +194,7 @@ def test_a_mosaic_without_labels_gives_an_empty_sample_that_joins_others() -> No
     empty, full = LogitSampler(np.full((9, 9), 255, np.uint8), 3), LogitSampler(labels, 3)
     for piece in pieces(logits, 8, 8):
         full.observe(piece)
-    joined = Sample.join([empty.sample(), full.sample(), full.sample()])
+    joined = LogitSample.join([empty.sample(), full.sample(), full.sample()])
     assert joined.logits.shape == (2 * len(full.sample().truth), 3)
     assert np.array_equal(joined.truth[: len(full.sample().truth)], full.sample().truth)
 

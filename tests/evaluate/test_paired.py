@@ -4,10 +4,10 @@ from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.bootstrap import draw_patients, tail
 from rcm_cascade.evaluate.confusion import macro_means, sensitivity
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, count_compared, lacking_share, paired_differences, shared_seeds
-from rcm_cascade.report.outcomes import class_numbers
 
-MEAN = class_numbers("sensitivity")
+MEAN = METRICS["sensitivity"].with_mean
 
 Runs = dict[int, NDArray[np.int64]]
 
@@ -33,30 +33,30 @@ def width(difference: Difference) -> float:
     return difference.interval[1] - difference.interval[0]
 
 
-def test_identical_configurations_are_not_told_apart() -> None:
+def test_identical_configurations_do_not_differ() -> None:
     same = runs(0.6)
     for difference in paired_differences(same, {s: m.copy() for s, m in same.items()}, MEAN):
         assert difference == Difference(0.0, (0.0, 0.0), 12)
-        assert difference.told is False
+        assert difference.differs is False
 
 
-def test_configurations_of_one_quality_are_not_told_apart() -> None:
+def test_configurations_of_one_quality_do_not_differ() -> None:
     a = runs(0.6)
     b = {seed: runs(0.6, seeds=(seed + 50,))[seed + 50] for seed in a}
     mean = paired_differences(a, b, MEAN)[-1]
     assert mean.value != 0
     assert mean.interval is not None
     assert mean.interval[0] < 0 < mean.interval[1]
-    assert mean.told is False
+    assert mean.differs is False
 
 
-def test_a_configuration_better_on_every_patient_is_told_by_as_much() -> None:
+def test_a_configuration_better_on_every_patient_differs_by_as_much() -> None:
     for difference in paired_differences(runs(0.7), runs(0.5), MEAN):
         assert difference.value == pytest.approx(0.2, abs=0.03)
         assert difference.interval is not None
         assert difference.interval[0] > 0.12
-        assert difference.told is True
-    assert paired_differences(runs(0.5), runs(0.7), MEAN)[-1].told is True
+        assert difference.differs is True
+    assert paired_differences(runs(0.5), runs(0.7), MEAN)[-1].differs is True
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -138,7 +138,7 @@ def test_below_five_patients_there_is_no_interval() -> None:
         assert difference.value is not None
         assert difference.value > 0.1
         assert difference.interval is None
-        assert difference.told is None
+        assert difference.differs is None
     five = [{s: m[:5] for s, m in side.items()} for side in (a, b)]
     assert paired_differences(five[0], five[1], MEAN)[0].interval is not None
 
@@ -151,20 +151,20 @@ def test_a_class_needs_five_patients_who_hold_it() -> None:
             matrices[4:, 1] = 0
     first, second, third, mean = paired_differences(a, b, MEAN)
     assert third == Difference(None, None, 0)
-    assert third.told is None
-    assert first.told is True
+    assert third.differs is None
+    assert first.differs is True
     assert second.value == pytest.approx(0.2, abs=0.05)
-    assert (second.interval, second.told, second.patients) == (None, None, 4)
-    assert (mean.told, mean.patients) == (True, 12)
+    assert (second.interval, second.differs, second.patients) == (None, None, 4)
+    assert (mean.differs, mean.patients) == (True, 12)
     for side, whole in ((a, runs(0.7)), (b, runs(0.5))):
         for seed, matrices in side.items():
             matrices[4, 1] = whole[seed][4, 1]
     held = paired_differences(a, b, MEAN)[1]
-    assert (held.patients, held.told) == (5, True)
+    assert (held.patients, held.differs) == (5, True)
 
 
 def test_the_run_in_which_fewest_patients_have_a_number_counts() -> None:
-    dice = class_numbers("dice")
+    dice = METRICS["dice"].with_mean
     a, b = runs(0.7), runs(0.5)
     for side in (a, b):
         for matrices in side.values():

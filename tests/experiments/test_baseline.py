@@ -23,7 +23,8 @@ from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
-from rcm_cascade.evaluate.metrics import MosaicResult, summarise
+from rcm_cascade.evaluate.results import MosaicResult
+from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rcm_cascade.pictures import shrink
-from rcm_cascade.pictures.shrink import count_ids, shrink_factor, shrink_image, shrink_labels
+from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 from tests.pictures.drawn import image_and_labels
 
 
@@ -53,13 +53,3 @@ def test_sums_do_not_overflow(factor: int) -> None:
 
 def test_without_any_label_all_is_unlabelled() -> None:
     np.testing.assert_array_equal(shrink_labels(np.full((5, 3), 255, np.uint8), 2), np.full((3, 2), 255))
-
-
-@pytest.mark.parametrize("strip", [1, 100, 2**22])
-def test_every_id_is_counted(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shrink, "STRIP_PIXELS", strip)
-    image, labels = image_and_labels()
-    for map_ in (image, labels, labels[::2, 1::3]):
-        counts = count_ids(map_)
-        assert counts.dtype == np.int64
-        np.testing.assert_array_equal(counts, np.bincount(map_.reshape(-1), minlength=256))

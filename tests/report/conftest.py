@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.report.comparison import Comparison, compare_configurations
-from rcm_cascade.report.outcomes import read_outcome
+from rcm_cascade.report.compare import Comparison, compare_configurations
+from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import read_sweep
 from tests.report.making import make_sweep
 

@@ -9,13 +9,13 @@ import yaml
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable
-from rcm_cascade.evaluate.metrics import summarise
-from rcm_cascade.evaluate.metrics import write_metrics as write_numbers
 from rcm_cascade.evaluate.results import score_mosaic
+from rcm_cascade.evaluate.summary import summarise
+from rcm_cascade.evaluate.summary import write_metrics as write_numbers
+from rcm_cascade.files import write_json
+from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.report.evaluation import comparison
-from rcm_cascade.runs.folder import write_json
-from rcm_cascade.runs.score import comparison_path
+from rcm_cascade.runs.score import comparison_path, prediction_path
 from rcm_cascade.training.history import MetricsCsv
 
 BLOCK = 8
@@ -79,6 +79,7 @@ def write_test_result(
             large, painted, predicted = (np.kron(a, np.ones((4, 4), np.uint8)) for a in (image, truth, final))
             picture = comparison(large, painted, predicted, classes, PIXEL_SIZE_UM / 4, name)
             save_png(picture, comparison_path(folder, number, name))
+            save_png(predicted, prediction_path(folder, number, name))
     write_numbers(folder, summarise(results, classes, synthetic=True, draws=10), results, classes)
 
 

@@ -1,39 +1,47 @@
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rcm_cascade.report.comparison import Comparison
+from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
 from rcm_cascade.report.learning import WHOLE_LEVEL
+from rcm_cascade.report.numbers import Number
 from tests.report.making import STAGES
 
 
+def read(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(rows))))
+
+
 def test_a_row_a_configuration_and_class_and_the_truths(compared: Comparison) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(result_rows(compared)))))
+    rows = read(result_rows(compared))
     assert len(rows) == 3 * 8 + 1
     assert [r["class"] for r in rows[:8]] == [*compared.classes.names, "mean", "all"]
     by_key = {(r["configuration"], r["class"]): r for r in rows}
-    worse, result = by_key["model.levels=1", "ring"], compared.configurations[2]
-    assert float(worse["dice_mean"]) == pytest.approx(result.numbers["dice"][3].mean, rel=1e-5)
-    assert float(worse["dice_sd"]) == pytest.approx(result.numbers["dice"][3].sd, rel=1e-5)
+    worse = by_key["model.levels=1", "ring"]
+    number: Number = compared.number(compared.configurations[2], "dice", "ring")
+    assert float(worse["dice_mean"]) == pytest.approx(number.mean, rel=1e-5)
+    assert float(worse["dice_sd"]) == pytest.approx(number.sd, rel=1e-5)
     assert worse["dice_n"] == worse["seeds"] == worse["jobs"] == "3"
-    interval = result.differences["dice"][3].interval
+    assert number.difference is not None
+    interval = number.difference.interval
     assert interval is not None
     assert float(worse["dice_difference_low"]) == pytest.approx(interval[0], rel=1e-5)
     assert float(worse["dice_difference_high"]) == pytest.approx(interval[1], rel=1e-5)
-    assert worse["dice_told_from_zero"] == "true"
-    assert by_key["model.levels=2", "mean"]["sensitivity_told_from_zero"] == "false"
+    assert worse["dice_differs"] == "true"
+    assert by_key["model.levels=2", "mean"]["sensitivity_differs"] == "false"
     reference = by_key["model.levels=3", "mean"]
-    assert reference["sensitivity_told_from_zero"] == reference["sensitivity_difference"] == ""
+    assert reference["sensitivity_differs"] == reference["sensitivity_difference"] == ""
     assert reference["reference"] == worse["reference"] == "model.levels=3"
     assert (reference["seeds_compared"], worse["seeds_compared"]) == ("", "3")
     assert (reference["patients_holding"], worse["patients_holding"]) == ("7", "7")
 
 
 def test_what_is_no_number_of_a_class_stands_in_one_row(compared: Comparison) -> None:
-    rows = result_rows(compared)
+    rows = read(result_rows(compared))
     by_key = {(r["configuration"], r["class"]): r for r in rows}
     assert [r["class"] for r in rows if r["gflop_per_mp"]] == ["all"] * 3
     assert [r["class"] for r in rows if r["regions_per_mm2"]] == ["all"] * 4
@@ -43,12 +51,12 @@ def test_what_is_no_number_of_a_class_stands_in_one_row(compared: Comparison) ->
     assert (reference["time_to_score_s"], reference["seeds_that_reached_score"]) == ("300", "3")
     assert (worse["time_to_score_s"], worse["seeds_that_reached_score"]) == ("", "0")
     assert (worse["parameters"], worse["gflop_per_mp"], worse["train_seconds"]) == ("1500", "12.5", "180")
-    assert worse["regions_per_mm2_told_from_zero"] == "true"
+    assert worse["regions_per_mm2_differs"] == "true"
     assert worse["ece"] == ""
 
 
 def test_the_truths_row_has_regions_alone(compared: Comparison) -> None:
-    truth = result_rows(compared)[-1]
+    truth = read(result_rows(compared))[-1]
     filled = {key for key, value in truth.items() if value}
     assert filled == {"configuration", "class", "regions_per_mm2", "small_regions_share", "small_area_share"}
     assert (truth["configuration"], truth["class"]) == ("truth", "all")
@@ -57,20 +65,20 @@ def test_the_truths_row_has_regions_alone(compared: Comparison) -> None:
 
 
 def test_a_row_a_level(compared: Comparison) -> None:
-    rows = level_rows(compared)
+    rows = read(level_rows(compared))
     assert [(r["configuration"], r["level"], r["factor"]) for r in rows[:2]] == [
         ("model.levels=3", "1", "2"),
         ("model.levels=3", "2", "1"),
     ]
     assert len(rows) == 6
-    assert rows[0]["dice_difference"] == rows[0]["dice_told_from_zero"] == ""
+    assert rows[0]["dice_difference"] == rows[0]["dice_differs"] == ""
     assert float(rows[1]["dice_difference"]) > 0.02
-    assert rows[1]["dice_told_from_zero"] == "true"
+    assert rows[1]["dice_differs"] == "true"
     assert float(rows[1]["regions_per_mm2"]) > 0
 
 
 def test_a_row_a_level_and_stage_as_executed(compared: Comparison) -> None:
-    rows = gradient_rows(compared)
+    rows = read(gradient_rows(compared))
     assert [(r["level"], r["stage"]) for r in rows[:7]] == [("1", s) for s in (WHOLE_LEVEL, *STAGES)]
     assert len(rows) == 3 * 2 * 7
     early, whole = compared.configurations[2].gradients[2, "bottom"]

@@ -1,76 +1,39 @@
 import base64
-import io
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
-from rcm_cascade.report import figures
+from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
+from rcm_cascade.pictures.figure import INK
 from rcm_cascade.report.figures import (
-    comparison,
-    confusion_picture,
+    COLORS,
+    PALE,
+    Dot,
+    Look,
+    dot_figure,
     gradient_curves,
+    gradient_figure,
+    learning_figure,
+    looks,
     loss_curves,
+    reliability_picture,
     sensitivity_curves,
 )
 
-
-def has_color(picture: Image.Image, color: tuple[int, int, int]) -> bool:
-    return bool((np.asarray(picture) == color).all(axis=-1).any())
-
-
-def maps(shape: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, shape).astype(np.uint8)
-    prediction = rng.integers(0, 6, shape).astype(np.uint8)
-    truth = np.where(rng.random(shape) < 0.5, prediction, 255).astype(np.uint8)
-    return image, truth, prediction
+A, B = Look("model.levels=2", COLORS[0], "-"), Look("loss=$x$ & <b>", COLORS[1], "-")
+NONE = Dot(None, None)
 
 
-def test_comparison_shows_three_panels_of_at_most_the_longest_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "PANEL_PX", 100)
-    image, truth, prediction = maps((180, 250))
-    whole = comparison(image, truth, prediction, RCM_CLASSES, 2.0, "mosaics/1.tif", "A sentence.")
-    assert 3 * 84 < whole.width < 420
-    assert whole.height < 250
-    without = comparison(image, None, prediction, RCM_CLASSES, 2.0, "mosaics/1.tif")
-    assert has_color(whole, (255, 225, 25))
-    assert not has_color(without, (255, 225, 25))
-
-
-def test_comparison_scales_its_bar_with_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    monkeypatch.setattr(figures, "compose", lambda *_, pixel_size_um, **__: sizes.append(pixel_size_um))
-    comparison(*maps((1500, 900)), RCM_CLASSES, 0.5, "")
-    comparison(*maps((1500, 900)), RCM_CLASSES, None, "")
-    assert sizes == [1.5, None]
-
-
-def test_comparison_refuses_two_grids() -> None:
-    image, truth, prediction = maps((20, 30))
-    with pytest.raises(ValueError, match="prediction is"):
-        comparison(image, truth, prediction[:-1], RCM_CLASSES, None, "")
-    with pytest.raises(ValueError, match="truth is"):
-        comparison(image, truth[:-1], prediction, RCM_CLASSES, None, "")
-
-
-def test_confusion_is_dark_where_the_share_is_high_and_blank_where_it_is_undefined() -> None:
-    classes = ClassTable(tuple(LabelClass(i, name, "#101010") for i, name in enumerate("abc")))
-    matrix = np.array([[1_000_000, 0, 0], [30, 10, 0], [0, 0, 0]])
-    picture = np.asarray(confusion_picture(matrix, classes)).astype(int)
-    darkest, palest = np.array([8, 48, 107]), np.array([247, 251, 255])  # the ends of "Blues"
-    dark = np.argwhere(np.abs(picture - darkest).max(axis=-1) < 3)
-    pale = np.abs(picture - palest).max(axis=-1) < 3
-    top, left = dark.min(axis=0)
-    side = dark.max(axis=0)[0] - top + 1
-    assert 40 < side < 130
-    last_row = picture[top + 2 * side + 8 : top + 3 * side, left + 4 : left + 3 * side]
-    assert pale[top + 2 * side + 8 : top + 3 * side, left + 4 : left + 3 * side].mean() > 0.9
-    assert last_row.min() > 200  # no number in it
-    assert picture[top + side + 8 : top + 2 * side, left + 4 : left + side].min() < 60  # .75, in letters
+def svg(source: str | None) -> str:
+    assert source is not None
+    head, data = source.split(",")
+    assert head == "data:image/svg+xml;base64"
+    text = base64.b64decode(data).decode()
+    ET.fromstring(text)
+    return text
 
 
 HISTORY: list[dict[str, float | str | None]] = [
@@ -85,13 +48,6 @@ HISTORY: list[dict[str, float | str | None]] = [
     },
     {"step": 20, "val/mean_sensitivity": 0.5, "val/sensitivity_nested": 0.8, "val/sensitivity_ring": "nan"},
 ]
-
-
-def svg(source: str | None) -> str:
-    assert source is not None
-    text = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
-    ET.parse(io.StringIO(text))
-    return text
 
 
 def test_curves_are_drawn_for_what_the_history_holds() -> None:
@@ -126,3 +82,117 @@ def test_many_values_are_smoothed_and_a_zero_gradient_is_drawn_linearly() -> Non
 
 def test_the_same_history_gives_the_same_bytes() -> None:
     assert loss_curves(HISTORY) == loss_curves(HISTORY)
+
+
+def test_the_reference_is_black_and_the_others_differ() -> None:
+    made = looks([str(i) for i in range(17)], "3")
+    assert made[3] == Look("3", INK, "-")
+    assert len({(look.color, look.dash) for look in made}) == 17
+    assert [look.label for look in made] == [str(i) for i in range(17)]
+
+
+def test_dots_are_filled_where_different_from_zero_and_hollow_where_not() -> None:
+    different, alike = Dot(0.2, (0.1, 0.3)), Dot(0.1, (-0.1, 0.3), filled=False)
+    panels = {"mean": {A.label: different, B.label: alike}, "ring": {A.label: NONE, B.label: different}}
+    zero = dict.fromkeys(panels, 0.0)
+    text = svg(dot_figure(panels, [A, B], zero, "difference of Dice"))
+    assert f"fill: {A.color}" in text
+    hollow = svg(dot_figure({"mean": {A.label: alike}}, [A], zero, "x"))
+    assert f"fill: {A.color}" not in hollow
+    assert f"stroke: {A.color}" in hollow
+    crossed = svg(dot_figure({"mean": {A.label: Dot(0.1, None)}}, [A], zero, "x"))
+    assert "stroke-width: 2.2" in hollow  # the interval's line
+    assert "stroke-width: 2.2" not in crossed
+    assert f"stroke: {A.color}" in crossed
+    assert text == svg(dot_figure(panels, [A, B], zero, "difference of Dice"))
+    assert dot_figure({"mean": {A.label: NONE}}, [A], zero, "x") is None
+    assert dot_figure({"mean": {}}, [], {}, "x") is None
+
+
+def test_more_classes_than_columns_wrap() -> None:
+    seven = {f"c{i}": {A.label: Dot(0.1, None)} for i in range(7)}
+    assert svg(dot_figure(seven, [A], {}, "x")).count("axes_") >= 7
+
+
+def test_curves_are_a_line_a_seed_or_points() -> None:
+    curves = [np.array([[60.0 * s, s, 0.1 * s * k] for s in range(1, 5)]) for k in (1, 2)]
+    text, single = (svg(learning_figure({A.label: c}, [A, B], "score")) for c in (curves, [curves[0][:1]]))
+    assert text.count(f"stroke: {A.color}") == 3  # two seeds, and the legend
+    assert B.color not in text
+    assert A.color in single
+    assert "<use" in single
+    assert learning_figure({A.label: [np.zeros((0, 3))]}, [A], "score") is None
+
+
+def test_regions_are_dots_beside_the_truth() -> None:
+    panels = {"regions": {A.label: Dot(3.0, (2.5, 3.5)), B.label: NONE}}
+    with_truth = svg(dot_figure(panels, [A, B], {"regions": 1.5}))
+    without = svg(dot_figure(panels, [A, B], {}))
+    assert A.color in with_truth
+    assert B.color not in with_truth
+    assert "stroke-dasharray" in with_truth
+    assert "stroke-dasharray" not in without
+
+
+def test_a_legend_of_many_configurations_fits() -> None:
+    curves = [np.array([[60.0 * s, s, 0.1 * s] for s in range(1, 5)])]
+    many = looks([f"model.levels={i}, model.prior=softmax, loss.dice={i}" for i in range(24)], "")
+    text = svg(learning_figure({look.label: curves for look in many}, many, "score"))
+    height = float(text.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
+    legend = text[text.index('id="legend_1"') :]
+    placed = [float(y) for y in re.findall(r"translate\(\S+ (\S+)\) scale\(0\.\d+ -", legend)]
+    assert len(placed) > 24
+    assert 0 < min(placed) < max(placed) < height
+
+
+@pytest.mark.parametrize("value", ["a" * 90, "model.levels=2, " * 6])
+def test_long_labels_are_wrapped(value: str) -> None:
+    look = Look(value, INK, "-")
+    svg(dot_figure({"mean": {value: Dot(0.1, (0.0, 0.2))}}, [look], {}, "x"))
+
+
+def test_gradients_of_levels_of_different_depth_fit_one_grid() -> None:
+    deep = {(1, "encoder1"): (0.1, 0.2), (2, "encoder1"): (1.0, 0.5), (2, "encoder2"): (1e-5, 0.0)}
+    text = svg(gradient_figure({A.label: deep, B.label: {(1, "head"): (0.3, 0.3)}, "none": {}}))
+    assert "QuadMesh" in text
+    assert gradient_figure({"none": {}}) is None
+    svg(gradient_figure({A.label: {(1, "head"): (0.0, 0.0)}}))
+
+
+def reliability(temperature: float) -> str:
+    rng = np.random.default_rng(0)
+    sample = LogitSample(rng.normal(0, 3, (400, 4)).astype(np.float32), rng.integers(0, 4, 400).astype(np.uint8))
+    source = reliability_picture(measure_calibration(sample, temperature))
+    text = base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
+    ET.fromstring(text)
+    return text
+
+
+def test_both_diagrams_name_their_error() -> None:
+    text = reliability(3.0)
+    assert "<!-- as trained: calibration error 0." in text  # matplotlib names the letters that it outlines
+    assert "<!-- at temperature 3.00: calibration error 0." in text
+    assert text.count("<!-- confidence -->") == 2
+    assert text.count("<!-- accuracy -->") == 1
+
+
+def test_where_no_temperature_was_fitted_there_is_one_diagram() -> None:
+    text = reliability(1.0)
+    assert text.count("<!-- confidence -->") == 1
+    assert "at temperature" not in text
+
+
+def test_the_accuracy_of_a_nearly_empty_bin_is_not_drawn() -> None:
+    def bars(few: int) -> int:
+        """Bars of the diagram, for confidences of about .99 and, of a few pixels, .51."""
+        logits = np.repeat(np.array([[5.0, 0.4], [0.02, 0.0]], np.float32), (2000, few), axis=0)
+        numbers = measure_calibration(LogitSample(logits, np.zeros(len(logits), np.uint8)), 1.0)
+        text = base64.b64decode(reliability_picture(numbers).removeprefix("data:image/svg+xml;base64,")).decode()
+        return text.count(f"fill: {PALE}")
+
+    assert bars(3) == 2
+    assert bars(1) == 1
+
+
+def test_the_same_calibration_gives_the_same_bytes() -> None:
+    assert reliability(2.0) == reliability(2.0) != reliability(2.5)

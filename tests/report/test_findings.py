@@ -1,23 +1,34 @@
+import re
 from dataclasses import replace
 
+import jinja2
+import numpy as np
+import pytest
+
 from rcm_cascade.evaluate.paired import Difference
-from rcm_cascade.report.comparison import Comparison
-from rcm_cascade.report.findings import find, interval_text, signed
-from rcm_cascade.report.results import ConfigurationResult
+from rcm_cascade.report import pages
+from rcm_cascade.report.compare import Comparison, Configuration
+from rcm_cascade.report.findings import describe_seeds, find
+from rcm_cascade.report.numbers import MEAN, Number
+from rcm_cascade.report.outcomes import Outcome
+
+
+def said(comparison: Comparison, metric: str = "sensitivity") -> str:
+    """What findings.html says, a line a paragraph or item."""
+    page = pages._render("findings.html", **find(comparison, metric))
+    lines = (re.sub(r"<[^>]*>", "", line) for line in re.split(r"</p>|</li>|<ul>", page))
+    return "\n".join(" ".join(line.split()) for line in lines if line.strip())
 
 
 def with_means(comparison: Comparison, *means: Difference) -> Comparison:
     """The same with other differences of the mean, of both configurations that are compared."""
-    results = iter(means)
+    found = dict(zip([c.label for c in comparison.compared], means, strict=True))
 
-    def changed(result: ConfigurationResult) -> ConfigurationResult:
-        if result is comparison.reference:
-            return result
-        difference = next(results)
-        return replace(result, differences={m: (*d[:-1], difference) for m, d in result.differences.items()})
+    def changed(key: tuple[str, int, str, str], number: Number) -> Number:
+        label, level, name, _ = key
+        return replace(number, difference=found[label]) if (level, name) == (0, MEAN) and label in found else number
 
-    configurations = tuple(changed(c) for c in comparison.configurations)
-    return replace(comparison, configurations=configurations)
+    return replace(comparison, numbers={key: changed(key, number) for key, number in comparison.numbers.items()})
 
 
 def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
@@ -28,71 +39,141 @@ def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
     return replace(comparison, configurations=configurations)
 
 
-def test_the_worse_one_is_told_and_the_equal_one_is_not(compared: Comparison) -> None:
+def labels(found: list[tuple[Configuration, Difference]]) -> list[str]:
+    return [configuration.label for configuration, _ in found]
+
+
+def test_the_worse_one_differs_and_the_equal_one_does_not(compared: Comparison) -> None:
+    text = said(compared)
+    assert "9 jobs with a result make 3 configurations, tested on 8 test mosaics of 7 patients. Each" in text
+    assert "the reference, model.levels=3, by the mean sensitivity over the classes, which has 0." in text
     found = find(compared, "sensitivity")
-    assert "9 jobs with a result make 3 configurations, tested on 8 test mosaics of 7 patients" in found.opening
-    assert "the reference, model.levels=3, by the mean sensitivity" in found.opening
-    (told,) = found.told
-    (untold,) = found.untold
-    assert told.startswith("model.levels=1: −0.1")
-    assert "95 % interval −0." in told
-    assert untold.startswith("model.levels=2: ")
-    assert found.unmeasured == ()
-    assert "are told from zero, largest first: " in found.classes
-    assert found.classes.count(" in model.levels=1 (−") == 6
-    assert found.networks == ()
-    assert "by the mean Dice" in find(compared, "dice").opening
+    assert labels(found["different"]) == ["model.levels=1"]
+    assert labels(found["alike"]) == ["model.levels=2"]
+    assert "Different from zero (the interval leaves it out), largest first:\nmodel.levels=1: −0.1" in text
+    assert "(95 % interval −0." in text
+    assert found["unmeasured"] == found["networks"] == []
+    assert re.search(r"Of the 12 differences of a class’s sensitivity, \d+ differ from zero, largest first: ", text)
+    assert text.count(" in model.levels=1 (−") == 6
+    assert "by the mean Dice" in said(compared, "dice")
 
 
 def test_the_largest_comes_first(compared: Comparison) -> None:
     small, large = Difference(0.01, (0.005, 0.02)), Difference(-0.2, (-0.3, -0.1))
     for pair in ((small, large), (large, small)):
-        told = find(with_means(compared, *pair), "dice").told
-        assert [sentence.split(": ")[1].split(" ")[0] for sentence in told] == ["−0.200", "+0.010"]
+        found = find(with_means(compared, *pair), "dice")["different"]
+        assert [difference.value for _, difference in found] == [-0.2, 0.01]
     none = Difference(0.3, (-0.1, 0.7)), Difference(-0.4, (-0.9, 0.0))
     found = find(with_means(compared, *none), "dice")
-    assert found.told == ()
-    assert [sentence.split(":")[0] for sentence in found.untold] == ["model.levels=1", "model.levels=2"]
+    assert found["different"] == []
+    assert labels(found["alike"]) == ["model.levels=1", "model.levels=2"]
 
 
-def test_without_an_interval_nothing_is_told(compared: Comparison) -> None:
-    found = find(with_means(compared, Difference(0.3, None, 3), Difference(None, None)), "dice")
-    assert found.told == found.untold == ()
-    assert found.unmeasured[0] == "model.levels=2: +0.300, without an interval, because 3 patients are fewer than 5"
-    assert found.unmeasured[1] == "model.levels=1: the difference is not defined"
+def test_without_an_interval_nothing_differs(compared: Comparison) -> None:
+    comparison = with_means(compared, Difference(0.3, None, 3), Difference(None, None))
+    found = find(comparison, "dice")
+    assert found["different"] == found["alike"] == []
+    text = said(comparison, "dice")
+    assert "model.levels=2: +0.300, without an interval, because 3 patients are fewer than 5\n" in text
+    assert "model.levels=1: the difference is not defined" in text
 
 
 def test_what_is_missing_is_said(compared: Comparison) -> None:
     reference, same, worse = compared.configurations
     fewer = replace(same, outcomes=same.outcomes[:1])
-    other = replace(worse, differences={}, remark="other classes than the reference's")
-    found = find(replace(compared, configurations=(reference, fewer, other), missing=("model.levels=4",)), "dice")
-    assert found.unmeasured == (
-        "model.levels=1: not compared, because other classes than the reference's",
-        "model.levels=4: no finished job",
-    )
-    assert "model.levels=2 has 1 seed with a result, of 3." in found.cautions
-    alone = find(replace(compared, configurations=(reference,)), "dice")
-    assert "there is nothing to compare" in alone.opening
-    assert alone.classes == ""
+    other = replace(worse, seeds_compared=0, remark="other classes than the reference's")
+    numbers = {
+        key: replace(number, difference=None) if key[0] == worse.label else number
+        for key, number in compared.numbers.items()
+    }
+    configurations = (reference, fewer, other)
+    text = said(replace(compared, configurations=configurations, missing=("model.levels=4",), numbers=numbers), "dice")
+    assert "model.levels=1: not compared, because other classes than the reference&#39;s\n" in text
+    assert "model.levels=4: no finished job" in text
+    assert "model.levels=2 has 1 seed with a result, of 3." in text
+    alone = said(replace(compared, configurations=(reference,)), "dice")
+    assert "there is nothing to compare" in alone
+    assert "differences of a class" not in alone
 
 
 def test_with_one_seed_networks_are_compared_not_configurations(compared: Comparison) -> None:
     means = with_means(compared, Difference(0.01, (-0.01, 0.03)), Difference(-0.2, (-0.3, -0.1)))
     found = find(with_seeds(means, 1), "dice")
-    assert found.told == found.untold == found.unmeasured == ()
-    assert found.networks == (
-        "model.levels=1: −0.200 (95 % interval −0.300 to −0.100), told from zero",
-        "model.levels=2: +0.010 (95 % interval −0.010 to +0.030), not told from zero by these data",
-    )
-    assert found.classes.endswith("Those of model.levels=2, model.levels=1 are between two trained networks only.")
-    assert "two trained networks" not in find(compared, "dice").classes
+    assert found["different"] == found["alike"] == found["unmeasured"] == []
+    text = said(with_seeds(means, 1), "dice")
+    assert "model.levels=1: −0.200 (95 % interval −0.300 to −0.100), different from zero\n" in text
+    assert "model.levels=2: +0.010 (95 % interval −0.010 to +0.030), not distinguishable from zero\n" in text
+    assert "Those of model.levels=2, model.levels=1 are between two trained networks only." in text
+    assert "two trained networks" not in said(compared, "dice")
 
 
-def test_numbers_are_written_with_a_true_minus() -> None:
-    assert signed(-0.0514) == "−0.051"
-    assert signed(0.2, 1) == "+0.2"
-    assert signed(None) == "–"
-    assert (signed(0.0), signed(-0.0001)) == ("0.000", "−0.000")
-    assert interval_text(Difference(0.1, (-0.1, 0.25))) == "−0.100 to +0.250"
-    assert interval_text(Difference(0.1, None)) == ""
+def method(comparison: Comparison) -> str:
+    template: jinja2.Template = pages._environment().get_template("findings.html")
+    return " ".join(str(template.make_module(find(comparison, "dice")).method()).split())  # type: ignore[attr-defined]
+
+
+def with_rare_class(result: Configuration, patients: int) -> Configuration:
+    """The same, with class 4 in the first so many patients alone."""
+
+    def without(outcome: Outcome) -> Outcome:
+        mosaics = []
+        for i, mosaic in enumerate(outcome.mosaics):
+            matrix = mosaic.confusion.copy()
+            matrix[4] *= i < patients
+            mosaics.append(replace(mosaic, confusion=matrix))
+        return replace(outcome, mosaics=tuple(mosaics))
+
+    return replace(result, outcomes=tuple(without(o) for o in result.outcomes))
+
+
+def test_the_method_says_how_many_were_drawn_and_how_percentiles_are_expanded(compared: Comparison) -> None:
+    text = method(compared)
+    assert "percentiles of 2000 resamples, in each of which the 7 patients are drawn" in text
+    assert "expanded for the number of patients" in text
+    assert "In a resample that lacks a class, means are over the other classes." in text
+    first = compared.reference.outcomes[0]
+    few = replace(compared.reference, outcomes=(replace(first, mosaics=first.mosaics[:4]),))
+    assert "no intervals, because resampling fewer than 5 patients" in method(replace(compared, reference=few))
+
+
+def test_intervals_of_regions_and_levels_are_counted_too(compared: Comparison) -> None:
+    # 2 configurations x (3 metrics x 7 + 3 of regions), and 3 x 3 metrics of the finer level
+    assert find(compared, "dice")["intervals"] == 2 * (3 * 7 + 3) + 3 * 3
+    assert "This page holds 57 intervals" in said(compared)
+    assert "about one in twenty would still leave out zero" in said(compared)
+    alone = replace(compared, configurations=(compared.reference,))
+    assert "This page holds 3 intervals" in said(alone)
+    bare = {key: replace(number, difference=None) for key, number in compared.numbers.items()}
+    assert "This page holds" not in said(replace(alone, numbers=bare))
+
+
+def test_a_class_that_resamples_lack_is_spoken_of(compared: Comparison) -> None:
+    assert "resamples lack" not in said(compared)
+    rare = with_rare_class(compared.reference, 2)
+    assert rare.outcomes[0].holding == (7, 7, 7, 7, 2, 7)
+    text = said(replace(compared, reference=rare, configurations=(rare, *compared.compared)))
+    share = float(text.split(" % of the resamples lack a class, mostly nested")[0].split("\n")[-1])
+    assert share == pytest.approx(100 * (5 / 7) ** 7, abs=3)
+    assert np.isfinite(share)
+
+
+def test_shared_seeds_are_cautioned_about_not_those_of_a_side(compared: Comparison) -> None:
+    assert "3 seeds, each with itself" in said(compared)
+    assert "too narrow" in said(compared)
+    reference, same, worse = compared.configurations
+    one = replace(same, seeds_compared=1)
+    assert len(one.outcomes) == 3
+    text = said(replace(compared, configurations=(reference, one, worse)))
+    assert "says nothing of what another seed would change" in text
+
+
+def test_a_reference_tested_on_different_mosaics_is_cautioned_about(compared: Comparison) -> None:
+    odd = replace(compared.reference, remark="its jobs differ")
+    assert "The reference, model.levels=3: its jobs differ." in said(replace(compared, reference=odd))
+
+
+def test_seeds_are_described(compared: Comparison) -> None:
+    a, b = compared.configurations[0].outcomes, compared.configurations[1].outcomes
+    assert describe_seeds(a, b) == "3 seeds, each with itself"
+    assert describe_seeds(a[:1], b) == "one seed, which is not drawn"
+    assert describe_seeds(a[:1], b[1:]) == "seeds 0 against 1, 2"

@@ -10,7 +10,6 @@ from rcm_cascade.report.learning import (
     curve,
     geometric_mean,
     gradient_norms,
-    mean_band,
     reached,
     sort_stages,
     training_seconds,
@@ -82,15 +81,3 @@ def test_stages_come_as_they_are_executed() -> None:
 def test_a_geometric_mean_with_a_zero_is_zero() -> None:
     assert geometric_mean([0.1, 10.0]) == pytest.approx(1)
     assert geometric_mean([0.0, 10.0]) == 0
-
-
-def test_a_band_covers_the_time_that_all_curves_cover() -> None:
-    a = np.array([[10.0, 1, 0.0], [30.0, 2, 0.4]])
-    b = np.array([[20.0, 1, 0.4], [40.0, 2, 0.4]])
-    band = mean_band([a, b], points=3)
-    np.testing.assert_allclose(band[:, 0], [20, 25, 30])
-    np.testing.assert_allclose(band[:, 1], [0.3, 0.35, 0.4])
-    np.testing.assert_allclose(band[:, 2], [0.2, 0.3, 0.4])
-    np.testing.assert_allclose(band[:, 3], [0.4, 0.4, 0.4])
-    assert len(mean_band([a, b[:1]])) == 0
-    assert len(mean_band([a, b + 100])) == 0

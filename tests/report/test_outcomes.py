@@ -7,14 +7,9 @@ import pytest
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
-from rcm_cascade.report.outcomes import (
-    METRICS,
-    REGION_NUMBERS,
-    class_numbers,
-    is_evaluated,
-    read_outcome,
-    region_numbers,
-)
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.report.outcomes import REGION_NUMBERS, region_numbers
+from rcm_cascade.report.reading import is_evaluated, read_outcome
 from rcm_cascade.runs.jobs import Job, read_sweep
 from tests.report.making import write_job, write_sweep, write_test_result
 
@@ -34,14 +29,14 @@ def test_its_numbers_are_those_of_metrics_json(job: Job) -> None:
     total = outcome.confusions.sum(axis=0)
     for metric in METRICS:
         recorded = [c[metric] for c in outcome.metrics["classes"]] + [outcome.metrics["mean"][metric]]
-        np.testing.assert_allclose(class_numbers(metric)(total), recorded)
+        np.testing.assert_allclose(METRICS[metric].with_mean(total), recorded)
     assert outcome.regions is not None
     pooled = outcome.metrics["coherence"]["prediction"]
     assert pooled["small_regions_share"] > 0.1
     np.testing.assert_allclose(region_numbers(outcome.regions.sum(axis=0)), [pooled[key] for key in REGION_NUMBERS])
     assert outcome.levels is not None
     for i, level in enumerate(outcome.metrics["levels"]):
-        own = class_numbers("dice")(outcome.levels[:, i].sum(axis=0))
+        own = METRICS["dice"].with_mean(outcome.levels[:, i].sum(axis=0))
         assert own[-1] == pytest.approx(level["mean"]["dice"])
     assert outcome.history[-1]["val/mean_sensitivity"] == pytest.approx(0.7)
 
@@ -141,7 +136,7 @@ def test_numbers_of_another_form_are_one_sentence(job: Job, wrong: object) -> No
     path = job.folder.path / "evaluation" / "metrics.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | wrong if isinstance(wrong, dict) else wrong))
-    with pytest.raises(InputError, match=r"metrics\.json, .* cannot be read \((Key|Type|Attribute)Error"):
+    with pytest.raises(InputError, match=r"metrics\.json, .* cannot be read \((Key|Type|Attribute|Value)Error"):
         read_outcome(job)
 
 

@@ -1,22 +1,32 @@
+import base64
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from rcm_cascade.classes import ClassTable, LabelClass
+from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.cli import main
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.confusion import dice, macro_means
+from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest
-from rcm_cascade.report import sweep as sweep_report
-from rcm_cascade.report.outcomes import Outcome, read_outcome
-from rcm_cascade.report.sweep import GRADIENTS, LEVELS, PAGE, RESULTS, write_report
-from rcm_cascade.runs.folder import write_json
+from rcm_cascade.pictures.colours import colorize
+from rcm_cascade.report import reading
+from rcm_cascade.report import sweep as reports
+from rcm_cascade.report.compare import Comparison
+from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.reading import read_outcome
+from rcm_cascade.report.sweep import GRADIENTS, LEVELS, PAGE, RESULTS, galleries, write_report
+from rcm_cascade.report.sweep import write_report as report
 from rcm_cascade.runs.jobs import Job
-from tests.report.making import make_sweep, write_job, write_sweep, write_test_result
-from tests.report.test_evaluation import Page, check_self_contained
+from tests.report.making import make_sweep, predict, write_job, write_sweep, write_test_result
+from tests.report.test_pages import Page, check_self_contained
 
 
 def test_page_and_tables_are_written_and_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +92,7 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     mean = next(row for row in rows if row["class"] == "mean")
     assert float(mean["dice_mean"]) == pytest.approx(summary["mean"]["dice"], rel=1e-5)
     before = (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns
-    assert write_report(sweep).left_out != ()
+    assert report(sweep).left_out != ()
     assert (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns == before
     assert "(1 of 2)" in capsys.readouterr().err
 
@@ -110,10 +120,10 @@ def test_whatever_goes_wrong_with_a_job_goes_wrong_with_it_alone(
             raise ZeroDivisionError("by zero")
         return read_outcome(job)
 
-    monkeypatch.setattr(sweep_report, "_evaluate", broken)
-    monkeypatch.setattr(sweep_report, "read_outcome", read)
+    monkeypatch.setattr(reading, "_score", broken)
+    monkeypatch.setattr(reading, "read_outcome", read)
     names = ("good", "other", "odd", "memory", "locked")
-    comparison = write_report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
+    comparison = report(write_sweep(tmp_path, {name: [f"x={name}"] for name in names}))
     assert {e.job.name: e.sentence for e in comparison.left_out} == {
         "odd": "by zero",
         "memory": "cannot be scored: MemoryError",
@@ -137,19 +147,19 @@ def test_jobs_that_are_one_folder_are_scored_once(
         content = json.loads(path.read_text())
         write_json(path, content | {"checkpoint_sha256": digest(job.folder.best)})
 
-    monkeypatch.setattr(sweep_report, "_evaluate", score)
-    assert write_report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
+    monkeypatch.setattr(reading, "_score", score)
+    assert report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]})).left_out == ()
     assert scored == ["a"]
     assert "(1 of 2)" in capsys.readouterr().err
 
 
 def test_a_damaged_picture_is_left_out(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path / "levels", pictures=True)
-    write_report(folder)
+    report(folder)
     assert "The worst test mosaic" in Page(folder / PAGE).text
     for path in folder.glob("*/evaluation/comparisons/*.png"):
         path.write_bytes(b"no picture")
-    write_report(folder)
+    report(folder)
     assert "The worst test mosaic" not in Page(folder / PAGE).text
 
 
@@ -159,9 +169,9 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
     def broken(*_: object) -> str:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(sweep_report, "render_page", broken)
+    monkeypatch.setattr(reading, "render_page", broken)
     with pytest.raises(RuntimeError, match="no fonts"):
-        write_report(write_sweep(tmp_path, {"a": ["x=1"]}))
+        report(write_sweep(tmp_path, {"a": ["x=1"]}))
     assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))
     assert not (tmp_path / PAGE).exists()
 
@@ -169,7 +179,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
 def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -> None:
     for levels in (3, 2):
         write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
-    comparison = write_report(tmp_path, reference="model.levels=3")
+    comparison = report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
     assert comparison.configurations[0].differences["sensitivity"][-1].told is True
 
@@ -179,12 +189,12 @@ def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_job(tmp_path / name)
     write_test_result(tmp_path / "b" / "evaluation", 0.3, 0, classes=others)
-    comparison = write_report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]}))
+    comparison = report(write_sweep(tmp_path, {"a": ["x=1"], "b": ["x=2"]}))
     (left,) = comparison.left_out
     assert left.job.name == "b"
     assert "has the classes c0, c1, c2" in left.sentence
     write_test_result(tmp_path / "a" / "evaluation", 0.3, 0, classes=others)
-    assert write_report(tmp_path).classes.names == others.names
+    assert report(tmp_path).classes.names == others.names
 
 
 @pytest.mark.parametrize(
@@ -219,4 +229,40 @@ def test_what_cannot_be_reported_is_one_sentence_and_writes_nothing(
 
 def test_the_error_names_the_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
-        write_report(tmp_path)
+        report(tmp_path)
+
+
+def decoded(source: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))
+
+
+def test_worst_and_best_are_the_references_by_dice_and_predictions_are_label_files(compared: Comparison) -> None:
+    worst, best = galleries(compared)
+    scores = macro_means(dice(compared.first.confusions), compared.first.confusions)
+    names = compared.first.names
+    assert (worst["rank"], worst["mosaic"]) == ("worst", names[int(np.argmin(scores))])
+    assert (best["rank"], best["mosaic"]) == ("best", names[int(np.argmax(scores))])
+    assert worst["mosaic"] != best["mosaic"]
+    assert worst["title"] == f"model.levels=3, seed 0: mean Dice {min(scores):.2f}"
+    assert [title.split(",")[0] for title, _ in worst["others"]] == ["model.levels=2", "model.levels=1"]
+    number = names.index(worst["mosaic"])
+    predicted = predict(number, 0.5 + 0.02 * number, 0)
+    expected = colorize(np.kron(predicted, np.ones((4, 4), np.uint8)), RCM_CLASSES)
+    np.testing.assert_array_equal(np.asarray(decoded(worst["others"][1][1])), expected)
+
+
+def test_pictures_that_are_gone_are_left_out(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path / "levels", pictures=True)
+    shutil.rmtree(folder / "model.levels=2,seed=0" / "evaluation" / "predictions")
+    comparison = write_report(folder)
+    assert [len(g["others"]) for g in galleries(comparison)] == [1, 1]
+    shutil.rmtree(folder / "model.levels=3,seed=0" / "evaluation" / "comparisons")
+    assert list(galleries(comparison)) == []
+
+
+def test_wide_pictures_are_shrunk(compared: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = decoded(next(galleries(compared))["source"])
+    monkeypatch.setattr(reports, "WIDEST", 300)
+    shrunk = decoded(next(galleries(compared))["source"])
+    assert shrunk.width == 300
+    assert shrunk.height == round(whole.height * 300 / whole.width)

@@ -1,10 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.config import config_hash, differences, effective, parse_config
+from rcm_cascade.runs.config import parse_config
+from rcm_cascade.runs.identity import differences, effective, extends
 
 
 def plain() -> dict[str, Any]:
@@ -53,8 +55,8 @@ def test_a_wrong_value_says_what_is_allowed(keys: str, value: object, words: str
     assert "\n" not in str(caught.value)
 
 
-def test_the_hash_knows_what_changes_the_result() -> None:
-    base = config_hash(compose_config([]))
+def test_what_changes_the_result_makes_another_run() -> None:
+    base = effective(compose_config([]))
     for same in (
         "run=other",
         "data.labelled_fraction=1",
@@ -62,8 +64,9 @@ def test_the_hash_knows_what_changes_the_result() -> None:
         "data.num_workers=3",
         "data.cache_dir=x",
         "data.cache_gb=1",
+        "extend=true",
     ):
-        assert config_hash(compose_config([same])) == base
+        assert effective(compose_config([same])) == base
     for other in (
         "init=starter",
         "seed=1",
@@ -71,22 +74,87 @@ def test_the_hash_knows_what_changes_the_result() -> None:
         "data.split_seed=1",
         "optim.lr=0.1",
         "trainer.max_epochs=3",
+        "data.fold=0",
     ):
-        assert config_hash(compose_config([other])) != base
+        assert effective(compose_config([other])) != base
 
 
 def test_keys_that_came_later_leave_earlier_runs_as_they_were() -> None:
     before = plain()
-    for section, key in (("trainer", "nodes"), ("optim", "freeze_norm")):
+    for section, key in (("trainer", "nodes"), ("optim", "freeze_norm"), ("data", "folds")):
         del before[section][key]
     del before["init"]
-    assert config_hash(parse_config(before)) == config_hash(compose_config([]))
-    assert differences(effective(before), effective(plain())) == []
+    assert parse_config(before) == compose_config([])
+
+
+@pytest.mark.parametrize("text", ["set", "./set", "x/../set", "~/set"])
+def test_a_path_is_the_same_however_it_is_written(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    keys = ("data.root", "data.split_file", "init")
+    written, plainly = (compose_config(["data=folder", *(f"{key}={v}" for key in keys)]) for v in (text, "set"))
+    assert effective(written) == effective(plainly)
+    assert "~" not in str(written.data.root)
+    assert effective(compose_config(["data=folder", "data.root=sets"])) != effective(plainly)
+
+
+def test_phantoms_do_not_count_where_none_are_used() -> None:
+    told = ["data.phantom.mosaics=3", "data.phantom.seed=7"]
+    assert effective(compose_config(["data=folder", *told])) == effective(compose_config(["data=folder"]))
+    assert effective(compose_config(told)) != effective(compose_config([]))
 
 
 def test_differences_name_keys() -> None:
-    old, new = (effective(compose_config(o).to_plain()) for o in ([], ["model.levels=2", "seed=1"]))
+    old, new = (effective(compose_config(o)) for o in ([], ["model.levels=2", "seed=1"]))
     assert differences(old, new) == ["model.levels: 3 → 2", "seed: 0 → 1"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "longer"),
+    [
+        (["trainer.max_epochs=3"], ["trainer.max_epochs=4"], True),
+        ([], ["trainer.max_epochs=31"], True),
+        (["trainer.max_steps=5"], ["trainer.max_steps=50"], True),
+        (["trainer.max_time=00:00:10:00"], ["trainer.max_time=00:01:00:00"], True),
+        (["trainer.max_epochs=3"], ["trainer.max_epochs=2"], False),
+        (["trainer.max_epochs=3"], ["trainer.max_epochs=3"], False),
+        (["trainer.max_epochs=3"], ["trainer.max_epochs=4", "seed=1"], False),
+        (["trainer.max_epochs=3"], ["trainer.max_steps=4"], False),
+    ],
+)
+def test_a_longer_run_is_the_same_but_for_its_limits(before: list[str], now: list[str], longer: bool) -> None:
+    assert extends(compose_config(now), compose_config(before)) == longer
+
+
+def test_a_fold_s_configuration_says_how_the_folds_were_made() -> None:
+    data = compose_config(["data.fold=4"]).data
+    assert (data.rule, data.folds, data.repeats) == ("patients", 5, None)
+    data = compose_config(["data.fold=1", "data.rule=paper"]).data
+    assert (data.rule, data.folds, data.repeats) == ("paper", None, 5)
+    data = compose_config(["data.fold=9", "data.rule=sites"]).data
+    assert (data.rule, data.folds, data.repeats) == ("sites", None, None)
+    assert compose_config([]).data.rule is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.folds=3"], r"^data\.folds=3 says how folds are made.* \+sweep=crossval$"),
+        (["data.rule=sites"], r"^data\.rule=sites says how"),
+        (["data.fold=0", "data.split_file=a.csv"], "data.split_file and data.fold are both given"),
+        (["data.fold=0", "data.rule=sites", "data.folds=3"], "data.folds=3 has no meaning with data.rule=sites"),
+        (["data.fold=0", "data.repeats=3"], "data.repeats=3 has no meaning with data.rule=patients"),
+        (["data.fold=0", "data.folds=1"], "data.folds is 1; expected 2 or more"),
+        (["data.fold=0", "data.rule=paper", "data.repeats=0"], "data.repeats is 0; expected 1 or more"),
+        (["data.fold=5"], "data.fold=5; expected 0 to 4"),
+        (["data.fold=0", "data.rule=lesions"], r"data\.rule: got 'lesions'; .*'patients', 'sites' or 'paper'"),
+        (["data.fold=-1"], r"data\.fold: got -1"),
+    ],
+)
+def test_folds_that_make_no_sense_are_refused_in_a_sentence(overrides: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        compose_config(overrides)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_time_limit_alone_lifts_the_limit_on_epochs() -> None:

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rcm_cascade.data.splits import describe_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.phantom import GENERATOR
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.data import describe_split, find_dataset, load_training_data, patch_geometry, phantom_name
+from rcm_cascade.runs.data import find_dataset, load_training_data, patch_geometry, phantom_name
 
 
 def test_phantoms_are_generated_once_and_named_by_their_parameters(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.folder import RunFolder, claim, state_of, write_json
+from rcm_cascade.runs.folder import RunFolder, claim, state_of
 
 
 def test_a_folder_goes_from_new_to_interrupted_to_finished(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.runs.folder import write_json
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.jobs import FAILURE_FILE, flatten, read_sweep
 from tests.report.making import write_metrics, write_sweep
 

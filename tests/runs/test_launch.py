@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from rcm_cascade.errors import InputError, JobsFailedError
+from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.config import TrainConfig, config_hash
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, write_config, write_json
-from rcm_cascade.runs.launch import _plan, main
+from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder
+from rcm_cascade.runs.identity import config_hash, write_config
+from rcm_cascade.runs.launch import _plan, launch
 from tests.runs.test_compose import GROUPS
 
 SEEDS = {"seed=0", "seed=1", "seed=2"}
@@ -22,16 +24,16 @@ SWEEPS = [choice for choice in GROUPS if choice.startswith("sweep=")]
 
 @pytest.mark.parametrize("choice", SWEEPS)
 def test_every_job_of_every_sweep_composes_and_has_a_folder_of_its_own(choice: str) -> None:
-    plan, folder = _plan([f"+{choice}"])
+    plan, folder, _ = _plan([f"+{choice}"])
 
     assert folder == Path("runs") / choice.removeprefix("sweep=")
-    assert len(plan.jobs) == len({job.folder for job in plan.jobs}) >= 6
-    assert {override for job in plan.jobs for override in job.overrides if override.startswith("seed=")} == SEEDS
+    assert len(plan.jobs) == len(set(plan.jobs)) >= 6
+    assert {override for job in plan.jobs.values() for override in job if override.startswith("seed=")} == SEEDS
 
 
 def test_the_jobs_of_a_sweep_are_different_configurations() -> None:
-    plan, _ = _plan(["+sweep=baselines", "seed=0"])
-    assert len({config_hash(compose_config(job.overrides)) for job in plan.jobs}) == len(plan.jobs) == 5
+    plan, _, _ = _plan(["+sweep=baselines", "seed=0"])
+    assert len({config_hash(compose_config(job)) for job in plan.jobs.values()}) == len(plan.jobs) == 5
 
 
 def test_there_are_the_sweeps_that_the_paper_s_claims_need() -> None:
@@ -68,7 +70,7 @@ def test_a_wrong_sweep_leaves_nothing_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=words) as caught:
-        main(["--multirun", *values], lambda config, folder: None)
+        launch(["--multirun", *values], lambda config, folder: None)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -79,7 +81,7 @@ def record(config: TrainConfig, folder: Path) -> None:
         return
     if config.seed == 1 and not Path("mended").exists():
         raise InputError("the disk is full")
-    write_config(RunFolder(folder), config)
+    write_config(RunFolder(folder).config, config)
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "best.ckpt").write_text(str(os.getpid()))
     write_json(folder / "result.json", {"hash": config_hash(config)})
@@ -89,29 +91,29 @@ def record(config: TrainConfig, folder: Path) -> None:
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two finished jobs."""
     monkeypatch.chdir(tmp_path)
-    main(["--multirun", "seed=0,2", "run=s"], record)
+    launch(["--multirun", "seed=0,2", "run=s"], record)
     return tmp_path / "runs" / "s"
 
 
 def test_a_sweep_into_the_folder_of_another_is_refused_and_changes_nothing(sweep: Path) -> None:
     before = {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"holds another configuration \(optim\.lr: 0\.002 → 0\.1\)"):
-        main(["--multirun", "seed=0,2", "run=s", "optim.lr=0.1"], record)
+        launch(["--multirun", "seed=0,2", "run=s", "optim.lr=0.1"], record)
     assert {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()} == before
 
 
 def test_a_job_of_other_data_is_no_twin(sweep: Path) -> None:
     known: list[tuple[dict[str, str] | None, bool]] = [({"split_id": "x"}, False), (None, False), ({}, True)]
     for number, (facts, linked) in enumerate(known):
-        main(["--multirun", "seed=0,2", f"run=t{number}"], record, Mock(return_value=facts))
+        launch(["--multirun", "seed=0,2", f"run=t{number}"], record, Mock(return_value=facts))
         assert (sweep.parent / f"t{number}" / "seed=0").is_symlink() == linked
 
 
 def test_a_link_into_a_sweep_that_was_deleted_is_made_anew(sweep: Path) -> None:
-    main(["--multirun", "seed=0,2", "run=t"], record)
+    launch(["--multirun", "seed=0,2", "run=t"], record)
     shutil.rmtree(sweep)
     assert not (sweep.parent / "t" / "seed=0").exists()
-    main(["--multirun", "seed=0,2", "run=t"], record)
+    launch(["--multirun", "seed=0,2", "run=t"], record)
     assert (sweep.parent / "t" / "seed=0" / "result.json").is_file()
     assert not (sweep.parent / "t" / "seed=0").is_symlink()
 
@@ -123,7 +125,7 @@ def test_a_folder_in_use_is_left_to_its_process(tmp_path: Path, monkeypatch: pyt
         raise FolderInUseError(f"{folder} is in use")
 
     with pytest.raises(JobsFailedError, match="ended without a result; the same command goes on"):
-        main(["--multirun", "seed=0", "run=s"], occupied)
+        launch(["--multirun", "seed=0", "run=s"], occupied)
     assert not (tmp_path / "runs" / "s" / "seed=0" / "failure.json").exists()
 
 
@@ -138,12 +140,12 @@ def test_a_failed_job_leaves_no_memory_to_the_next(tmp_path: Path, monkeypatch: 
         raise InputError("out of memory")
 
     with pytest.raises(JobsFailedError, match=r"seed=0 failed: out of memory; .*seed=1 failed: out of memory"):
-        main(["--multirun", "seed=0,1", "run=s"], failing)
+        launch(["--multirun", "seed=0,1", "run=s"], failing)
 
 
 def test_slurm_is_for_sweeps() -> None:
     with pytest.raises(InputError, match="add --multirun"):
-        main(["launcher=slurm"], record)
+        launch(["launcher=slurm"], record)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_a_failed_job_fails_alone_and_the_same_command_goes_on(
     monkeypatch.chdir(tmp_path)
     command = ["--multirun", "seed=0,1,2", "run=s", *launcher]
     with pytest.raises(JobsFailedError, match=r"^runs/s/seed=1 failed: the disk is full$"):
-        main(command, record)
+        launch(command, record)
     sweep = tmp_path / "runs" / "s"
     assert sorted(p.parent.name for p in sweep.glob("*/result.json")) == ["seed=0", "seed=2"]
     assert json.loads((sweep / "seed=1" / "failure.json").read_text()) == {"error": "the disk is full"}
@@ -165,11 +167,11 @@ def test_a_failed_job_fails_alone_and_the_same_command_goes_on(
     assert here == (not launcher)
 
     (tmp_path / "mended").touch()
-    main(command, record)
+    launch(command, record)
     assert not (sweep / "seed=1" / "failure.json").exists()
     assert len(list(sweep.glob("*/result.json"))) == 3
     capsys.readouterr()
 
-    main(["--multirun", "seed=0,2", "run=t", *launcher], record)  # another sweep that asks for the same
+    launch(["--multirun", "seed=0,2", "run=t", *launcher], record)  # another sweep that asks for the same
     assert (tmp_path / "runs" / "t" / "seed=0").is_symlink()
     assert (tmp_path / "runs" / "t" / "seed=2").resolve() == (sweep / "seed=2").resolve()

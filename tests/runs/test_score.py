@@ -10,7 +10,7 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.evaluate.calibration import LogitSampler, Sample, fit_temperature, measure_calibration
+from rcm_cascade.evaluate.calibration import LogitSample, LogitSampler, fit_temperature, measure_calibration
 from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
 from rcm_cascade.evaluate.results import read_results
@@ -34,14 +34,14 @@ def opened(checkpoint: Path, phantoms: Path, part: SplitName) -> list[Mosaic]:
     return list(data.open(part))
 
 
-def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> Sample:
+def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> LogitSample:
     samples = []
     for mosaic in mosaics:
         assert mosaic.labels is not None
         sampler = LogitSampler(mosaic.labels, 6)
         Annotator.load(checkpoint).annotate_mosaic(mosaic, observe=sampler.observe)
         samples.append(sampler.sample())
-    return Sample.join(samples)
+    return LogitSample.join(samples)
 
 
 def test_the_temperature_is_fitted_on_validation_mosaics_and_used_on_test_mosaics(

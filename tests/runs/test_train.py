@@ -13,17 +13,22 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.cli import main
 from rcm_cascade.data.datamodule import prepare
+from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
+from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest, load_checkpoint
+from rcm_cascade.report.pages import write_run_page
 from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import load_training_data
-from rcm_cascade.runs.folder import write_json
+from rcm_cascade.runs.identity import changed_data
 from rcm_cascade.runs.train import identify, make_datamodule, make_header, make_module, train
 from rcm_cascade.training.history import read_history
 from rcm_cascade.training.module import CascadeModule
@@ -142,12 +147,64 @@ def test_a_finished_run_whose_split_has_changed_is_refused(finished_run: Path, p
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     result = json.loads((run / "result.json").read_text())
-    write_json(run / "result.json", result | {"split_id": "another"})
-    with pytest.raises(InputError, match=r"the split of .* is no longer the one that .*run was trained on"):
-        train(config, run)
-    write_json(run / "result.json", result | {"dataset_id": "another"})
-    with pytest.raises(InputError, match=r"the data set of .* is no longer"):
-        train(config, run)
+    for key, what in (("split_id", "the split"), ("mosaics_id", "the data set"), ("dataset_id", "the labels, ")):
+        write_json(run / "result.json", result | {key: "another"})
+        with pytest.raises(InputError, match=rf"{what}.* of .* changed since .*run was trained on it"):
+            train(config, run)
+
+
+def copy_writable(root: Path, to: Path) -> Path:
+    """A copy of a data set whose files may be overwritten."""
+    for path in root.rglob("*"):
+        if path.is_file():
+            (to / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            (to / path.relative_to(root)).write_bytes(path.read_bytes())
+    return to
+
+
+def test_a_label_map_overwritten_in_place_is_noticed(phantoms: Path, tmp_path: Path) -> None:
+    root = copy_writable(phantoms, tmp_path / "copy")
+    config = compose_config(tiny(root))
+    train(config, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "half")
+    (tmp_path / "half" / "result.json").unlink()  # as if it had been killed before the end
+    labels = next(entry.label for entry in read_dataset(root).entries if entry.label is not None)
+    pixels = np.asarray(Image.open(labels)).copy()
+    pixels[:8] = 0
+    Image.fromarray(pixels).save(labels)
+    for run in ("run", "half"):
+        with pytest.raises(InputError, match=r"the labels, .* of .*copy changed since .* was trained on it"):
+            train(config, tmp_path / run)
+
+
+def test_a_finished_run_is_trained_longer_where_that_is_asked_for(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [*[o for o in tiny(phantoms) if o != "+debug=fast"], "trainer.steps_per_epoch=3", "data.batch_size=2"]
+
+    def config(steps: int, *more: str) -> TrainConfig:
+        return compose_config([*asked, f"trainer.max_steps={steps}", *more])
+
+    assert train(config(4), tmp_path)["steps"] == 4
+    with pytest.raises(InputError, match=r"max_steps: 4 → 9\); add extend=true to train it longer, choose another"):
+        train(config(9), tmp_path)
+    with pytest.raises(InputError, match=r"max_steps: 4 → 3\); choose another"):
+        train(config(3, "extend=true"), tmp_path)
+    assert train(config(9, "extend=true"), tmp_path)["steps"] == 9
+    assert [row["step"] for row in read_history(tmp_path / "metrics.csv")] == sorted(
+        {row["step"] for row in read_history(tmp_path / "metrics.csv")}
+    )
+    capsys.readouterr()
+    for again in (config(9), config(9, "extend=true")):
+        assert train(again, tmp_path)["steps"] == 9
+        assert "is finished" in capsys.readouterr().err
+
+
+def test_the_time_of_training_is_without_that_of_validation(finished_run: Path) -> None:
+    (row,) = read_history(finished_run / "metrics.csv")
+    result = json.loads((finished_run / "result.json").read_text())
+    assert row["time/validation_s"] > 0
+    assert result["seconds"] == pytest.approx(row["time/epoch_s"] - row["time/validation_s"], abs=0.06)
 
 
 def test_test_mosaics_are_never_opened(phantoms: Path, tmp_path: Path) -> None:
@@ -155,14 +212,7 @@ def test_test_mosaics_are_never_opened(phantoms: Path, tmp_path: Path) -> None:
     split = load_training_data(config.data).split
     held_out = [m for m, part in split.items() if part == "test"]
     assert held_out
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in phantoms.rglob("*"):
-        target = copy / path.relative_to(phantoms)
-        if path.is_dir():
-            target.mkdir(exist_ok=True)
-        else:
-            target.write_bytes(path.read_bytes())
+    copy = copy_writable(phantoms, tmp_path / "copy")
     for mosaic in held_out:
         (copy / mosaic).write_bytes(b"not an image")
     train(compose_config(tiny(copy)), tmp_path / "run")
@@ -256,10 +306,14 @@ def test_a_run_begins_with_the_weights_that_it_is_told_to(
     assert f"init={best}: training begins with" in capsys.readouterr().err
     assert result["init"] == digest(best)
     assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
+    write_run_page(tmp_path / "begun")
     assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in (tmp_path / "begun" / "report.html").read_text()
     assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
     config = compose_config(tiny(phantoms, f"init={best}"))
-    assert identify(config) == {key: result[key] for key in ("dataset_id", "split_id", "init")}
+    facts = identify(config)
+    assert facts is not None
+    assert changed_data(result, facts) == ""
+    assert changed_data(result, facts | {"init": "another"}) == "the weights to begin with"
 
 
 def test_a_run_that_goes_on_does_not_begin_again(

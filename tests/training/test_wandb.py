@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import rcm_cascade
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.wandb import NAME_LENGTH, TAG_LENGTH, WandbRun, open_wandb, shortened, tags
 from tests.training.conftest import wandb_environment
@@ -207,7 +207,7 @@ def test_names_fit(wandb_offline: Path, tmp_path: Path) -> None:
 
 SCRIPT = """
 from pathlib import Path
-from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.wandb import open_wandb
 run = open_wandb(Path("a"), confusion_picture, project="p", config={}, facts={})
 run.log_metrics({"train/loss": 1.0}, step=4)

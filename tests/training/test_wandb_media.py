@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers, score_table
 from tests.training.wandb_file import WandbFile, read_wandb
 

@@ -13,8 +13,8 @@ from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule, prep
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.shrink import shrink_image, shrink_labels
-from rcm_cascade.report.figures import confusion_picture
 from rcm_cascade.training import wandb as training_wandb
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import LossArguments

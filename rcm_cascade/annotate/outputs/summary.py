@@ -6,7 +6,7 @@ import torch
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
-from rcm_cascade.pictures.shrink import count_ids
+from rcm_cascade.data.counting import count_values
 
 SUFFIX: Final = ".json"
 
@@ -20,7 +20,7 @@ def summarise(image: str, annotated: MosaicAnnotation, write_s: float) -> dict[s
         write_s: seconds that writing the other files took.
     """
     annotation = annotated.annotation
-    counts = count_ids(annotated.labels)
+    counts = count_values(annotated.labels)
     return {
         "mosaic": image,
         "source_sha256": annotated.source_sha256,

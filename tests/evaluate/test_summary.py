@@ -1,16 +1,18 @@
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate.bootstrap import bootstrap
 from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
-from rcm_cascade.evaluate.metrics import MosaicResult, per_patient_rows, summarise, write_metrics
-from rcm_cascade.evaluate.results import LevelResult, read_results
+from rcm_cascade.evaluate.results import LevelResult, MosaicResult, read_results
+from rcm_cascade.evaluate.summary import per_patient_table, summarise, write_metrics
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
 
@@ -26,11 +28,11 @@ def test_summary_derives_from_the_pooled_matrix(results: list[MosaicResult]) -> 
     assert summary["pixel_accuracy"] == pytest.approx(matrix.trace() / matrix.sum())
     assert (summary["mosaics"], summary["patients"], summary["synthetic"]) == (7, 6, False)
     intervals = bootstrap([r.confusion for r in results], [r.patient for r in results], draws=200)
-    assert summary["classes"][3]["sensitivity_ci"] == list(intervals.sensitivity[3] or ())
+    assert summary["classes"][3]["sensitivity_ci"] == list(intervals.intervals["sensitivity"][3] or ())
     assert [c["patients"] for c in summary["classes"]] == [6, 6, 2, 6, 6, 6]
     assert summary["classes"][2]["sensitivity_ci"] is None
     assert summary["bootstrap"]["method"].startswith("expanded percentiles")
-    assert summary["mean"]["dice_ci"] == list(intervals.mean_dice or ())
+    assert summary["mean"]["dice_ci"] == list(intervals.intervals["dice"][-1] or ())
     assert summary["mean"]["dice_ci"][0] < summary["mean"]["dice"] < summary["mean"]["dice_ci"][1]
 
 
@@ -82,8 +84,9 @@ def test_files_hold_the_summary_and_one_row_a_mosaic(results: list[MosaicResult]
         "per_patient.csv",
     ]
     assert summarise(read_results(out / "confusions.json")[1], RCM_CLASSES, synthetic=True) == summary
-    with (out / "per_patient.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == per_patient_rows(results, RCM_CLASSES)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(out / "per_patient.csv"), per_patient_table(results, RCM_CLASSES), atol=1e-6, rtol=0
+    )
     assert json.loads((out / "metrics.json").read_text()) == summary
     with (out / "per_mosaic.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -150,15 +153,15 @@ def test_calibration_is_handed_on_or_null(results: list[MosaicResult]) -> None:
 
 
 def test_one_row_a_patient_from_all_their_mosaics(results: list[MosaicResult]) -> None:
-    rows = per_patient_rows(results[::-1], RCM_CLASSES)
-    assert [(r["patient"], r["mosaics"]) for r in rows] == [*((f"p{i}", "1") for i in range(5)), ("p5", "2")]
+    rows = per_patient_table(results[::-1], RCM_CLASSES).to_dict("records")
+    assert [(r["patient"], r["mosaics"]) for r in rows] == [*((f"p{i}", 1) for i in range(5)), ("p5", 2)]
     last = results[5].confusion + results[6].confusion
     assert int(rows[5]["labelled_pixels"]) == last.sum()
     assert float(rows[5]["specificity_ring"]) == pytest.approx(specificity(last)[3], abs=1e-6)
     assert float(rows[0]["mean_dice"]) == pytest.approx(
         macro_mean(dice(results[0].confusion), results[0].confusion), abs=1e-6
     )
-    assert {row["sensitivity_meshwork"] == "" for row in rows} == {True, False}
+    assert {math.isnan(row["sensitivity_meshwork"]) for row in rows} == {True, False}
 
 
 def test_nothing_to_summarise_is_refused() -> None:

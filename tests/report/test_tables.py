@@ -4,15 +4,10 @@ import numpy as np
 from rich.console import Console
 
 from rcm_cascade.classes import PAPER_SENSITIVITY, RCM_CLASSES, ClassTable, LabelClass
-from rcm_cascade.evaluate.metrics import MosaicResult, summarise
-from rcm_cascade.report.table import (
-    SYNTHETIC_NOTE,
-    counted,
-    describe_mosaics,
-    format_table,
-    has_paper_row,
-    result_rows,
-)
+from rcm_cascade.evaluate.results import MosaicResult
+from rcm_cascade.evaluate.summary import summarise
+from rcm_cascade.report.tables import format_table, has_paper_row, result_rows, to_frame, to_latex
+from rcm_cascade.report.text import SYNTHETIC_NOTE
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
 
@@ -47,28 +42,40 @@ def test_phantoms_are_marked_and_missing_intervals_explained(results: list[Mosai
 
 def test_paper_stands_beside_its_own_classes_only(results: list[MosaicResult]) -> None:
     rows = result_rows(summarise(results, RCM_CLASSES), RCM_CLASSES)
-    assert [float(r.paper_sensitivity) for r in rows[:-1]] == list(PAPER_SENSITIVITY)
-    assert (rows[-1].paper_sensitivity, rows[-1].paper_specificity) == ("0.72", "0.95")
+    assert [float(r.paper[0]) for r in rows[:-1]] == list(PAPER_SENSITIVITY)
+    assert rows[-1].paper == ("0.72", "0.95")
     assert rows[2].color == "#3cb44b"
     other = [MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))]
     assert not has_paper_row(TWO)
-    assert {r.paper_sensitivity + r.paper_specificity for r in result_rows(summarise(other, TWO), TWO)} == {""}
+    assert {r.paper for r in result_rows(summarise(other, TWO), TWO)} == {()}
     assert "paper" not in printed(other, TWO)
 
 
 def test_undefined_is_a_dash() -> None:
     rows = result_rows(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], TWO), TWO)
-    assert [r.sensitivity for r in rows] == ["0.90", "–", "0.90"]
-    assert [r.specificity for r in rows] == ["–", "0.90", "–"]
+    assert [r.numbers["sensitivity"][0] for r in rows] == ["0.90", "–", "0.90"]
+    assert [r.numbers["specificity"][0] for r in rows] == ["–", "0.90", "–"]
 
 
 def test_mosaics_without_a_patient_are_not_called_patients() -> None:
-    assert describe_mosaics(9, 7) == "9 mosaics of 7 patients"
-    assert describe_mosaics(9, 9, 9, "test mosaic") == "9 test mosaics, no patients given: each counts as one"
-    assert describe_mosaics(9, 7, 2) == "9 mosaics of 7 patients, of which 2 are mosaics without a patient given"
     nameless = [MosaicResult(str(i), str(i), "", None, np.array([[9, 1], [0, 3]]), patient_given=False) for i in "ab"]
     assert "2 mosaics, no patients given: each counts as one; no" in " ".join(printed(nameless, TWO).split())
 
 
-def test_nouns_are_counted() -> None:
-    assert (counted(1, "seed"), counted(0, "seed"), counted(2, "seed")) == ("1 seed", "0 seeds", "2 seeds")
+def test_the_same_table_as_csv_and_latex(results: list[MosaicResult]) -> None:
+    summary = summarise(results, RCM_CLASSES)
+    table = to_frame(summary)
+    assert list(table["class"]) == [*RCM_CLASSES.names, "mean"]
+    assert table["dice"].tolist() == [c["dice"] for c in summary["classes"]] + [summary["mean"]["dice"]]
+    assert [table["specificity_low"][3], table["specificity_high"][3]] == summary["classes"][3]["specificity_ci"]
+    assert np.isnan(table["sensitivity_low"][2])  # meshwork, held by too few patients
+    latex = to_latex(summary, RCM_CLASSES)
+    (row,) = (line for line in latex.splitlines() if line.startswith("ring"))
+    low, high = summary["classes"][3]["dice_ci"]
+    assert f"{summary['classes'][3]['dice']:.2f} ({low:.2f}--{high:.2f})" in row
+    assert row.endswith(r"0.77 / 0.97 \\")
+    assert r"\toprule" in latex
+    evil = ClassTable((LabelClass(0, "a_b & 5 %", "#000000"), LabelClass(1, "b", "#ffffff")))
+    text = to_latex(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], evil), evil)
+    assert r"a\_b \& 5 \%" in text
+    assert "& -- &" in text

@@ -1,0 +1,183 @@
+"""From one confusion matrix a mosaic to `metrics.json`, the tables beside it, and the means that they name."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.evaluate.bootstrap import METHOD, bootstrap, pool_by_patient
+from rcm_cascade.evaluate.coherence import pool_coherence
+from rcm_cascade.evaluate.confusion import pixel_accuracy
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.evaluate.results import MosaicResult, format_results
+from rcm_cascade.files import write_json, write_text
+
+
+def summarise(
+    results: Sequence[MosaicResult],
+    classes: ClassTable,
+    *,
+    synthetic: bool = False,
+    draws: int = 1000,
+    seed: int = 0,
+    calibration: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All numbers of a set of mosaics, in the form of `metrics.json`: plain types, ``None`` where undefined.
+
+    Matrices are pooled over mosaics; ``mean`` is the macro mean over the classes present in the truth; intervals are
+    those of `bootstrap`. ``averages`` has the same mean three ways: from the pooled matrix, and as mean and standard
+    deviation over mosaics and over patients, of each one's own macro mean. ``levels`` has each level's own map, coarse
+    to fine; it is empty where they were not measured, or where the mosaics' levels differ. ``patients`` of a class are
+    those who have a labelled pixel of it; each of the ``mosaics_without_patient`` counts as a patient.
+
+    Args:
+        results: one a mosaic, at least one.
+        classes: the class table.
+        synthetic: whether the mosaics are phantoms.
+        draws: bootstrap resamples.
+        seed: of the bootstrap.
+        calibration: of `measure_calibration`; ``None``: not measured.
+
+    Raises:
+        ValueError: without a result.
+    """
+    if not results:
+        raise ValueError("there is no result to summarise; expected at least one mosaic")
+    matrices, patients = [r.confusion for r in results], [r.patient for r in results]
+    matrix = np.sum(matrices, axis=0)
+    drawn = bootstrap(matrices, patients, draws=draws, seed=seed)
+    intervals = {f"{key}_ci": [i if i is None else list(i) for i in found] for key, found in drawn.intervals.items()}
+    numbers = _numbers(matrix)
+    return {
+        "classes": [
+            {
+                "name": c.name,
+                "color": c.color,
+                "labelled_pixels": int(matrix[c.id].sum()),
+                "patients": drawn.holding[c.id],
+                **{key: values[c.id] for key, values in (numbers | intervals).items()},
+            }
+            for c in classes.classes
+        ],
+        "mean": {key: values[-1] for key, values in (numbers | intervals).items()},
+        "averages": {
+            "pooled": {key: values[-1] for key, values in numbers.items()},
+            "per_mosaic": _spreads(np.stack(matrices)),
+            "per_patient": _spreads(pool_by_patient(matrices, patients)),
+        },
+        "pixel_accuracy": _plain(pixel_accuracy(matrix)),
+        "labelled_pixels": int(matrix.sum()),
+        "confusion": matrix.tolist(),
+        "mosaics": len(results),
+        "patients": drawn.patients,
+        "mosaics_without_patient": sum(not r.patient_given for r in results),
+        "bootstrap": {
+            "method": METHOD,
+            "patients": drawn.patients,
+            "draws": draws,
+            "level": drawn.level,
+            "seed": seed,
+        },
+        "coherence": {
+            "prediction": pool_coherence([r.prediction_coherence for r in results], classes.names),
+            "truth": pool_coherence([r.truth_coherence for r in results], classes.names),
+        },
+        "levels": _levels(results, classes),
+        "calibration": None if calibration is None else dict(calibration),
+        "synthetic": synthetic,
+    }
+
+
+def per_mosaic_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
+    """One row a mosaic; NaN where undefined."""
+    return pd.DataFrame(
+        {
+            "mosaic": r.mosaic,
+            "patient": r.patient,
+            "site": r.site,
+            "pixel_size_um": "" if r.pixel_size_um is None else f"{r.pixel_size_um:g}",
+            **_cells(r.confusion, classes),
+        }
+        for r in results
+    )
+
+
+def per_patient_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
+    """One row a patient in alphabetical order, from the matrix of all their mosaics; NaN where undefined."""
+    patients = [r.patient for r in results]
+    matrices = pool_by_patient([r.confusion for r in results], patients)
+    return pd.DataFrame(
+        {"patient": patient, "mosaics": patients.count(patient), **_cells(matrix, classes)}
+        for patient, matrix in zip(sorted(set(patients)), matrices, strict=True)
+    )
+
+
+def write_metrics(out: Path, summary: dict[str, Any], results: Sequence[MosaicResult], classes: ClassTable) -> None:
+    """Writes `metrics.json` (the summary), `per_mosaic.csv`, `per_patient.csv` and `confusions.json`.
+
+    The folder is made if need be. `confusions.json` is for `read_results`.
+    """
+    for name, table in (("per_mosaic", per_mosaic_table), ("per_patient", per_patient_table)):
+        text = table(results, classes).to_csv(index=False, float_format="%.6f", lineterminator="\n")
+        write_text(out / f"{name}.csv", text)
+    write_text(out / "confusions.json", format_results(results, classes))
+    write_json(out / "metrics.json", summary)
+
+
+def _numbers(matrix: NDArray[np.int64]) -> dict[str, list[Any]]:
+    """Each metric of each class and, last, its macro mean, from ``(C, C)``."""
+    return {key: [_plain(v) for v in metric.with_mean(matrix)] for key, metric in METRICS.items()}
+
+
+def _spreads(matrices: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    """Mean, standard deviation (of a sample) and count of the macro means of ``(n, C, C)``, where defined."""
+    spreads = {}
+    for key, metric in METRICS.items():
+        means = metric.with_mean(matrices)[:, -1]
+        means = means[~np.isnan(means)]
+        spreads[key] = {
+            "mean": float(means.mean()) if len(means) else None,
+            "sd": float(means.std(ddof=1)) if len(means) > 1 else None,
+            "n": len(means),
+        }
+    return spreads
+
+
+def _levels(results: Sequence[MosaicResult], classes: ClassTable) -> list[dict[str, Any]]:
+    factors = {tuple(level.factor for level in r.levels) for r in results}
+    if len(factors) > 1:
+        return []
+    rows = []
+    for i, factor in enumerate(factors.pop()):
+        numbers = _numbers(np.sum([r.levels[i].confusion for r in results], axis=0))
+        rows.append(
+            {
+                "level": i + 1,
+                "factor": factor,
+                "mean": {key: values[-1] for key, values in numbers.items()},
+                "classes": [
+                    {"name": name, **{key: values[c] for key, values in numbers.items()}}
+                    for c, name in enumerate(classes.names)
+                ],
+                "coherence": pool_coherence([r.levels[i].coherence for r in results], classes.names),
+            }
+        )
+    return rows
+
+
+def _cells(matrix: NDArray[np.int64], classes: ClassTable) -> dict[str, float]:
+    numbers = {key: metric.with_mean(matrix).tolist() for key, metric in METRICS.items()}
+    cells = {"labelled_pixels": int(matrix.sum()), "pixel_accuracy": pixel_accuracy(matrix)}
+    cells |= {f"mean_{key}": values[-1] for key, values in numbers.items()}
+    for key, values in numbers.items():
+        cells |= {f"{key}_{name}": v for name, v in zip(classes.names, values, strict=False)}  # the mean stands last
+    return cells
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,291 @@
+"""The configurations of a sweep over their seeds, each set against one of them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.metrics import METRICS, Numbers
+from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences
+from rcm_cascade.report.learning import GradientNorms, best_score, mean_gradients
+from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN, Key, Number, long_table, over_seeds
+from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome, region_numbers
+from rcm_cascade.report.text import describe_mosaics
+from rcm_cascade.runs.jobs import Job, Sweep
+
+DEFAULT: Final = "default"
+"""What a configuration is called that overrides nothing but what all jobs do."""
+
+SCORE_SHARE: Final = 0.9
+"""Of the reference's mean best validation score: the score that `time to score` is measured to, if none is given."""
+
+_SAME: Final = re.compile(r"\+{0,2}(seed|run|logger|logger\..*|sweep|hydra\..*)=.*")
+"""Overrides that make no other configuration."""
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """What is repeated over seeds: jobs that differ in their seed alone.
+
+    Args:
+        label: its overrides, ``"model.levels=2, model.prior=logits"``, or `DEFAULT`.
+        jobs: by seed; one a seed.
+        outcomes: of those that have one, by seed.
+        remark: why there is no difference to the reference, or why there is none to it; else empty.
+        seeds_compared: that the differences come from, as `count_compared` says; 0 without any.
+    """
+
+    label: str
+    jobs: tuple[Job, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    remark: str = ""
+    seeds_compared: int = 0
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """``(C, C)``, rows = truth, summed over test mosaics; the mean over seeds, in whole pixels."""
+        mean = np.mean([o.confusions.sum(axis=0) for o in self.outcomes], axis=0)
+        pixels: NDArray[np.int64] = np.rint(mean).astype(np.int64)
+        return pixels
+
+    @property
+    def gradients(self) -> GradientNorms:
+        """Geometric means over the seeds."""
+        return mean_gradients([o.history for o in self.outcomes])
+
+    @property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """Number and down-sampling of each, coarse to fine; none where a seed's evaluation lacks them or has others."""
+        recorded = {
+            tuple((level["level"], level["factor"]) for level in o.metrics.get("levels") or []) for o in self.outcomes
+        }
+        return recorded.pop() if len(recorded) == 1 else ()
+
+    @property
+    def tested(self) -> str:
+        """``"9 test mosaics of 7 patients"``; where the outcomes differ in it, each of what they have."""
+        texts = (describe_mosaics(len(o.mosaics), o.patients, o.nameless, "test mosaic") for o in self.outcomes)
+        return " or ".join(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A job without a result, and why.
+
+    Args:
+        job: of the sweep.
+        configuration: the label of its configuration.
+        state: failed, unfinished, finished but not scored, or a repetition of another job.
+        sentence: what became of it.
+    """
+
+    job: Job
+    configuration: str
+    state: Literal["failed", "unfinished", "not scored", "repeated"]
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a sweep came to.
+
+    Args:
+        sweep: whose.
+        classes: names and colours.
+        configurations: those with a result, in the order of the sweep.
+        reference: one of them.
+        score: that `time to score` is measured to; None: nothing was validated.
+        left_out: the jobs without a result, in the order of the sweep.
+        missing: labels of the configurations without any.
+        table: every number, of `long_table`.
+        numbers: over seeds, with their differences.
+    """
+
+    sweep: Sweep
+    classes: ClassTable
+    configurations: tuple[Configuration, ...]
+    reference: Configuration
+    score: float | None
+    left_out: tuple[LeftOut, ...]
+    missing: tuple[str, ...]
+    table: pd.DataFrame = field(repr=False)
+    numbers: Mapping[Key, Number] = field(repr=False)
+
+    @property
+    def compared(self) -> tuple[Configuration, ...]:
+        """All but the reference."""
+        return tuple(c for c in self.configurations if c is not self.reference)
+
+    @property
+    def first(self) -> Outcome:
+        """The first outcome of the reference, which says what was tested on."""
+        return self.reference.outcomes[0]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any result is of phantoms."""
+        return any(bool(o.metrics.get("synthetic")) for c in self.configurations for o in c.outcomes)
+
+    def number(self, configuration: Configuration, metric: str, name: str = MEAN, level: int = FINAL_MAP) -> Number:
+        """A number of a class (`MEAN`: the macro mean, `ALL`: what is no number of a class)."""
+        return self.numbers.get((configuration.label, level, name, metric), Number())
+
+
+def compare_configurations(
+    sweep: Sweep,
+    outcomes: Mapping[str, Outcome],
+    failures: Mapping[str, str],
+    classes: ClassTable,
+    *,
+    reference: str | None = None,
+    score: float | None = None,
+) -> Comparison:
+    """Groups a sweep's results by configuration and compares each with the reference.
+
+    Args:
+        sweep: whose.
+        outcomes: by the name of the job; at least one.
+        failures: by the name of the job: why a finished job has no outcome.
+        classes: of the results.
+        reference: a configuration's label, or a part that it alone has; None: the first with a result.
+        score: that `time to score` is measured to; None: `default_score`.
+
+    Raises:
+        InputError: if ``reference`` names no configuration, more than one, or one without a result.
+    """
+    groups = [
+        replace(c, outcomes=tuple(outcomes[job.name] for job in c.jobs if job.name in outcomes))
+        for c in group_jobs(sweep)
+    ]
+    having = [c for c in groups if c.outcomes]
+    chosen = having[0] if reference is None else find_configuration(groups, reference)
+    if chosen not in having:
+        raise InputError(
+            f"--reference {reference} names {chosen.label!r}, of which {sweep.path} has no finished job; name one of "
+            + "; ".join(repr(c.label) for c in having)
+        )
+    score = default_score(chosen.outcomes) if score is None else score
+    configurations = tuple(set_against(c, chosen) for c in having)
+    table = long_table({c.label: c.outcomes for c in configurations}, score)
+    differences = {key: d for c in configurations for key, d in _differences(c, chosen)}
+    labels = {job.name: c.label for c in groups for job in c.jobs}
+    return Comparison(
+        sweep=sweep,
+        classes=classes,
+        configurations=configurations,
+        reference=configurations[having.index(chosen)],
+        score=score,
+        left_out=tuple(
+            _left_out(job, labels.get(job.name, ""), failures.get(job.name))
+            for job in sweep.jobs
+            if job.name not in outcomes or job.name not in labels
+        ),
+        missing=tuple(c.label for c in groups if c not in having),
+        table=table,
+        numbers={key: replace(n, difference=differences.get(key)) for key, n in over_seeds(table).items()},
+    )
+
+
+def group_jobs(sweep: Sweep) -> list[Configuration]:
+    """The configurations of a sweep, in the order of their first jobs.
+
+    Overrides that all jobs share name nothing, nor does the seed. Of two jobs of one configuration and seed the first
+    that is finished counts.
+    """
+    told = {job.name: [o for o in job.overrides if not _SAME.fullmatch(o)] for job in sweep.jobs}
+    common = set.intersection(*(set(overrides) for overrides in told.values()))
+    labels: dict[frozenset[str], str] = {}
+    groups: dict[frozenset[str], dict[int, Job]] = {}
+    for job in sweep.jobs:
+        kept = [o for o in told[job.name] if o not in common]
+        labels.setdefault(frozenset(kept), ", ".join(kept) or DEFAULT)
+        groups.setdefault(frozenset(kept), {})
+    for job in sorted(sweep.jobs, key=lambda job: (job.seed, job.state != "finished", job.name)):
+        groups[frozenset(o for o in told[job.name] if o not in common)].setdefault(job.seed, job)
+    return [Configuration(labels[key], tuple(jobs.values())) for key, jobs in groups.items()]
+
+
+def find_configuration(configurations: Sequence[Configuration], name: str) -> Configuration:
+    """The configuration of a label, or the only one whose label holds ``name``.
+
+    Raises:
+        InputError: if there is none, or more than one.
+    """
+    exact = [c for c in configurations if c.label == name]
+    found = exact or [c for c in configurations if name in c.label]
+    if len(found) != 1:
+        which = "none" if not found else "more than one"
+        raise InputError(
+            f"--reference {name} names {which} of the sweep's configurations; they are "
+            + "; ".join(repr(c.label) for c in configurations)
+        )
+    return found[0]
+
+
+def set_against(ours: Configuration, reference: Configuration) -> Configuration:
+    """A configuration with what is to be said of its comparison with the reference, which may be itself."""
+    outcomes, remark = [*ours.outcomes, *reference.outcomes], ""
+    if any(o.classes != reference.outcomes[0].classes for o in outcomes):
+        remark = "other classes than the reference's"
+    elif len({o.tested for o in outcomes}) > 1:
+        remark = "not all of its jobs and the reference's were tested on the same labelled mosaics"
+        if ours.jobs == reference.jobs:
+            remark = "its jobs were not all tested on the same labelled mosaics, so nothing is compared with it"
+    if remark or ours.jobs == reference.jobs:
+        return replace(ours, remark=remark)
+    a, b = ({o.job.seed: o for o in side.outcomes} for side in (ours, reference))
+    return replace(ours, seeds_compared=count_compared(a, b))
+
+
+def default_score(reference: Sequence[Outcome]) -> float | None:
+    """`SCORE_SHARE` of the mean over seeds of the best validation score; None where nothing was validated."""
+    best = [score for o in reference if (score := best_score(o.history)) is not None]
+    return SCORE_SHARE * float(np.mean(best)) if best else None
+
+
+def _differences(ours: Configuration, reference: Configuration) -> Iterator[tuple[Key, Difference]]:
+    """To the reference, and of each level to the next coarser."""
+    outcomes, theirs = ours.outcomes, reference.outcomes
+    if ours.seeds_compared:
+        for key, metric in METRICS.items():
+            a, b = ([o.confusions for o in side] for side in (outcomes, theirs))
+            found = _paired(outcomes, a, theirs, b, metric.with_mean)
+            for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
+                yield (ours.label, FINAL_MAP, name, key), difference
+        a, b = ([o.regions for o in side if o.regions is not None] for side in (outcomes, theirs))
+        if (len(a), len(b)) == (len(outcomes), len(theirs)):
+            found = _paired(outcomes, a, theirs, b, region_numbers)
+            for key, difference in zip(REGION_NUMBERS, found, strict=True):
+                yield (ours.label, FINAL_MAP, ALL, key), difference
+    levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
+    if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
+        for i, (level, _) in enumerate(ours.levels[1:], start=1):
+            for key, metric in METRICS.items():
+                finer, coarser = ([maps[:, which] for maps in levels] for which in (i, i - 1))
+                yield (ours.label, level, MEAN, key), _paired(outcomes, finer, outcomes, coarser, metric.with_mean)[-1]
+
+
+def _paired(
+    ours: Sequence[Outcome],
+    sums: Sequence[NDArray[Any]],
+    theirs: Sequence[Outcome],
+    others: Sequence[NDArray[Any]],
+    numbers: Numbers,
+) -> tuple[Difference, ...]:
+    a = {o.job.seed: o.by_patient(values) for o, values in zip(ours, sums, strict=True)}
+    b = {o.job.seed: o.by_patient(values) for o, values in zip(theirs, others, strict=True)}
+    return paired_differences(a, b, numbers)
+
+
+def _left_out(job: Job, configuration: str, failure: str | None) -> LeftOut:
+    if failure is not None:
+        return LeftOut(job, configuration, "not scored", failure)
+    if job.state == "finished" or not configuration:
+        return LeftOut(job, configuration, "repeated", "another job has its configuration and its seed")
+    return LeftOut(job, configuration, job.state, job.sentence)

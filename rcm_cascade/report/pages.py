@@ -1,0 +1,310 @@
+"""Self-contained HTML pages, made from the files in the folders, so that they can be written anew at any time."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from rcm_cascade import __version__
+from rcm_cascade.annotate.starter import STARTER
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.splits import describe_split
+from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
+from rcm_cascade.evaluate.calibration import pixels_per_mosaic
+from rcm_cascade.evaluate.confusion import row_shares
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.files import write_text
+from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.summary import summarise_network
+from rcm_cascade.pictures.plot import confusion_picture
+from rcm_cascade.pictures.png import png_data_uri, save_png
+from rcm_cascade.report import figures, tables, text
+from rcm_cascade.report.compare import Comparison
+from rcm_cascade.report.figures import Dot
+from rcm_cascade.report.findings import find
+from rcm_cascade.report.folds import describe_folds
+from rcm_cascade.report.learning import MONITORED, curve, training_seconds
+from rcm_cascade.report.numbers import ALL, MEAN, Number
+from rcm_cascade.report.outcomes import REGION_NUMBERS
+from rcm_cascade.report.reading import class_table
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.score import EVALUATION, comparison_path
+from rcm_cascade.training.history import read_history
+
+PAGE: Final = "report.html"
+
+NO_INTERVAL: Final = "×"
+"""In place of an interval, where a difference has none."""
+
+NOT_DIFFERENT: Final = "not distinguishable from zero"
+
+FILTERS: Final = ("cell", "counted", "decimal", "duration", "interval_text", "percent", "signed", "tenths")
+"""Functions of `rcm_cascade.report.text` that templates use."""
+
+MOST_FREQUENT: Final = 2
+"""Wrong classes that are named of each true class."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a number is written, and its differences.
+
+    Args:
+        text: of a number.
+        scale: differences are multiplied by it.
+        digits: decimals of differences.
+        unit: of differences.
+        spread: whether its standard deviation is shown.
+    """
+
+    text: Callable[[float], str] = text.decimals
+    scale: float = 1.0
+    digits: int = 3
+    unit: str = ""
+    spread: bool = True
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "regions_per_area": Form(text.tenths, digits=1),
+    "small_regions_share": Form(text.percent, 100.0, 1, " pp"),
+    "small_area_share": Form(text.percent, 100.0, 1, " pp"),
+    "parameters": Form(lambda value: text.cell(round(value)), spread=False),
+    "gflop_per_mp": Form(text.tenths, spread=False),
+    "train_seconds": Form(text.duration),
+    "time_to_score_s": Form(text.duration),
+    "epochs_to_score": Form(text.tenths),
+}
+"""By metric; all others as `Form` does by default."""
+
+REGION_TITLES: Final = dict(
+    zip(
+        REGION_NUMBERS,
+        ("regions per {unit}", "share of regions that are small", "share of area in small regions"),
+        strict=True,
+    )
+)
+
+
+def write_evaluation_page(folder: Path) -> Path:
+    """Writes report.html, confusion.png, and the result table as per_class.csv and per_class.tex.
+
+    Args:
+        folder: into which `rcm_cascade.runs.score.score` wrote its files.
+    """
+    section = _section(folder, "Evaluation")
+    summary, classes = section["summary"], section["classes"]
+    numbers: str = tables.to_frame(summary).to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    write_text(folder / "per_class.csv", numbers)
+    write_text(folder / "per_class.tex", tables.to_latex(summary, classes))
+    save_png(confusion_picture(np.array(summary["confusion"], np.int64), classes), folder / "confusion.png")
+    facts = summary.get("facts", {})
+    title = summary.get("title", f"Evaluation {folder.name}")
+    page = _render("evaluation.html", title=title, synthetic=summary["synthetic"], facts=facts, result=section)
+    write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def write_run_page(path: Path) -> Path:
+    """Writes the report.html of a finished run, and those of its evaluation and validation.
+
+    Args:
+        path: the run's folder.
+    """
+    folder = RunFolder(path)
+    header, result, history = load_checkpoint(folder.best).header, folder.read_result(), read_history(folder.metrics)
+    sections = []
+    for name, title in ((EVALUATION, "Evaluation on the test split"), ("validation", "Validation mosaics")):
+        if (path / name / "metrics.json").is_file():
+            write_evaluation_page(path / name)
+            sections.append(_section(path / name, title))
+    batch = RunFolder(path).batch
+    page = _render(
+        "run.html",
+        title=f"Run {path.name}",
+        synthetic=header.synthetic,
+        header=header,
+        result=result,
+        config=yaml.safe_load(folder.config.read_text(encoding="utf-8")),
+        seconds=training_seconds(history),
+        starter=STARTER,
+        torch_version=str(torch.__version__),
+        describe_split=describe_split,
+        levels=[vars(level) for level in summarise_network(header.model)],
+        loss=figures.loss_curves(history),
+        gradients=figures.gradient_curves(history),
+        sensitivity=figures.sensitivity_curves(history, header.classes),
+        batch=_picture(batch) if batch.is_file() else None,
+        sections=sections,
+    )
+    write_text(folder.report, page)
+    return folder.report
+
+
+def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """The page of a sweep as HTML; the same input gives the same bytes.
+
+    Args:
+        comparison: of the sweep.
+        galleries: the pictures to show, as `rcm_cascade.report.sweep.galleries` gives them.
+        metric: a name of `METRICS`: by whose mean the findings are told.
+    """
+    drawn = figures.looks([c.label for c in comparison.configurations], comparison.reference.label)
+    coherence = comparison.first.metrics.get("coherence") or {}
+    truth = coherence.get("truth")
+    return _render(
+        "sweep.html",
+        title=f"Sweep {comparison.sweep.name}",
+        synthetic=comparison.synthetic,
+        **find(comparison, metric),
+        colors={look.label: look.color for look in drawn},
+        describe_folds=describe_folds,
+        sampled=text.cell(pixels_per_mosaic(len(comparison.first.mosaics))),
+        truth=None if comparison.reference.remark else truth,
+        unit=_units(truth or {"unit": "mm2", "small_below": 0.05}),
+        figures=_sweep_figures(comparison, drawn, metric, truth or {}),
+        confusions=[
+            (c, png_data_uri(confusion_picture(c.confusion, comparison.classes))) for c in comparison.configurations
+        ],
+        folds=comparison.table[(comparison.table["fold"] != ALL) & (comparison.table["class"] == MEAN)],
+        galleries=galleries,
+        show=lambda c, key, name=MEAN, level=0: show(comparison.number(c, key, name, level), key),
+        has=lambda *keys: any(comparison.number(c, k, ALL).n for c in comparison.configurations for k in keys),
+    )
+
+
+def show(number: Number, metric: str) -> dict[str, Any]:
+    """A number as a cell of the page: ``text``, ``difference``, ``interval``, and whether it ``differs`` from zero."""
+    form, difference = FORMS.get(metric, Form()), number.difference
+    written = text.UNDEFINED if number.mean is None else form.text(number.mean)
+    if number.sd is not None and form.spread:
+        written += f" ± {form.text(number.sd)}"
+    if difference is None:
+        return {"text": written, "difference": "", "interval": "", "differs": None}
+    scaled = difference.scaled(form.scale)
+    interval = text.interval_text(scaled, form.digits) or ("" if scaled.value is None else NO_INTERVAL)
+    signed = text.signed(scaled.value, form.digits) + form.unit
+    return {"text": written, "difference": signed, "interval": interval, "differs": scaled.differs}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rcm_cascade.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(text, name) for name in FILTERS}
+    environment.globals |= {
+        "version": __version__,
+        "synthetic_note": text.SYNTHETIC_NOTE,
+        "units": _units,
+        "metrics": METRICS,
+        "fewest_patients": MIN_PATIENTS,
+        "no_interval": NO_INTERVAL,
+        "not_different": NOT_DIFFERENT,
+    }
+    return environment
+
+
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(values)
+
+
+def _section(folder: Path, title: str) -> dict[str, Any]:
+    """What a page shows of one evaluation."""
+    summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    classes = class_table(summary["classes"], RunFolder(folder.parent).best)
+    with (folder / "per_mosaic.csv").open(newline="", encoding="utf-8") as file:
+        mosaics = list(csv.DictReader(file))
+    paths = [(row["mosaic"], comparison_path(folder, i, row["mosaic"])) for i, row in enumerate(mosaics)]
+    calibration, matrix = summary.get("calibration"), np.array(summary["confusion"], np.int64)
+    return {
+        "title": title,
+        "summary": summary,
+        "classes": classes,
+        "rows": tables.result_rows(summary, classes),
+        "note": tables.interval_note(summary),
+        "intervals": tables.has_intervals(summary),
+        "paper": tables.has_paper_row(classes),
+        "mosaics": mosaics,
+        "confusion": png_data_uri(confusion_picture(matrix, classes)),
+        "taken_for": _taken_for(matrix, classes),
+        "reliability": figures.reliability_picture(calibration) if calibration and calibration["pixels"] else None,
+        "comparisons": [(name, _picture(path)) for name, path in paths if path.is_file()],
+    }
+
+
+def _taken_for(matrix: np.ndarray[Any, np.dtype[np.int64]], classes: ClassTable) -> list[dict[str, Any]]:
+    """Of each true class its pixels, the share found, and the most frequent wrong classes with theirs, most first."""
+    shares, rows = row_shares(matrix).tolist(), []
+    for true in classes.classes:
+        counts = matrix[true.id].tolist()
+        wrong = sorted((i for i in range(len(counts)) if i != true.id and counts[i]), key=lambda i: -counts[i])
+        others = [(classes.classes[i], shares[true.id][i]) for i in wrong[:MOST_FREQUENT]]
+        found = shares[true.id][true.id] if sum(counts) else None
+        rows.append({"of": true, "labelled": sum(counts), "found": found, "wrong": others})
+    return rows
+
+
+def _units(regions: Mapping[str, Any]) -> tuple[str, str]:
+    """Of area, and what is small, from `pool_coherence`."""
+    if regions["unit"] == "mm2":
+        return "mm²", f"{regions['small_below']:g} mm²"
+    return "megapixel", f"{text.cell(regions['small_below'])} px"
+
+
+def _picture(path: Path) -> str:
+    with Image.open(path) as picture:
+        return png_data_uri(picture)
+
+
+def _sweep_figures(
+    comparison: Comparison, drawn: Sequence[figures.Look], metric: str, truth: Mapping[str, Any]
+) -> dict[str, str | None]:
+    configurations = comparison.configurations
+    alike = [look for look, c in zip(drawn, configurations, strict=True) if not c.remark]
+    others = [look for look in alike if look.label != comparison.reference.label]
+    differences = {
+        name: {c.label: _difference_dot(comparison.number(c, metric, name)) for c in configurations}
+        for name in (MEAN, *comparison.classes.names)
+    }
+    titles = {key: title.format(unit=_units(truth)[0] if truth else "mm²") for key, title in REGION_TITLES.items()}
+    regions = {
+        title: {c.label: _spread_dot(comparison.number(c, key, ALL)) for c in configurations}
+        for key, title in titles.items()
+    }
+    curves = {
+        key: {c.label: [curve(o.history, key) for o in c.outcomes] for c in configurations if not c.remark}
+        for key in (MONITORED, "train/loss")
+    }
+    title = f"difference of {METRICS[metric].label} to {comparison.reference.label}"
+    return {
+        "differences": figures.dot_figure(differences, others, dict.fromkeys(differences, 0.0), title),
+        "regions": figures.dot_figure(regions, alike, {titles[key]: truth.get(key) for key in titles}),
+        "learning": figures.learning_figure(curves[MONITORED], drawn, "validation mean sensitivity"),
+        "loss": figures.learning_figure(curves["train/loss"], drawn, "training loss"),
+        "gradients": figures.gradient_figure({c.label: c.gradients for c in configurations if not c.remark}),
+    }
+
+
+def _difference_dot(number: Number) -> Dot:
+    difference = number.difference
+    return (
+        Dot(None, None) if difference is None else Dot(difference.value, difference.interval, bool(difference.differs))
+    )
+
+
+def _spread_dot(number: Number) -> Dot:
+    mean, sd = number.mean, number.sd or 0.0
+    return Dot(None, None) if mean is None else Dot(mean, (mean - sd, mean + sd))

@@ -1,0 +1,139 @@
+"""The result table by class, with intervals and the paper's row beside it: terminal, CSV, HTML and LaTeX."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY, RCM_CLASSES, ClassTable
+from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.report.text import SYNTHETIC_NOTE, decimal, describe_mosaics
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One class, or the mean, as text.
+
+    Args:
+        name: of the class, or ``"mean"``.
+        color: of the class, ``"#rrggbb"``; empty for the mean.
+        numbers: by metric, two decimals or a dash where undefined, and the interval ``"0.61–0.80"``, or empty.
+        paper: the paper's sensitivity and specificity; empty where the classes are not the paper's.
+    """
+
+    name: str
+    color: str
+    numbers: Mapping[str, tuple[str, str]]
+    paper: tuple[str, ...]
+
+
+def has_paper_row(classes: ClassTable) -> bool:
+    """Whether the classes are those of Kose et al. 2018."""
+    return classes.names == RCM_CLASSES.names
+
+
+def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[ResultRow]:
+    """One row a class in id order, then the mean.
+
+    The paper gives no mean; the one shown is the mean of its six published numbers.
+
+    Args:
+        summary: as `summarise` gives it; a metric that an older version did not have is a dash.
+        classes: the class table.
+    """
+    published = [(*of_paper, sum(of_paper) / len(of_paper)) for of_paper in (PAPER_SENSITIVITY, PAPER_SPECIFICITY)]
+    named = [*((c.name, c.color) for c in classes.classes), ("mean", "")]
+    rows = []
+    for i, ((name, color), values) in enumerate(zip(named, [*summary["classes"], summary["mean"]], strict=True)):
+        paper = tuple(decimal(of_paper[i]) for of_paper in published) if has_paper_row(classes) else ()
+        rows.append(ResultRow(name, color, {key: _number(values, key) for key in METRICS}, paper))
+    return rows
+
+
+def interval_note(summary: Mapping[str, Any]) -> str:
+    """How the intervals came about, or why there are none."""
+    patients = summary["patients"]
+    counts = describe_mosaics(summary["mosaics"], patients, summary.get("mosaics_without_patient", 0))
+    method = summary["bootstrap"]
+    if not has_intervals(summary):
+        return (
+            f"{counts}; no intervals, because resampling fewer than {MIN_PATIENTS} patients says nothing about the "
+            "next one"
+        )
+    text = (
+        f"{counts}; {100 * method['level']:g} % intervals by bootstrap over the {patients} patients "
+        f"({method['method'].split(',')[0]}), {method['draws']} draws"
+    )
+    few = [f"{c['name']} ({c['patients']})" for c in summary["classes"] if 0 < c.get("patients", 0) < MIN_PATIENTS]
+    if few:
+        text += f"; held by fewer than {MIN_PATIENTS} patients, so without an interval of sensitivity: {', '.join(few)}"
+    return text
+
+
+def has_intervals(summary: Mapping[str, Any]) -> bool:
+    """Whether any mean has one."""
+    return any(summary["mean"].get(f"{key}_ci") is not None for key in METRICS)
+
+
+def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "") -> Table:
+    """The result table for the terminal.
+
+    Args:
+        summary: as `summarise` gives it.
+        classes: the class table.
+        title: written above it.
+    """
+    note = f"{SYNTHETIC_NOTE}\n" * summary["synthetic"] + interval_note(summary)
+    table = Table(title=title or None, caption=note, caption_justify="left", title_justify="left")
+    # Without leading zeros, as the paper prints them, the table fits a terminal of 80 columns.
+    texts = _texts(summary, classes).map(lambda text: text.replace("0.", "."))
+    for heading in texts:
+        table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
+    for i, row in texts.iterrows():
+        last = i == len(texts) - 1
+        table.add_row(*row, end_section=i == len(texts) - 2, style="bold" if last else None)
+    return table
+
+
+def to_latex(summary: Mapping[str, Any], classes: ClassTable) -> str:
+    """The result table for a manuscript, by the package booktabs."""
+    return latex(_texts(summary, classes), interval_note(summary))
+
+
+def latex(table: pd.DataFrame, caption: str) -> str:
+    """A table of texts in LaTeX, by the package booktabs; what LaTeX takes for commands is escaped."""
+    form = "l" + "r" * (table.shape[1] - 1)
+    text: str = table.to_latex(index=False, escape=True, column_format=form)
+    for sign, command in (("−", "$-$"), ("±", r"$\pm$"), ("–", "--")):  # which LaTeX does not know by themselves
+        text = text.replace(sign, command)
+    return f"% {caption}\n{text}"
+
+
+def to_frame(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """The same numbers for other programs: a row a class and one of the mean, each interval in two columns."""
+    rows = []
+    for values in [*summary["classes"], {"name": "mean"} | summary["mean"]]:
+        row = {"class": values["name"], "labelled_pixels": values.get("labelled_pixels", summary["labelled_pixels"])}
+        row["patients"] = values.get("patients", summary["patients"])
+        for key in METRICS:
+            low, high = values.get(f"{key}_ci") or (None, None)
+            row |= {key: values.get(key), f"{key}_low": low, f"{key}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _texts(summary: Mapping[str, Any], classes: ClassTable) -> pd.DataFrame:
+    rows = []
+    for row in result_rows(summary, classes):
+        numbers = {METRICS[k].label: f"{text} ({ci})" if ci else text for k, (text, ci) in row.numbers.items()}
+        paper = {"paper": " / ".join(row.paper)} if row.paper else {}
+        rows.append({"class": row.name} | numbers | paper)
+    return pd.DataFrame(rows)
+
+
+def _number(values: Mapping[str, Any], key: str) -> tuple[str, str]:
+    bounds = values.get(f"{key}_ci")
+    return decimal(values.get(key)), "" if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"
