@@ -308,7 +308,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from rcm_cascade.commands.evaluate import evaluate
-    from rcm_cascade.report.table import format_table
+    from rcm_cascade.report.tables import format_table
 
     summary, classes, out = evaluate(options.checkpoint, options.data, options.split, options.out, options.split_file)
     Console().print(format_table(summary, classes))

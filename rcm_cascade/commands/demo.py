@@ -11,7 +11,7 @@ from rcm_cascade.commands.train import train
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.report.table import format_table
+from rcm_cascade.report.tables import format_table
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.folder import RunFolder
 

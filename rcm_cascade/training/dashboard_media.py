@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
-from rcm_cascade.report.figures import confusion_picture
+from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.dashboard import Dashboard
 
 MEASURES: Final = {"sensitivity": sensitivity, "specificity": specificity, "dice": dice}

@@ -160,7 +160,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
     def broken(*_: object) -> str:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(reading, "render_page", broken)
+    monkeypatch.setattr("rcm_cascade.report.sweep.render_sweep", broken)
     with pytest.raises(RuntimeError, match="no fonts"):
         report(write_sweep(tmp_path, {"a": ["x=1"]}))
     assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))
@@ -172,7 +172,9 @@ def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -
         write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
     comparison = report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
-    assert comparison.configurations[0].differences["sensitivity"][-1].told is True
+    difference = comparison.number(comparison.configurations[0], "sensitivity").difference
+    assert difference is not None
+    assert difference.differs is True
 
 
 def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 
 from experiments.phantom.cascade import confusion_list, overrides
+from experiments.phantom.confusions import Compared, Confusion, Place
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.evaluate.confusions import Compared, Confusion, Place
 from rcm_cascade.runs.compose import compose_config
 
 

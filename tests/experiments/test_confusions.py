@@ -3,10 +3,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from experiments.phantom import confusions
+from experiments.phantom.confusions import CROP_PX, Compared, Confusion, Place, draw_confusions, most_common
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.windows import read_square
-from rcm_cascade.evaluate import confusions
-from rcm_cascade.evaluate.confusions import CROP_PX, Compared, Confusion, Place, draw_confusions, most_common
 from rcm_cascade.pictures.figure import Panel
 from tests.conftest import THREE
 
