@@ -117,7 +117,7 @@ def _draw_difference(axes: Axes, place: int, row: Row, key: str) -> None:
     if row["configuration"] == row["reference"]:
         axes.plot(0, place, "|", color="grey", markersize=12)
     elif value:
-        told = row[f"{key}_told_from_zero"] == "true"
+        told = row[f"{key}_differs"] == "true"
         axes.plot(float(value), place, "o", color="black", markerfacecolor="black" if told else "white", markersize=5)
         if low:
             axes.plot([float(low), float(high)], [place, place], color="black", zorder=0)
@@ -133,7 +133,7 @@ def _difference(row: Row, key: str, digits: int) -> str:
     value, low, high = (row[f"{key}_difference{end}"] for end in ("", "_low", "_high"))
     if not value:
         return "–"
-    bold = "**" if row[f"{key}_told_from_zero"] == "true" else ""
+    bold = "**" if row[f"{key}_differs"] == "true" else ""
     interval = f" ({float(low):+.{digits}f} to {float(high):+.{digits}f})" if low else ""
     return f"{bold}{float(value):+.{digits}f}{bold}{interval}"
 

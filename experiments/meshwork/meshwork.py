@@ -11,16 +11,17 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rcm_cascade.report.configurations import group_jobs
 
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import write_split
 from rcm_cascade.evaluate.confusion import row_shares
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.phantom import write_phantoms
-from rcm_cascade.report.outcomes import class_numbers
+from rcm_cascade.report.compare import group_jobs
+from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.runs.jobs import Job, read_sweep
 
 MOSAICS: Final = 16
@@ -64,8 +65,8 @@ def main(runs: Path, out: Path) -> None:
     ]
     for label, by_seed in found.items():
         shares = np.stack([row_shares(m.sum(axis=0))[MESHWORK] for m in by_seed.values()])
-        numbers = np.stack([class_numbers("sensitivity")(m.sum(axis=0)) for m in by_seed.values()])
-        difference = paired_differences(by_seed, found[reference], class_numbers("sensitivity"))[MESHWORK]
+        numbers = np.stack([METRICS["sensitivity"].with_mean(m.sum(axis=0)) for m in by_seed.values()])
+        difference = paired_differences(by_seed, found[reference], METRICS["sensitivity"].with_mean)[MESHWORK]
         told = "–"
         if label != reference and difference.value is not None and difference.interval is not None:
             told = f"{difference.value:+.3f} ({difference.interval[0]:+.3f} to {difference.interval[1]:+.3f})"

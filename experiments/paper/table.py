@@ -12,16 +12,15 @@ from typing import Any, Final
 
 import torch
 import yaml
-from rcm_cascade.report.table import SYNTHETIC_NOTE
 
 from experiments.speed.machine import describe_machine
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.report.findings import interval_text, signed
-from rcm_cascade.report.outcomes import class_numbers
+from rcm_cascade.report.text import SYNTHETIC_NOTE, interval_text, signed
 from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {
@@ -101,7 +100,7 @@ def _difference(folder: Path, reference: Path, metric: str) -> str:
     for path in (folder, reference):
         mosaics = read_results(path / "evaluation" / "confusions.json")[1]
         sums.append({0: pool_by_patient([m.confusion for m in mosaics], [m.patient for m in mosaics])})
-    found: Difference = paired_differences(sums[0], sums[1], class_numbers(metric))[-1]
+    found: Difference = paired_differences(sums[0], sums[1], METRICS[metric].with_mean)[-1]
     return f"{signed(found.value)} ({interval_text(found)})"
 
 

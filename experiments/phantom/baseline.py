@@ -14,7 +14,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rcm_cascade.report.table import ResultRow, decimal, interval_note, result_rows
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
@@ -26,6 +25,8 @@ from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_text
+from rcm_cascade.report.tables import ResultRow, interval_note, result_rows
+from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
 
@@ -206,8 +207,7 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
 
 
 def _cells(row: ResultRow) -> list[str]:
-    pairs = ((row.sensitivity, row.sensitivity_ci), (row.specificity, row.specificity_ci), (row.dice, row.dice_ci))
-    return [_short(f"{number} ({interval})" if interval else number) for number, interval in pairs]
+    return [_short(f"{number} ({interval})" if interval else number) for number, interval in row.numbers.values()]
 
 
 def _short(number: str) -> str:

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rcm_cascade.report.table import SYNTHETIC_NOTE
-
 from experiments.phantom.baseline import markdown_tables
 from experiments.phantom.confusions import Compared, Confusion, draw_confusions, most_common
 from rcm_cascade.annotate import Annotator
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import write_text, written_whole
 from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.text import SYNTHETIC_NOTE
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import TrainingData, find_dataset, load_training_data
 from rcm_cascade.runs.folder import RunFolder

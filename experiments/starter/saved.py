@@ -11,13 +11,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rcm_cascade.report.configurations import group_jobs
 
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, paired_differences
+from rcm_cascade.report.compare import group_jobs
 from rcm_cascade.report.learning import MONITORED
-from rcm_cascade.report.outcomes import Outcome, class_numbers, read_outcome
+from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import read_sweep
 from rcm_cascade.training.history import Row
 
@@ -82,7 +84,7 @@ def training_patients(outcome: Outcome) -> int:
 
 def _paired(ours: Outcomes, theirs: Outcomes, metric: str) -> Difference:
     pooled = [{seed: _by_patient(o) for seed, o in outcomes.items()} for outcomes in (ours, theirs)]
-    return paired_differences(pooled[0], pooled[1], class_numbers(metric))[-1]
+    return paired_differences(pooled[0], pooled[1], METRICS[metric].with_mean)[-1]
 
 
 def _by_patient(outcome: Outcome) -> NDArray[np.int64]:

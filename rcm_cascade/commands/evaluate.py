@@ -25,7 +25,7 @@ def evaluate(
     from rich.console import Console
 
     from rcm_cascade.report.evaluate import evaluate as score
-    from rcm_cascade.report.table import format_table
+    from rcm_cascade.report.tables import format_table
 
     summary, classes, folder = score(checkpoint, data, split, out, split_file)
     Console().print(format_table(summary, classes))

@@ -254,8 +254,8 @@ def _differences(ours: Configuration, reference: Configuration) -> Iterator[tupl
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
         for key, metric in METRICS.items():
-            a, b = ([o.confusions for o in side] for side in (outcomes, theirs))
-            found = _paired(outcomes, a, theirs, b, metric.with_mean)
+            matrices, others = ([o.confusions for o in side] for side in (outcomes, theirs))
+            found = _paired(outcomes, matrices, theirs, others, metric.with_mean)
             for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
                 yield (ours.label, FINAL_MAP, name, key), difference
         a, b = ([o.regions for o in side if o.regions is not None] for side in (outcomes, theirs))

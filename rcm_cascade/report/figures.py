@@ -263,7 +263,11 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
         return None
     stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
     positive = pd.concat(recorded).where(lambda value: value > 0).stack()
-    colors = LogNorm(positive.min(), max(positive.max(), 1.001 * positive.min())) if len(positive) else None
+    colors = (
+        LogNorm(float(positive.min()), max(float(positive.max()), 1.001 * float(positive.min())))
+        if len(positive)
+        else None
+    )
     heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")

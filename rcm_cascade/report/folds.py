@@ -15,7 +15,7 @@ from rcm_cascade.evaluate.results import COUNTS, MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.jobs import Job, Sweep
+from rcm_cascade.runs.jobs import Job, State, Sweep
 
 _FOLD: Final = re.compile(r"\+{0,2}data\.fold=(\d+)")
 """The override by which a fold differs from another of the same configuration and seed."""
@@ -62,8 +62,8 @@ def pool_folds(
             for k, job in lacking.items()
         ]
         sentence = f"{len(lacking)} of {count} folds have no result ({'; '.join(reasons)})" if lacking else ""
-        states = [job.state if job is not None else "unfinished" for job in lacking.values()]
-        state = next((state for state in states if state != "finished"), "finished")
+        states: list[State] = ["unfinished" if job is None else job.state for job in lacking.values()]
+        state: State = next((state for state in states if state != "finished"), "finished")
         name = re.sub(r"data\.fold=\d+", "folds", first.name)
         job = Job(name, RunFolder(sweep.path / name), overrides, seed, state, sentence)
         kept.append(job)

@@ -91,7 +91,7 @@ def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "
     # Without leading zeros, as the paper prints them, the table fits a terminal of 80 columns.
     texts = _texts(summary, classes).map(lambda text: text.replace("0.", "."))
     for heading in texts:
-        table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
+        table.add_column(str(heading), justify="left" if heading == "class" else "right", no_wrap=True)
     for i, row in texts.iterrows():
         last = i == len(texts) - 1
         table.add_row(*row, end_section=i == len(texts) - 2, style="bold" if last else None)

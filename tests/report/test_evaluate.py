@@ -14,7 +14,7 @@ from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix
-from rcm_cascade.evaluate.origin import is_evaluation_of
+from rcm_cascade.evaluate.results import is_evaluation_of
 from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.train import train

@@ -21,8 +21,9 @@ from rcm_cascade.report import reading
 from rcm_cascade.report import sweep as reports
 from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.pages import PAGE
 from rcm_cascade.report.reading import read_outcome
-from rcm_cascade.report.sweep import GRADIENTS, LEVELS, PAGE, RESULTS, galleries, write_report
+from rcm_cascade.report.sweep import GRADIENTS, LEVELS, RESULTS, galleries, write_report
 from rcm_cascade.report.sweep import write_report as report
 from rcm_cascade.runs.jobs import Job
 from tests.report.making import make_sweep, predict, write_job, write_sweep, write_test_result
@@ -169,7 +170,7 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
     def broken(*_: object) -> str:
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(reading, "render_page", broken)
+    monkeypatch.setattr("rcm_cascade.report.sweep.render_sweep", broken)
     with pytest.raises(RuntimeError, match="no fonts"):
         report(write_sweep(tmp_path, {"a": ["x=1"]}))
     assert all((tmp_path / name).stat().st_size for name in (RESULTS, LEVELS))
@@ -181,7 +182,9 @@ def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -
         write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
     comparison = report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
-    assert comparison.configurations[0].differences["sensitivity"][-1].told is True
+    difference = comparison.number(comparison.configurations[0], "sensitivity").difference
+    assert difference is not None
+    assert difference.differs is True
 
 
 def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
