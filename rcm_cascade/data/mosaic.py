@@ -166,22 +166,20 @@ def open_mosaic(
         shape = resampled_shape(native_shape, native_um, working_pixel_size_um, str(image_path))
     image, labels = native, None
     if shape != native_shape:
-        key = cache.key("working image", key, shape)
-        image = cache.get(key, lambda: resize_image(native, shape))
+        image = cache.get(cache.key("working image", key, shape), lambda: resize_image(native, shape))
     if label_path is not None:
         label_path = Path(label_path)
-        native_labels, label_key = _native_labels(label_path, classes, native_shape, cache)
+        native_labels, key = _native_labels(label_path, classes, native_shape, cache)
         labels = native_labels
         if shape != native_shape:
-            label_key = cache.key("working labels", label_key, shape)
-            labels = cache.get(label_key, lambda: majority_resample(native_labels, shape))
+            labels = cache.get(cache.key("working labels", key, shape), lambda: majority_resample(native_labels, shape))
     return Mosaic(
         name=name,
         patient=patient or name,
         site=site,
         image=image,
         labels=labels,
-        intensity=_intensity(image, key, normalisation, cache),
+        intensity=measure(image, normalisation),
         native_shape=native_shape,
         native_pixel_size_um=native_um,
         pixel_size_source=source,
@@ -268,12 +266,3 @@ def _native_labels(
     """Labels on the mosaic's own grid, and their key."""
     key = cache.key("labels", cache.content(path), len(classes), shape)
     return cache.get(key, lambda: read_labels(path, classes, shape)), key
-
-
-def _intensity(image: NDArray[np.uint8], key: str, normalisation: Normalisation, cache: MosaicCache) -> Intensity:
-    def numbers() -> NDArray[np.float64]:
-        found = measure(image, normalisation)
-        return np.array([found.offset, found.scale])
-
-    offset, scale = cache.get(cache.key("intensity", key, normalisation), numbers)
-    return Intensity(float(offset), float(scale))

@@ -33,6 +33,16 @@ def test_a_composed_configuration_round_trips() -> None:
             3,
             r"augment\.rotate: no such key; known are flip, intensity, intensity_shift, rotation, shear",
         ),
+        (
+            "augment.intensity",
+            {"gain": {"strength": -1}},
+            r"augment\.intensity\.gain\.strength: got -1; .*greater than or equal",
+        ),
+        (
+            "augment.intensity",
+            {"blur": {"strength": 9}},
+            r"augment: intensity\.blur\.strength 9 is out of range \(0 to 2\)",
+        ),
         ("data.rooot", "x", r"data\.rooot: "),
         ("trainer.max_time", "10 minutes", r"trainer\.max_time: got '10 minutes'; input should be DD:HH:MM:SS"),
         ("trainer.max_time", "00:00:00:00", "no time at all"),
