@@ -26,7 +26,7 @@ minute=00:00:01:10 filters=24 patch='256 px' large='512 px' annotated=(--rounds 
 small=(data.phantom.mosaics=16 'data.phantom.size_mm=[3,3]' data.phantom.pixel_size_um=2 data.phantom.seed=5 data.working_pixel_size_um=2)
 if [ -n "$short" ]; then
   minute=00:00:00:05 filters=4 patch='64 px' large='64 px'
-  annotated=(--rounds 1 --size 256 320 --no-series) trained=(--rounds 1 --steps 2 --no-compile model.base_filters=4)
+  annotated=(--rounds 1 --size 256 320 --no-series) trained=(--rounds 1 --steps 2 --no-compile model.base_filters=4 data.batch_size=4)
   small=(data.phantom.mosaics=5 'data.phantom.size_mm=[2,2]' data.phantom.pixel_size_um=8 data.phantom.seed=5 data.working_pixel_size_um=8)
 fi
 part smoke 90 "${cli[@]}" train +debug=fast run=smoke "trainer.accelerator=$device"
