@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 import yaml
 
+from experiments.code_version import code_version
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.benchmark.machine import describe_machine
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
@@ -22,7 +23,6 @@ from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.report.findings import interval_text, signed
 from rcm_cascade.report.outcomes import class_numbers
 from rcm_cascade.report.table import SYNTHETIC_NOTE
-from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {
     "long": "cascade, as above",
