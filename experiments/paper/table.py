@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 import yaml
 
+from experiments.code_version import code_version
 from experiments.speed.machine import describe_machine
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
@@ -21,7 +22,6 @@ from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.report.text import SYNTHETIC_NOTE, interval_text, signed
-from rcm_cascade.training.code_version import code_version
 
 RUNS: Final = {
     "long": "cascade, as above",

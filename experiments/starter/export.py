@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save
 
+from experiments.code_version import code_version
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import is_evaluation_of
 from rcm_cascade.files import written_whole
@@ -26,7 +27,6 @@ from rcm_cascade.models.checkpoint import (
     load_checkpoint,
 )
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.training.code_version import code_version
 
 CHECKOUT: Final = Path(__file__).parents[2]
 STARTER: Final = CHECKOUT / "rcm_cascade" / "annotate" / "starter" / "starter.safetensors"

@@ -33,7 +33,6 @@ class LevelArguments(Arguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.refuse_below(1, "levels")
         if self.levels > DEEPEST or not 1 <= min(self.depths) <= max(self.depths) <= DEEPEST:
             raise ValueError(
                 f"levels {self.levels}, base_depth {self.base_depth} and depth_increment {self.depth_increment} do not "

@@ -32,9 +32,9 @@ class DynUNetArguments(Arguments):
     base_depth: int = 4
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 2 <= self.base_depth <= DEEPEST:
             raise ValueError(f"base_depth {self.base_depth} is not that of a DynUNet; expected 2 to {DEEPEST}")
+        super().__post_init__()
 
     @property
     def geometry(self) -> tuple[LevelGeometry, ...]:

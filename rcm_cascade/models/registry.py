@@ -65,13 +65,9 @@ class Arguments(ABC):
     default_level_weights: ClassVar[str] = "equal"
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "in_channels", "base_filters"):
-            self.refuse_below(1, name)
-
-    def refuse_below(self, least: int, name: str) -> None:
-        """Refuses an argument that is too small."""
-        if getattr(self, name) < least:
-            raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        for name in ("num_classes", "in_channels", "base_filters", "levels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
 
     @abstractmethod
     def build(self) -> "Network":

@@ -116,17 +116,13 @@ class LossArguments:
         Raises:
             ValueError: if a list has another length than ``levels``, a negative weight, or only zeros.
         """
-        match self.level_weights:
-            case "equal":
-                raw: Sequence[float] = [1.0] * levels
-            case "coarse":
-                raw = [2.0 ** (levels - 1 - i) for i in range(levels)]
-            case "fine":
-                raw = [2.0**i for i in range(levels)]
-            case "last":
-                raw = [*[0.0] * (levels - 1), 1.0]
-            case listed:
-                raw = listed
+        named = {
+            "equal": [1.0] * levels,
+            "coarse": [2.0**i for i in reversed(range(levels))],
+            "fine": [2.0**i for i in range(levels)],
+            "last": [0.0] * (levels - 1) + [1.0],
+        }
+        raw = named[self.level_weights] if isinstance(self.level_weights, str) else self.level_weights
         if len(raw) != levels or min(raw) < 0 or sum(raw) == 0:
             raise ValueError(
                 f"level_weights is {list(raw)}; expected {levels} weights (one a level, coarse to fine), none "

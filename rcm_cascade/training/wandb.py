@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
+from rcm_cascade import __version__
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.datamodule import Batch, MosaicDataModule
 from rcm_cascade.data.regions import BLANK, RegionDataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import written_whole
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
-from rcm_cascade.training.code_version import code_version
 from rcm_cascade.training.module import MONITORED, CascadeModule
 
 TAG_LENGTH: Final = 64
@@ -145,37 +145,35 @@ class ShowValidation(Callback):
 
     def __init__(self, run: WandbRun, regions: RegionDataset, count: int = 4) -> None:
         self.run, self.regions, self.count = run, regions, count
+        self.chosen: dict[int, int] = {}
         self.predictions: dict[int, NDArray[np.uint8]] = {}
-        self.order: Sequence[int] = ()
         self.seen = 0
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts counting regions."""
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(datamodule, MosaicDataModule)
-        self.order, self.seen, self.predictions = datamodule.validation_order(), 0, {}
+        """Chooses regions, by their place in this process's order, and starts counting."""
+        order = trainer.datamodule.validation_order()  # type: ignore[attr-defined]
+        places = np.linspace(0, len(order) - 1, min(self.count, len(order)) if self.run.active else 0)
+        self.chosen = {int(place): order[int(place)] for place in places if order[int(place)] != BLANK}
+        self.seen, self.predictions = 0, {}
 
     def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,  # noqa: ANN401  # as Lightning has it
-        batch: Batch,
-        *_: int,
+        *_: object,
     ) -> None:
         """Keeps what was predicted for the chosen regions."""
-        spread = np.linspace(0, len(self.order) - 1, min(self.count, len(self.order))).astype(int).tolist()
         for place, prediction in enumerate(outputs["prediction"], start=self.seen):
-            if place in spread and self.order[place] != BLANK and self.run.active:
-                self.predictions[self.order[place]] = prediction.cpu().numpy()
-        self.seen += len(batch["image"])
+            if place in self.chosen:
+                self.predictions[self.chosen[place]] = prediction.cpu().numpy()
+        self.seen += len(outputs["prediction"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows them; stands before the module's own hook, which resets its matrix."""
         assert isinstance(pl_module, CascadeModule)
         # Every rank takes part in the sum over ranks; the module's own call then finds the result ready.
-        matrix = pl_module.confusion.compute().cpu().numpy()
-        classes = pl_module.header.classes
+        matrix, classes = pl_module.confusion.compute().cpu().numpy(), pl_module.header.classes
         self.run.show_scores("val", matrix, classes)
         if self.predictions:
             self.run.show({"val/regions": [self._image(i, p, classes) for i, p in self.predictions.items()]})
@@ -262,7 +260,8 @@ def open_wandb(
         picture: as for `WandbRun`.
         project: W&B project.
         config: of the job, resolved, plain types.
-        facts: what else the run's config says: hash, split_id, dataset_id, synthetic, …; the code's version is added.
+        facts: what else the run's config says: hash, split_id, dataset_id, synthetic, …; our version is
+            added.
         group: W&B group; None: the sweep folder's name, if the job is one of a sweep.
         overrides: that a single run was composed with, for tags; a sweep's jobs are tagged as ``sweep.json`` says.
 
@@ -280,7 +279,7 @@ def open_wandb(
         "name": shortened(folder.name, NAME_LENGTH),
         "job_type": "train",
         "tags": tags(overrides),
-        "config": {**config, **facts, **code_version()},
+        "config": {**config, **facts, "version": __version__},
     }
     try:
         return WandbRun(_begin(folder, arguments), picture)
@@ -294,37 +293,33 @@ def open_wandb(
 @rank_zero_only
 def _begin(folder: Path, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401  # wandb is not typed
     folder.mkdir(parents=True, exist_ok=True)
-    mode = _mode()
-    try:
-        run = _init(folder, arguments, mode)
-    except (wandb.Error, TimeoutError) as error:
-        if mode not in ("online", "run"):
-            raise
-        print(f"W&B cannot be reached ({_reason(error)}): writing offline files", file=sys.stderr)
-        wandb.teardown()  # its other process would still hold the run's id
-        run = _init(folder, arguments, "offline")
-    run.define_metric(MONITORED, summary="max")  # the table of runs shows the best epoch, whose weights are kept
-    if not run.disabled:
-        place = f"offline files, which `wandb sync {run.sync_dir}` uploads" if run.offline else run.url
-        print(f"W&B: {place}", file=sys.stderr)
-    return run
-
-
-def _init(folder: Path, arguments: Mapping[str, Any], mode: str) -> Any:  # noqa: ANN401  # wandb is not typed
-    settings: dict[str, Any] = {k: v for k, v in SETTINGS.items() if f"WANDB_{k.upper()}" not in os.environ}
-    identity = folder / "wandb" / "id"
+    mode, identity = _mode(), folder / "wandb" / "id"
     # Drawn once a folder: one made of its path would go on with the run of a folder deleted since.
     if mode != "disabled" and not identity.is_file():
         with written_whole(identity) as temporary:
             temporary.write_text(secrets.token_hex(8))
-    return wandb.init(
+    begin = partial(
+        wandb.init,
         **arguments,
         id=identity.read_text() if mode != "disabled" else None,
         dir=folder,
         resume="allow",
         reinit="create_new",  # a run of somebody else's in this process goes on, and no job continues another's
-        settings=wandb.Settings(mode=mode, **settings),
     )
+    settings: dict[str, Any] = {k: v for k, v in SETTINGS.items() if f"WANDB_{k.upper()}" not in os.environ}
+    try:
+        run = begin(settings=wandb.Settings(mode=mode, **settings))
+    except (wandb.Error, TimeoutError) as error:
+        if mode not in ("online", "run"):
+            raise
+        print(f"W&B cannot be reached ({_reason(error)}): writing offline files", file=sys.stderr)
+        wandb.teardown()  # its other process would still hold the run's id
+        run = begin(settings=wandb.Settings(mode="offline", **settings))
+    run.define_metric(MONITORED, summary="max")  # the table of runs shows the best epoch, whose weights are kept
+    if not run.disabled:
+        place = f"offline files, which `wandb sync {run.sync_dir}` uploads" if run.offline else run.url
+        print(f"W&B: {place}", file=sys.stderr)
+    return run
 
 
 def _mode() -> str:

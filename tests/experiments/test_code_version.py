@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import rcm_cascade
-from rcm_cascade.training.code_version import code_version
+from experiments.code_version import code_version
 
 
 @pytest.fixture
