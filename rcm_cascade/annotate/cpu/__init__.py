@@ -29,7 +29,7 @@ def _openvino(model: Network, precision: str, checkpoint: Path | None) -> Backen
     parameter = next(model.parameters())
     if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
         return (
-            f"the network is {parameter.dtype} on {parameter.device}, and OpenVINO runs float32 networks on the CPU: "
+            f"the network is {parameter.dtype} on {parameter.device}; OpenVINO runs float32 networks on the CPU: "
             "choose --backend torch"
         )
     if not _made_of_unets(model):
