@@ -262,12 +262,8 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
     if not recorded:
         return None
     stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
-    positive = pd.concat(recorded).where(lambda value: value > 0).stack()
-    colors = (
-        LogNorm(float(positive.min()), max(float(positive.max()), 1.001 * float(positive.min())))
-        if len(positive)
-        else None
-    )
+    positive = [value for table in recorded.values() for value in table.to_numpy().ravel() if value > 0] or [0.1, 1.0]
+    colors = LogNorm(min(positive), max(max(positive), 1.001 * min(positive)))
     heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")
