@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from rcm_cascade.commands.train import train
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.train import train
 
 
 @pytest.fixture(scope="session")

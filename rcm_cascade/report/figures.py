@@ -262,12 +262,8 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
     if not recorded:
         return None
     stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
-    positive = pd.concat(recorded).where(lambda value: value > 0).stack()
-    colors = (
-        LogNorm(float(positive.min()), max(float(positive.max()), 1.001 * float(positive.min())))
-        if len(positive)
-        else None
-    )
+    positive = [value for table in recorded.values() for value in table.to_numpy().ravel() if value > 0] or [0.1, 1.0]
+    colors = LogNorm(min(positive), max(max(positive), 1.001 * min(positive)))
     heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")
@@ -277,11 +273,19 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
             for which, (axes, title) in enumerate(zip(row, titles, strict=True)):
                 cells = table[which].unstack().reindex(columns=stages)
                 text = cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}")
-                shown = cells.where(cells > 0)
                 seaborn.heatmap(
-                    shown, norm=colors, annot=text, fmt="", cmap="viridis", cbar=False, annot_kws={"size": 7}, ax=axes,
+                    cells.where(cells > 0),
+                    norm=colors,
+                    vmin=colors.vmin,
+                    vmax=colors.vmax,
+                    annot=text,
+                    fmt="",
+                    cmap="viridis",
+                    cbar=False,
+                    annot_kws={"size": 7},
+                    ax=axes,
                     yticklabels=[] if which else [f"level {level}" for level in cells.index],
-                )  # fmt: skip
+                )
                 axes.set(xlabel=title if row is grid[-1] else "", ylabel="")
             row[0].set_title(plain(label), fontsize=10, loc="left")
         return svg_data_uri(figure)
