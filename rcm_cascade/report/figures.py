@@ -273,11 +273,19 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
             for which, (axes, title) in enumerate(zip(row, titles, strict=True)):
                 cells = table[which].unstack().reindex(columns=stages)
                 text = cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}")
-                shown = cells.where(cells > 0)
                 seaborn.heatmap(
-                    shown, norm=colors, annot=text, fmt="", cmap="viridis", cbar=False, annot_kws={"size": 7}, ax=axes,
+                    cells.where(cells > 0),
+                    norm=colors,
+                    vmin=colors.vmin,
+                    vmax=colors.vmax,
+                    annot=text,
+                    fmt="",
+                    cmap="viridis",
+                    cbar=False,
+                    annot_kws={"size": 7},
+                    ax=axes,
                     yticklabels=[] if which else [f"level {level}" for level in cells.index],
-                )  # fmt: skip
+                )
                 axes.set(xlabel=title if row is grid[-1] else "", ylabel="")
             row[0].set_title(plain(label), fontsize=10, loc="left")
         return svg_data_uri(figure)

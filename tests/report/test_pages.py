@@ -305,7 +305,7 @@ def test_training_time_is_without_validation(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     (folder / "metrics.csv").write_text("epoch,step,time/epoch_s,time/validation_s\n0,1,700,100\n1,2,700,100\n")
-    assert "training time, without validation 20.0 min" in Page(write_run_page(folder)).text
+    assert "training time, without validation20.0 min" in Page(write_run_page(folder)).text
 
 
 def test_a_run_without_history_batch_and_results_still_reports(run: Path, tmp_path: Path) -> None:
