@@ -24,7 +24,7 @@ from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header,
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder, need
+from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import read_config
 
@@ -184,8 +184,7 @@ def evaluate(
     if split_file is not None or not same:
         loaded = replace(loaded, split=make_split(dataset, seed=0, split_file=split_file, training=False))
         _refuse_trained_on(dataset, loaded.split, part, header)
-    if not loaded.entries(part):
-        need([], part, dataset)
+    loaded.need(part)
     own = run.path / EVALUATION
     if out is None and not run.config.is_file():
         raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")

@@ -34,7 +34,6 @@ from rcm_cascade.runs.data import (
     TrainingData,
     dataset_folder,
     load_training_data,
-    need,
     patch_geometry,
     read_training_data,
 )
@@ -240,8 +239,7 @@ def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
 def make_datamodule(config: TrainConfig, loaded: TrainingData, header: CheckpointHeader) -> MosaicDataModule:
     """Opens the training and validation mosaics; test mosaics are never opened."""
     geometry = patch_geometry(config.data, loaded, header.model.alignment)
-    training, validation = loaded.open("train"), loaded.open("val")
-    need(training, "train", loaded.dataset)
+    loaded.need("train")
     arguments = LoadingArguments(
         geometry=geometry,
         augmentation=config.augment,
@@ -254,7 +252,7 @@ def make_datamodule(config: TrainConfig, loaded: TrainingData, header: Checkpoin
         steps_per_epoch=config.trainer.steps_per_epoch,
         on_gpu=on_gpu(config),
     )
-    return MosaicDataModule(training, validation, len(header.classes), arguments)
+    return MosaicDataModule(loaded.open("train"), loaded.open("val"), len(header.classes), arguments)
 
 
 def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> CascadeModule:
