@@ -5,8 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +37,6 @@ from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
-FULL_ERROR: Final = "HYDRA_FULL_ERROR"
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
@@ -66,19 +64,19 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
     """
     overrides = expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
-        _hydra([sys.argv[0], *overrides], _HydraTask(task))
+        _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
     if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
         for value in values:
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
-        _check([values])
-        job = _HydraTask(task)
-        with explained(), _raised():
-            _hydra([sys.argv[0], *values], job)
-        if job.error is not None:
-            raise job.error
+        (config,) = _check([values])
+        with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            composed = compose(CONFIG_NAME, overrides=values, return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)  # which W&B's tags are read from
+            folder = Path(composed.hydra.run.dir)
+        task(config, folder)
         return
     plan, folder, folds = _plan(values)
     for name in plan.jobs:
@@ -106,12 +104,11 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
 
 
 class _HydraTask:
-    """What Hydra calls with each configuration, here or in a process that a launcher starts."""
+    """What Hydra calls with each configuration of a sweep, here or in a process that a launcher starts."""
 
-    def __init__(self, task: Task, identify: Identify | None = None) -> None:
-        self.task, self.identify = task, identify  # identify: of a sweep's jobs
+    def __init__(self, task: Task, identify: Identify) -> None:
+        self.task, self.identify = task, identify
         self.arguments, self.process = list(sys.argv), os.getpid()
-        self.error: Exception | None = None
 
     def __call__(self, composed: DictConfig) -> None:
         if os.getpid() == self.process:
@@ -121,17 +118,13 @@ class _HydraTask:
             folder = folder.relative_to(Path.cwd())
         try:
             config = checked(composed)
-            if self.identify is not None:
-                looked_for = folder, config, partial(self.identify, config), Path("runs")
-                if rank() > 0 and find_twin(*looked_for) is not None:
-                    return  # which the first process links to
-                if rank() == 0:
-                    link_twin(*looked_for)
+            looked_for = folder, config, partial(self.identify, config), Path("runs")
+            if rank() > 0 and find_twin(*looked_for) is not None:
+                return  # which the first process links to
+            if rank() == 0:
+                link_twin(*looked_for)
             self.task(config, folder)
-        except Exception as error:  # Hydra would end the sweep, or print its own report and exit
-            if self.identify is None:
-                self.error = error
-                return
+        except Exception as error:  # Hydra would end the sweep
             if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
             print(f"error: {folder} failed: {error}", file=sys.stderr)
@@ -153,18 +146,6 @@ def _hydra(argv: list[str], job: _HydraTask) -> None:
         run()
     finally:
         sys.argv = before
-
-
-@contextmanager
-def _raised() -> Iterator[None]:
-    """Has Hydra raise what is wrong, a folder that cannot be made, say; it would print a report and exit."""
-    before, os.environ[FULL_ERROR] = os.environ.get(FULL_ERROR), "1"
-    try:
-        yield
-    finally:
-        del os.environ[FULL_ERROR]
-        if before is not None:
-            os.environ[FULL_ERROR] = before
 
 
 def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
