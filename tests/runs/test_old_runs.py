@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.commands.evaluate import evaluate
-from rcm_cascade.phantom import write_phantoms
+from rcm_cascade.phantom import phantom_name, write_phantoms
+from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.data import find_dataset, phantom_name
+from rcm_cascade.runs.data import find_dataset
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import read_config
 from rcm_cascade.runs.launch import launch
