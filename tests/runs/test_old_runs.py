@@ -30,7 +30,7 @@ def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The phantoms of the runs, as `data=phantom` makes them."""
     phantom = read_config(OLD / "finished" / "config.yaml").data.phantom
     folder = tmp_path_factory.mktemp("old") / "phantoms"
-    write_phantoms(folder / phantom_name(phantom), **phantom.model_dump(), processes=1)
+    write_phantoms(folder / phantom_name(phantom.model_dump()), **phantom.model_dump(), processes=1)
     return folder
 
 
