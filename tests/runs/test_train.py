@@ -22,6 +22,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix, macro_mean, sensitivity
 from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest, load_checkpoint
+from rcm_cascade.report.pages import write_run_page
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
 from rcm_cascade.runs.train import identify, make_datamodule, make_header, make_module, train
@@ -256,7 +257,7 @@ def test_a_run_begins_with_the_weights_that_it_is_told_to(
     assert f"init={best}: training begins with" in capsys.readouterr().err
     assert result["init"] == digest(best)
     assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
-    assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in (tmp_path / "begun" / "report.html").read_text()
+    assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in write_run_page(tmp_path / "begun").read_text()
     assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
     config = compose_config(tiny(phantoms, f"init={best}"))
     assert identify(config) == {key: result[key] for key in ("dataset_id", "split_id", "init")}
