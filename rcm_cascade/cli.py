@@ -152,9 +152,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--metric",
-        choices=("sensitivity", "dice"),
         default="sensitivity",
-        help="by which the findings are told (default: %(default)s)",
+        help="of rcm_cascade.evaluate.metrics: by whose mean the findings are sorted (default: %(default)s)",
     )
 
     evaluate = commands.add_parser(
