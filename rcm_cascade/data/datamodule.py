@@ -17,9 +17,17 @@ from rcm_cascade.data.augment import Augmentation, augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
+from rcm_cascade.data.patches import (
+    BLANK,
+    EpochSampler,
+    PatchDataset,
+    RegionDataset,
+    Sample,
+    SampleKey,
+    Sampling,
+    validation_regions,
+)
 from rcm_cascade.data.processors import own_processors
-from rcm_cascade.data.regions import BLANK, RegionDataset, validation_regions
 from rcm_cascade.data.windows import PatchGeometry
 
 

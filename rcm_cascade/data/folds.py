@@ -1,7 +1,5 @@
 """Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +12,7 @@ from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
+from rcm_cascade.data.table import csv_text
 from rcm_cascade.errors import InputError
 
 Rule = Literal["patients", "sites", "paper"]
@@ -121,15 +120,13 @@ def format_folds(dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) ->
 
     A mosaic that no fold tests, as happens under the paper's rule, has one line with an empty fold.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("mosaic", "patient", "site", "fold"))
+    rows = []
     for entry in dataset.entries:
         if entry.label is not None:
-            tested = [str(fold) for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
+            tested = [fold for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
             patient = entry.patient if entry.patient_given else ""
-            writer.writerows((entry.mosaic, patient, entry.site, fold) for fold in tested or [""])
-    return text.getvalue()
+            rows += [(entry.mosaic, patient, entry.site, fold) for fold in tested or [""]]
+    return csv_text(("mosaic", "patient", "site", "fold"), rows)
 
 
 def _by_patient(

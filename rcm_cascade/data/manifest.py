@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, get_args
+from typing import Final, cast
 
 import yaml
 from pydantic import TypeAdapter
@@ -14,12 +14,11 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.header import Header, read_header
-from rcm_cascade.data.table import read_csv
+from rcm_cascade.data.table import SPLIT_NAMES as SPLIT_NAMES
+from rcm_cascade.data.table import SplitName as SplitName
+from rcm_cascade.data.table import read_mosaic_rows
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
-
-SplitName = Literal["train", "val", "test"]
-SPLIT_NAMES: Final[tuple[SplitName, ...]] = get_args(SplitName)
 
 COLUMNS: Final = ("mosaic", "label", "patient", "site", "split", "pixel_size_um")
 
@@ -111,32 +110,22 @@ def write_dataset(
 
 def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:
     path = root / MANIFEST_FILE
-    entries = []
-    seen: dict[PurePosixPath, int] = {}
-    for line, row in read_csv(path, COLUMNS, ["mosaic"]):
-        where = f"{path}, line {line},"
-        if not row["mosaic"]:
-            raise InputError(f"{where} names no mosaic; fill the column or delete the line")
-        first = seen.setdefault(PurePosixPath(row["mosaic"]), line)
-        if first != line:
-            raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
-        if row["split"] not in ("", *SPLIT_NAMES):
-            raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}, or nothing")
-        entries.append(
-            MosaicEntry(
-                mosaic=row["mosaic"],
-                image=_inside(root, row["mosaic"], where),
-                label=_inside(root, row["label"], where) if row["label"] else None,
-                patient=row["patient"],
-                patient_given=bool(row["patient"]),
-                site=row["site"],
-                split=next((name for name in SPLIT_NAMES if name == row["split"]), None),
-                pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
-            )
+    entries = tuple(
+        MosaicEntry(
+            mosaic=row["mosaic"],
+            image=_inside(root, row["mosaic"], where),
+            label=_inside(root, row["label"], where) if row["label"] else None,
+            patient=row["patient"],
+            patient_given=bool(row["patient"]),
+            site=row["site"],
+            split=cast(SplitName, row["split"]) or None,
+            pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
         )
+        for where, row in read_mosaic_rows(path, COLUMNS, ["mosaic"])
+    )
     if not entries:
         raise InputError(f"{path} names no mosaic; expected one line a mosaic under the header {','.join(COLUMNS)}")
-    return tuple(entries)
+    return entries
 
 
 def _inside(root: Path, text: str, where: str) -> Path:

@@ -1,8 +1,7 @@
-"""Random patches of many mosaics: which windows an epoch visits, in which order, and what is read there."""
+"""What is read of many mosaics: random patches, of which windows and in which order, and fixed validation regions."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import Literal, NamedTuple, TypedDict
+from typing import Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +18,10 @@ from rcm_cascade.errors import InputError
 
 Sampling = Literal["grid", "balanced"]
 """``grid``: each window once an epoch, as in the paper; ``balanced``: as many draws, each for a class drawn evenly."""
+
+
+BLANK: Final = -1
+"""The number of a validation region without labels."""
 
 
 class SampleKey(NamedTuple):
@@ -94,23 +97,13 @@ class PatchDataset(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, key.epoch, key.sample])
         index, wanted_class = self._choose(rng, key.sample)
         m, window = int(self.windows[index, 0]), self.windows[index, 1:]
-        mosaic = self.mosaics[m]
-        labels = np.asarray(labels_of(mosaic))  # slicing a memory map as such takes four times as long
         y0, x0, y1, x1 = window.tolist()
-        inside = labels[y0:y1, x0:x1]
+        inside = np.asarray(labels_of(self.mosaics[m]))[y0:y1, x0:x1]  # slices of a memory map take four times as long
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
-        patch = self.geometry.patch
-        top, left = draw_position(rng, window, patch, wanted)
-        margin = (self.read_side - patch) // 2
-        truth = torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED))
-        return Sample(
-            image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
-            labels=torch.full_like(truth, UNLABELLED) if key.blank else truth,
-            augment=self.augmentation.draw(rng) if self.augmentation else unchanged(),
-            offset=scalar(mosaic.intensity.offset),
-            scale=scalar(mosaic.intensity.scale),
-            place=torch.from_numpy(np.array([-1 if key.blank else m, top, left])),
-        )
+        top, left = draw_position(rng, window, self.geometry.patch, wanted)
+        margin = (self.read_side - self.geometry.patch) // 2
+        parameters = self.augmentation.draw(rng) if self.augmentation else unchanged()
+        return _read_sample(self.mosaics, (m, top, left), self.read_side, margin, parameters, key.blank)
 
     def _choose(self, rng: np.random.Generator, index: int) -> tuple[int, int | None]:
         """The window of a sample and, in balanced drawing, the class that its patch must hold."""
@@ -119,6 +112,23 @@ class PatchDataset(Dataset[Sample]):
         present = [c for c, windows in enumerate(self.windows_of_class) if len(windows)]
         wanted = int(rng.choice(present))
         return int(rng.choice(self.windows_of_class[wanted])), wanted
+
+
+def _read_sample(
+    mosaics: Sequence[Mosaic], place: tuple[int, int, int], side: int, margin: int, parameters: Parameters, blank: bool
+) -> Sample:
+    """What lies at a place (mosaic's index, top, left) and ``margin`` px around it; if blank, without its labels."""
+    m, top, left = place
+    mosaic = mosaics[m]
+    labels = torch.from_numpy(read_square(labels_of(mosaic), top - margin, left - margin, side, UNLABELLED))
+    return Sample(
+        image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, side, None)),
+        labels=torch.full_like(labels, UNLABELLED) if blank else labels,
+        augment=parameters,
+        offset=scalar(mosaic.intensity.offset),
+        scale=scalar(mosaic.intensity.scale),
+        place=torch.from_numpy(np.array([-1 if blank else m, top, left])),
+    )
 
 
 def labelled_windows(
@@ -142,8 +152,6 @@ def labelled_windows(
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """Pixels of each class in each window.
 
-    Every pixel is looked at once: the windows' edges cut the map into blocks, whose counts are then added up.
-
     Args:
         labels: ``(H, W)`` uint8.
         windows: ``(N, 4)``: top, left, bottom, right.
@@ -152,17 +160,8 @@ def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_cla
     Returns:
         ``(N, C)`` int64.
     """
-    labels = np.asarray(labels)  # not a memory map, whose slices are slow
-    rows, columns = np.unique(windows[:, ::2]), np.unique(windows[:, 1::2])
-    sums = np.zeros((len(rows), len(columns), num_classes), np.int64)
-    for i, (y0, y1) in enumerate(pairwise(rows.tolist()), 1):
-        for j, (x0, x1) in enumerate(pairwise(columns.tolist()), 1):
-            sums[i, j] = count_values(labels[y0:y1, x0:x1])[:num_classes]
-    sums = sums.cumsum(axis=0).cumsum(axis=1)
-    top, bottom = np.searchsorted(rows, windows[:, ::2].T)
-    left, right = np.searchsorted(columns, windows[:, 1::2].T)
-    counts: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return counts
+    counts = [count_values(labels[y0:y1, x0:x1])[:num_classes] for y0, x0, y1, x1 in windows.tolist()]
+    return np.array(counts, np.int64).reshape(-1, num_classes)
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -196,3 +195,58 @@ class EpochSampler(Sampler[SampleKey]):
         own = [SampleKey(self.epoch, int(i)) for i in order[self.rank :: self.ranks]]
         blank = [SampleKey(self.epoch, 0, blank=True)] * (len(self) - len(own))
         return iter(own + blank)
+
+
+class ValidationRegion(NamedTuple):
+    """A square of one mosaic, by its top left corner in px."""
+
+    mosaic: int
+    top: int
+    left: int
+
+
+def validation_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[ValidationRegion]:
+    """Chooses regions such that every class is seen, as long as the mosaics hold it.
+
+    Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
+    those left. Nothing is random.
+
+    Args:
+        mosaics: labelled mosaics.
+        side: of a region in px.
+        count: how many to choose, if there are as many with a labelled pixel.
+        num_classes: C.
+    """
+    windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
+    regions = [ValidationRegion(*window) for window in windows[:, :3].tolist()]
+    left = np.ones(len(regions), bool)
+    chosen: list[int] = []
+    taken = np.zeros(num_classes, np.int64)
+    while len(chosen) < min(count, len(regions)):
+        available = (held[left] > 0).any(axis=0)
+        wanted = int(np.argmin(np.where(available, taken, np.iinfo(np.int64).max)))
+        best = int(np.argmax(np.where(left, held[:, wanted], -1)))
+        left[best] = False
+        chosen.append(best)
+        taken += held[best]
+    return [regions[k] for k in sorted(chosen)]
+
+
+class RegionDataset(Dataset[Sample]):
+    """Regions as samples that change nothing.
+
+    Args:
+        mosaics: labelled mosaics.
+        regions: which squares of them.
+        side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
+    """
+
+    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[ValidationRegion], side: int) -> None:
+        self.mosaics, self.regions, self.side = list(mosaics), list(regions), side
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The region of that number; of `BLANK`, the first, as if nothing were labelled."""
+        return _read_sample(self.mosaics, self.regions[max(index, 0)], self.side, 0, unchanged(), index == BLANK)

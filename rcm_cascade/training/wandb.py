@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from rcm_cascade import __version__
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.regions import BLANK, RegionDataset
+from rcm_cascade.data.patches import BLANK, RegionDataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import written_whole

@@ -76,7 +76,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, classes: ClassTable, rows: st
 def test_unknown_columns_are_named_with_the_known_ones(tmp_path: Path, classes: ClassTable) -> None:
     root = make(tmp_path / "set", classes, "mosaic,diagnosis\nmosaics/a.tif,nevus\n")
     with pytest.raises(
-        InputError, match="'diagnosis'; expected the columns mosaic, label, patient, site, split, pixel_"
+        InputError,
+        match=r"header 'mosaic,diagnosis'; expected .* the columns mosaic, label, patient, site, split, pixel_",
     ):
         read_dataset(root)
 
