@@ -58,10 +58,9 @@ def parse_length(text: str | float | Length) -> Length:
     """
     if isinstance(text, Length):
         return text
-    written = f"{text} px" if isinstance(text, int | float) and not isinstance(text, bool) else text
+    written = f"{text} px" if type(text) in (int, float) else str(text)
     # two code points look like the micro: the sign (U+00B5) and the Greek letter (U+03BC)
-    match = _PATTERN.fullmatch(re.sub("[\u00b5\u03bc]", "u", written)) if isinstance(written, str) else None
-    if match is not None:
+    if match := _PATTERN.fullmatch(re.sub("[\u00b5\u03bc]", "u", written)):
         length = Length(float(match[1]), match[2])  # type: ignore[arg-type]  # the pattern admits these units only
         if 0 < length.value < math.inf and (length.unit != "px" or length.value == int(length.value)):
             return length

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.counting import count_values
-from rcm_cascade.data.formats.base import FORMATS, Format, first_bytes, in_one_sentence, readable, size_text
+from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, first_bytes, in_one_sentence, readable, size_text
 from rcm_cascade.errors import InputError
 
 for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: adding one is adding a file
@@ -38,8 +38,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """
     path = Path(path)
     with in_one_sentence(path):
-        pixels, palette = _format_of(path).read(path)
-        return _to_grey(pixels, path) if palette is None else _to_grey(palette[None], path)[0][pixels]
+        pixels, palette = _read(path, _format_of(path))
+        return _to_grey(pixels) if palette is None else _to_grey(palette[None])[0][pixels]
 
 
 def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -65,7 +65,7 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
                 f"label map {path} is a {format_.name}, which blurs ids into one another; save it as a "
                 "greyscale PNG or TIFF"
             )
-        pixels, palette = format_.read(path)
+        pixels, palette = _read(path, format_)
         if palette is not None:
             used = np.flatnonzero(count_values(pixels)[: len(palette)])
             greys = palette[used].astype(np.int64)
@@ -138,15 +138,19 @@ def _format_of(path: Path) -> Format:
     raise InputError(f"{path} is no image this program reads; expected {readable()}: export it as one of these")
 
 
-def _to_grey(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """One grey channel, contiguous, of pixels ``(H, W)`` or ``(H, W, channels)``."""
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
+def _read(path: Path, format_: Format) -> Pixels:
+    """The pixels of a file, 8- or 16-bit grey or colour."""
+    read = format_.read(path)
+    dtype, shape = read.values.dtype, read.values.shape
+    if dtype not in (np.uint8, np.uint16) or len(shape) not in (2, 3) or max(shape[2:], default=0) > 4:
         raise InputError(
-            f"{path} has pixels of {pixels.dtype} and shape {pixels.shape}; expected 8- or 16-bit grey or RGB: "
-            "convert the image"
+            f"{path} has pixels of {dtype} and shape {shape}; expected 8- or 16-bit grey or RGB: convert the image"
         )
-    if pixels.ndim == 3 and pixels.shape[2] > 4:
-        raise InputError(f"{path} has {pixels.shape[2]} channels; expected grey or RGB: save the one you mean alone")
+    return read
+
+
+def _to_grey(pixels: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """One grey channel, contiguous, of pixels ``(H, W)`` or ``(H, W, channels)``."""
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
     grey: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)
