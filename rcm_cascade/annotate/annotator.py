@@ -177,14 +177,8 @@ class Annotator:
         """
         _check_pixel_size(pixel_size_um)
         working = self.header.working_pixel_size_um
-        mosaic = open_mosaic(
-            MosaicEntry(Path(path).name, Path(path), pixel_size_um=pixel_size_um),
-            self.header.classes,
-            self.cache,
-            working,
-            default_pixel_size_um=working,
-            normalisation=self.header.normalisation,
-        )
+        entry = MosaicEntry(Path(path).name, Path(path), pixel_size_um=pixel_size_um)
+        mosaic = open_mosaic(entry, self.header.classes, self.cache, working, self.header.normalisation, working)
         if mosaic.pixel_size_source == "dataset":  # there is none: it is the working size that stood behind the file's
             warnings.warn(
                 f"{path} states no pixel size; {working:g} µm is assumed; state it in the manifest, or by annotate "

@@ -7,6 +7,7 @@ from typing import TypedDict
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,17 +18,7 @@ from rcm_cascade.data.augment import Augmentation, augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import (
-    BLANK,
-    EpochSampler,
-    PatchDataset,
-    RegionDataset,
-    Sample,
-    SampleKey,
-    Sampling,
-    validation_regions,
-)
-from rcm_cascade.data.processors import own_processors
+from rcm_cascade.data.patches import BLANK, EpochSampler, PatchDataset, RegionDataset, Sample, SampleKey, Sampling
 from rcm_cascade.data.windows import PatchGeometry
 
 
@@ -93,9 +84,7 @@ class MosaicDataModule(LightningDataModule):
         )
         side = arguments.region_side
         count = max(int(REGION_SHARE * self._epoch_pixels / side**2), num_classes)
-        count = min(count, arguments.max_regions or count)
-        regions = validation_regions(validation, side, count, num_classes)
-        self.regions = RegionDataset(validation, regions, side)
+        self.regions = RegionDataset(validation, side, min(count, arguments.max_regions or count), num_classes)
         self.coverage = Coverage(train, arguments.geometry.patch)
 
     @property
@@ -127,8 +116,8 @@ class MosaicDataModule(LightningDataModule):
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Labelled pixels of each class in the training mosaics, ``(C,)``."""
-        counts = [count_values(labels_of(mosaic)) for mosaic in self.patches.mosaics]
-        return np.sum(counts, axis=0)[: self.num_classes]  # type: ignore[no-any-return]
+        counts = [count_values(labels_of(mosaic))[: self.num_classes] for mosaic in self.patches.mosaics]
+        return np.sum(counts, axis=0)  # type: ignore[no-any-return]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of samples as read; `on_after_batch_transfer` augments them."""
@@ -151,8 +140,8 @@ class MosaicDataModule(LightningDataModule):
         gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
             started_by = getattr(self.trainer.strategy, "cluster_environment", None) if self.trainer else None
-            beside = self.trainer.num_devices if self.trainer else 1
-            workers = min(8, own_processors(beside, isinstance(started_by, SLURMEnvironment))) if gpu else 0
+            alone = not self.trainer or isinstance(started_by, SLURMEnvironment)  # whose tasks have cores of their own
+            workers = min(8, suggested_max_num_workers(1 if alone else self.trainer.num_devices)) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -148,15 +148,14 @@ def _by_patient(
 
 def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
     manifest = dataset.root / MANIFEST_FILE
-    without = [entry.mosaic for entry in labelled if not entry.site]
     sites = sorted({entry.site for entry in labelled})
-    if without:
+    without = [entry.mosaic for entry in labelled if not entry.site]
+    if without or len(sites) < 2:
+        fault = f"no site for {without[0]} ({len(without)} in all)" if without else "one site only"
         raise InputError(
-            f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use "
-            "data.rule=patients"
+            f"{manifest} names {fault}; leaving one out needs two or more, and one for each mosaic: fill the column, "
+            "or use data.rule=patients"
         )
-    if len(sites) < 2:
-        raise InputError(f"{manifest} names one site only, and one must be left to train on; use data.rule=patients")
     splits = []
     for fold, site in enumerate(sites):
         patients = {e.patient for e in labelled if e.site == site}

@@ -85,9 +85,8 @@ def open_mosaic(
     classes: ClassTable,
     cache: MosaicCache,
     working_pixel_size_um: float | None,
-    *,
-    default_pixel_size_um: float | None = None,
     normalisation: Normalisation = "mosaic",
+    default_pixel_size_um: float | None = None,
 ) -> Mosaic:
     """Opens a mosaic; the first time it is decoded and resampled into the cache, later that takes milliseconds.
 
@@ -98,8 +97,8 @@ def open_mosaic(
         classes: of the label map.
         cache: where the arrays are kept.
         working_pixel_size_um: µm per pixel of the working grid; None: the mosaic's own grid.
-        default_pixel_size_um: goes behind what the manifest and the file state; the data set's.
         normalisation: how grey levels become network input.
+        default_pixel_size_um: goes behind what the manifest and the file state; the data set's.
 
     Raises:
         InputError: if a file cannot be read (see `read_image`, `read_labels`), the pixel size is not known though a
@@ -121,10 +120,9 @@ def open_mosaic(
     labels = native_labels = None
     if (path := entry.label) is not None:
         key = cache.key("labels", cache.content(path), len(classes), native_shape)
-        labels = native_labels = cache.get(key, lambda: read_labels(path, classes, native_shape))
+        labels = truth = native_labels = cache.get(key, lambda: read_labels(path, classes, native_shape))
         if shape != native_shape:
-            key = cache.key("working labels", key, shape)
-            labels = cache.get(key, lambda: majority_resample(native_labels, shape))
+            labels = cache.get(cache.key("working labels", key, shape), lambda: majority_resample(truth, shape))
     return Mosaic(
         name=entry.mosaic,
         patient=entry.patient,
@@ -161,18 +159,10 @@ def open_dataset_mosaics(
     Raises:
         InputError: as `open_mosaic`.
     """
-    entries, mosaics = list(entries), []
+    entries, mosaics, classes, stated = list(entries), [], dataset.classes, dataset.pixel_size_um
     with progress_bar("opening mosaics", len(entries), "mosaics") as advance:
         for entry in entries:
-            mosaic = open_mosaic(
-                entry,
-                dataset.classes,
-                cache,
-                working_pixel_size_um,
-                default_pixel_size_um=dataset.pixel_size_um,
-                normalisation=normalisation,
-            )
-            mosaics.append(mosaic)
+            mosaics.append(open_mosaic(entry, classes, cache, working_pixel_size_um, normalisation, stated))
             advance(1)
     return mosaics
 

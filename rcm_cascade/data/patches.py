@@ -139,14 +139,13 @@ def labelled_windows(
     Raises:
         ValueError: if a mosaic is not labelled.
     """
-    tables, counts = [np.zeros((0, 5), np.int64)], [np.zeros((0, num_classes), np.int64)]
+    tables = [np.zeros((0, 5 + num_classes), np.int64)]
     for m, mosaic in enumerate(mosaics):
         grid = window_grid(mosaic.image.shape, geometry)
         held = count_classes(labels_of(mosaic), grid, num_classes)
-        keep = held.sum(axis=1) > 0
-        tables.append(np.insert(grid[keep], 0, m, axis=1))
-        counts.append(held[keep])
-    return np.concatenate(tables), np.concatenate(counts)
+        tables.append(np.insert(np.hstack([grid, held])[held.any(axis=1)], 0, m, axis=1))
+    table = np.concatenate(tables)
+    return table[:, :5], table[:, 5:]
 
 
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
@@ -205,44 +204,31 @@ class ValidationRegion(NamedTuple):
     left: int
 
 
-def validation_regions(mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> list[ValidationRegion]:
-    """Chooses regions such that every class is seen, as long as the mosaics hold it.
+class RegionDataset(Dataset[Sample]):
+    """Fixed regions, as samples that change nothing, chosen such that every class is seen if the mosaics hold it.
 
     Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
     those left. Nothing is random.
 
     Args:
         mosaics: labelled mosaics.
-        side: of a region in px.
+        side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
         count: how many to choose, if there are as many with a labelled pixel.
         num_classes: C.
     """
-    windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
-    regions = [ValidationRegion(*window) for window in windows[:, :3].tolist()]
-    left = np.ones(len(regions), bool)
-    chosen: list[int] = []
-    taken = np.zeros(num_classes, np.int64)
-    while len(chosen) < min(count, len(regions)):
-        available = (held[left] > 0).any(axis=0)
-        wanted = int(np.argmin(np.where(available, taken, np.iinfo(np.int64).max)))
-        best = int(np.argmax(np.where(left, held[:, wanted], -1)))
-        left[best] = False
-        chosen.append(best)
-        taken += held[best]
-    return [regions[k] for k in sorted(chosen)]
 
-
-class RegionDataset(Dataset[Sample]):
-    """Regions as samples that change nothing.
-
-    Args:
-        mosaics: labelled mosaics.
-        regions: which squares of them.
-        side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
-    """
-
-    def __init__(self, mosaics: Sequence[Mosaic], regions: Sequence[ValidationRegion], side: int) -> None:
-        self.mosaics, self.regions, self.side = list(mosaics), list(regions), side
+    def __init__(self, mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> None:
+        self.mosaics, self.side = list(mosaics), side
+        windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
+        left = np.ones(len(windows), bool)
+        taken = np.zeros(num_classes, np.int64)
+        for _ in range(min(count, len(windows))):
+            available = (held[left] > 0).any(axis=0)
+            wanted = int(np.argmin(np.where(available, taken, np.iinfo(np.int64).max)))
+            best = int(np.argmax(np.where(left, held[:, wanted], -1)))
+            left[best] = False
+            taken += held[best]
+        self.regions = [ValidationRegion(*place) for place in windows[~left, :3].tolist()]
 
     def __len__(self) -> int:
         return len(self.regions)

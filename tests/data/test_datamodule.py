@@ -92,7 +92,7 @@ def test_coverage_of_the_labelled_area() -> None:
     assert coverage.share() == 0
 
 
-@pytest.mark.parametrize(("environment", "workers"), [(LightningEnvironment(), 3), (SLURMEnvironment(), 5)])
+@pytest.mark.parametrize(("environment", "workers"), [(LightningEnvironment(), 2), (SLURMEnvironment(), 5)])
 def test_loading_processes_beside_a_gpu_are_this_process_s_share(
     environment: ClusterEnvironment, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,9 +58,9 @@ def test_the_least(tmp_path: Path) -> None:
         ("name: m\nclasses:\n - {id: 0, name: a, color: #ff0000}\n", "is no valid YAML"),
         (
             'name: m\nclasses:\n - {id: 0, name: a, colour: "#ff0000"}\n',
-            r"unknown key classes\[0\]\.colour; known are id, name, color",
+            r"lacks classes\[0\]\.color; expected a list of \{id, name, color\}",
         ),
-        ('name: m\nclasses:\n - {id: 1, name: a, color: "#ff0000"}\n', r"dataset\.yaml: class ids are \[1\]"),
+        ('name: m\nclasses:\n - {id: 1, name: a, color: "#ff0000"}\n', r"dataset\.yaml, classes: class ids are \[1\]"),
         (f"name: [m]\n{CLASSES}", r"name: \['m'\]; expected a text"),
         (f"name: m\nunlabelled: 0{CLASSES}", "unlabelled: 0; expected 255"),
         (f"name: m\npixel_size_um: 0{CLASSES}", "pixel_size_um: 0; expected µm per pixel"),

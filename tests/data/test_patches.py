@@ -15,7 +15,6 @@ from rcm_cascade.data.patches import (
     RegionDataset,
     SampleKey,
     count_classes,
-    validation_regions,
 )
 from rcm_cascade.data.windows import PatchGeometry, window_grid
 from rcm_cascade.errors import InputError
@@ -184,27 +183,24 @@ def with_a_rare_class() -> list[Mosaic]:
 
 
 def test_rare_classes_are_seen() -> None:
-    chosen = validation_regions(with_a_rare_class(), 64, 3, 3)
+    chosen = RegionDataset(with_a_rare_class(), 64, 3, 3)
     assert len(chosen) == 3
-    dataset = RegionDataset(with_a_rare_class(), chosen, 64)
-    assert any(bool((dataset[i]["labels"] == 2).any()) for i in range(3))
+    assert any(bool((chosen[i]["labels"] == 2).any()) for i in range(3))
 
 
 def test_the_choice_is_fixed_distinct_and_no_larger_than_there_is() -> None:
-    first, again = (validation_regions(with_a_rare_class(), 64, 500, 3) for _ in range(2))
+    first, again = (RegionDataset(with_a_rare_class(), 64, 500, 3).regions for _ in range(2))
     assert first == again
     assert len(set(first)) == len(first) == 2 * 4 * 5
 
 
 def test_no_mosaics_no_regions() -> None:
-    assert validation_regions([], 64, 5, 3) == []
+    assert len(RegionDataset([], 64, 5, 3)) == 0
 
 
 def test_a_region_beyond_a_small_mosaic_is_unlabelled_there() -> None:
     image, labels = textured(40, 50)
-    mosaic = memory_mosaic(image, labels)
-    (region,) = validation_regions([mosaic], 64, 5, 3)
-    sample = RegionDataset([mosaic], [region], 64)[0]
+    (sample,) = (RegionDataset([memory_mosaic(image, labels)], 64, 5, 3)[i] for i in range(1))
     assert np.array_equal(sample["image"][:40, :50].numpy(), image)
     assert (sample["labels"][40:] == 255).all()
     assert torch.equal(sample["augment"]["linear"], torch.eye(2))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.counting import count_values
-from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, first_bytes, in_one_sentence, readable, size_text
+from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, in_one_sentence, readable, size_text
 from rcm_cascade.errors import InputError
 
 for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: adding one is adding a file
@@ -131,11 +131,17 @@ def pixel_size(
 
 
 def _format_of(path: Path) -> Format:
-    start = first_bytes(path)
+    """By a file's first bytes."""
+    expected = f"expected an image file, {readable()}"
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}); {expected}: check the path") from error
     for format_ in FORMATS.values():
         if start.startswith(format_.starts):
             return format_
-    raise InputError(f"{path} is no image this program reads; expected {readable()}: export it as one of these")
+    raise InputError(f"{path} is no image this program reads; {expected}: export it as one of these")
 
 
 def _read(path: Path, format_: Format) -> Pixels:

@@ -33,9 +33,6 @@ def read(path: Path) -> Pixels:
         images = len(pages)
         if file.is_imagej:
             images = max(images, int((file.imagej_metadata or {}).get("images", 1)))
-        elif file.is_shaped and len(pages) == 1:
-            shape = (file.shaped_metadata or [{}])[0].get("shape", pages[0].shape)
-            images = max(1, math.prod(shape) // max(math.prod(pages[0].shape), 1))
         if images != 1 or pages[0].imagedepth != 1:
             raise InputError(
                 f"{path} holds {images if images != 1 else pages[0].imagedepth} images; expected one mosaic: save the "
@@ -43,6 +40,8 @@ def read(path: Path) -> Pixels:
             )
         page = pages[0]
         check_size(path, page.imagelength, page.imagewidth)
+        if page.bitspersample < 8 and page.photometric != 3:
+            raise InputError(f"{path} has pixels of {page.bitspersample} bit; expected 8 or 16: convert the image")
         colours = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}.get(page.photometric, 0)  # others are CMYK, CIELab, …
         extra = page.samplesperpixel - colours
         alpha = extra == 1 and (colours == 3 or any(page.extrasamples))
@@ -64,7 +63,7 @@ def read(path: Path) -> Pixels:
             eight_bit = page.colormap.max() < 256  # against the standard, and common
             palette = (page.colormap >> (0 if eight_bit else 8)).astype(np.uint8).T
         elif page.photometric == 0:
-            pixels = 2**page.bitspersample - 1 - pixels
+            pixels = ~pixels
         return Pixels(pixels, palette)
 
 
