@@ -1,7 +1,6 @@
 """The LightningDataModule: random patches to train on, fixed regions to validate on, augmented on the device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
@@ -14,12 +13,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation, augment
+from rcm_cascade.data.augment import augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import BLANK, EpochSampler, PatchDataset, RegionDataset, Sample, SampleKey, Sampling
-from rcm_cascade.data.windows import PatchGeometry
+from rcm_cascade.data.patches import (
+    BLANK,
+    EpochSampler,
+    LoadingArguments,
+    PatchDataset,
+    RegionDataset,
+    Sample,
+    SampleKey,
+)
 
 
 class Batch(TypedDict):
@@ -27,36 +33,6 @@ class Batch(TypedDict):
 
     image: Tensor  # (B, 1, H, W) float32, normalised
     labels: Tensor  # (B, H, W) uint8, 255 = unlabelled
-
-
-@dataclass(frozen=True)
-class LoadingArguments:
-    """How patches are drawn and batched.
-
-    Args:
-        geometry: window, stride and patch in px of the working grid.
-        augmentation: what is changed at random; None: nothing.
-        sampling: each window once an epoch, or balanced over classes.
-        batch_size: patches in a batch of each process.
-        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most,
-            or this process's share of the machine's cores.
-        seed: of the run.
-        region_side: side in px of the fixed validation regions.
-        max_regions: at most so many; None: as many as a tenth of the training time allows.
-        steps_per_epoch: at most so many batches an epoch; None: all.
-        on_gpu: whether batches are sent to a GPU.
-    """
-
-    geometry: PatchGeometry
-    augmentation: Augmentation | None
-    sampling: Sampling = "grid"
-    batch_size: int = 16
-    num_workers: int | None = None
-    seed: int = 0
-    region_side: int = 256
-    max_regions: int | None = None
-    steps_per_epoch: int | None = None
-    on_gpu: bool = False
 
 
 REGION_SHARE = 0.2
@@ -79,9 +55,7 @@ class MosaicDataModule(LightningDataModule):
         super().__init__()
         self.arguments = arguments
         self.num_classes = num_classes
-        self.patches = PatchDataset(
-            train, arguments.geometry, arguments.augmentation, num_classes, arguments.seed, arguments.sampling
-        )
+        self.patches = PatchDataset(train, num_classes, arguments)
         side = arguments.region_side
         count = max(int(REGION_SHARE * self._epoch_pixels / side**2), num_classes)
         self.regions = RegionDataset(validation, side, min(count, arguments.max_regions or count), num_classes)

@@ -1,6 +1,7 @@
 """What is read of many mosaics: random patches, of which windows and in which order, and fixed validation regions."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
@@ -49,6 +50,36 @@ class Sample(TypedDict):
     place: Tensor  # (3,) int64: mosaic's index, -1 of a blank one; the patch's top and left in px
 
 
+@dataclass(frozen=True)
+class LoadingArguments:
+    """How patches are drawn and batched.
+
+    Args:
+        geometry: window, stride and patch in px of the working grid.
+        augmentation: what is changed at random; None: nothing.
+        sampling: each window once an epoch, or balanced over classes.
+        batch_size: patches in a batch of each process.
+        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most,
+            or this process's share of the machine's cores.
+        seed: of the run.
+        region_side: side in px of the fixed validation regions.
+        max_regions: at most so many; None: as many as a tenth of the training time allows.
+        steps_per_epoch: at most so many batches an epoch; None: all.
+        on_gpu: whether batches are sent to a GPU.
+    """
+
+    geometry: PatchGeometry
+    augmentation: Augmentation | None
+    sampling: Sampling = "grid"
+    batch_size: int = 16
+    num_workers: int | None = None
+    seed: int = 0
+    region_side: int = 256
+    max_regions: int | None = None
+    steps_per_epoch: int | None = None
+    on_gpu: bool = False
+
+
 class PatchDataset(Dataset[Sample]):
     """One random patch for each `SampleKey`.
 
@@ -58,35 +89,22 @@ class PatchDataset(Dataset[Sample]):
 
     Args:
         mosaics: labelled mosaics on the working grid.
-        geometry: window, stride, patch in px.
-        augmentation: what to draw for each sample; None: nothing is changed.
         num_classes: C.
-        seed: of the run; 0 is a seed.
-        sampling: which windows an epoch visits.
+        arguments: how patches are drawn.
 
     Raises:
         InputError: if no mosaic has a labelled pixel.
     """
 
-    def __init__(
-        self,
-        mosaics: Sequence[Mosaic],
-        geometry: PatchGeometry,
-        augmentation: Augmentation | None,
-        num_classes: int,
-        seed: int,
-        sampling: Sampling = "grid",
-    ) -> None:
-        self.mosaics = list(mosaics)
-        self.geometry = geometry
-        self.augmentation = augmentation
-        self.seed = seed
-        self.sampling = sampling
-        self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
-        self.windows, held = labelled_windows(self.mosaics, geometry, num_classes)
+    def __init__(self, mosaics: Sequence[Mosaic], num_classes: int, arguments: LoadingArguments) -> None:
+        self.mosaics, self.arguments = list(mosaics), arguments
+        patch, augmentation = arguments.geometry.patch, arguments.augmentation
+        self.read_side = augmentation.read_side(patch) if augmentation else patch
+        self.windows, held = labelled_windows(self.mosaics, arguments.geometry, num_classes)
         if not len(self.windows):
             raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
+        self.present = np.flatnonzero(held.any(axis=0))
 
     def __len__(self) -> int:
         """Samples an epoch."""
@@ -94,24 +112,19 @@ class PatchDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Reads the sample that ``(epoch, sample)`` names."""
-        rng = np.random.default_rng([self.seed, key.epoch, key.sample])
-        index, wanted_class = self._choose(rng, key.sample)
+        arguments, index, wanted_class = self.arguments, key.sample, None
+        rng = np.random.default_rng([arguments.seed, key.epoch, key.sample])
+        if arguments.sampling == "balanced":
+            wanted_class = int(rng.choice(self.present))
+            index = int(rng.choice(self.windows_of_class[wanted_class]))
         m, window = int(self.windows[index, 0]), self.windows[index, 1:]
         y0, x0, y1, x1 = window.tolist()
         inside = np.asarray(labels_of(self.mosaics[m]))[y0:y1, x0:x1]  # slices of a memory map take four times as long
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
-        top, left = draw_position(rng, window, self.geometry.patch, wanted)
-        margin = (self.read_side - self.geometry.patch) // 2
-        parameters = self.augmentation.draw(rng) if self.augmentation else unchanged()
+        top, left = draw_position(rng, window, arguments.geometry.patch, wanted)
+        margin = (self.read_side - arguments.geometry.patch) // 2
+        parameters = arguments.augmentation.draw(rng) if arguments.augmentation else unchanged()
         return _read_sample(self.mosaics, (m, top, left), self.read_side, margin, parameters, key.blank)
-
-    def _choose(self, rng: np.random.Generator, index: int) -> tuple[int, int | None]:
-        """The window of a sample and, in balanced drawing, the class that its patch must hold."""
-        if self.sampling == "grid":
-            return index, None
-        present = [c for c, windows in enumerate(self.windows_of_class) if len(windows)]
-        wanted = int(rng.choice(present))
-        return int(rng.choice(self.windows_of_class[wanted])), wanted
 
 
 def _read_sample(

@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from rcm_cascade.data.augment import Augmentation
-from rcm_cascade.data.datamodule import Coverage, LoadingArguments, MosaicDataModule, prepare
+from rcm_cascade.data.datamodule import Coverage, MosaicDataModule, prepare
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from tests.data.making import memory_mosaic, textured
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.header import Length
 from rcm_cascade.data.manifest import Dataset, read_dataset, write_dataset
 from rcm_cascade.errors import InputError
 

@@ -27,7 +27,7 @@ def read(path: Path) -> Pixels:
     with tifffile.TiffFile(path) as file:
         # The chain of pages and not tifffile's series: those follow OME metadata into other files. Levels of a pyramid
         # are SubIFDs, outside the chain, or pages marked as reduced.
-        pages = [p for p in map(_page, file.pages) if not p.subfiletype & _REDUCED_OR_MASK]
+        pages = [p for p in file.pages if isinstance(p, tifffile.TiffPage) and not p.subfiletype & _REDUCED_OR_MASK]
         if not pages:
             raise ValueError("no page")
         images = len(pages)
@@ -67,10 +67,6 @@ def read(path: Path) -> Pixels:
         return Pixels(pixels, palette)
 
 
-def _page(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:
-    return page if isinstance(page, tifffile.TiffPage) else page.aspage()
-
-
 def pixel_size(path: Path) -> tuple[float, float] | None:
     """Width and height of a pixel in µm: OME metadata, else the resolution tags.
 
@@ -97,12 +93,12 @@ def _ome_length(pixels: ElementTree.Element, axis: str) -> float | None:
     return length if 0 < length < math.inf else None
 
 
-def _tag_pixel_size(page: tifffile.TiffPage | tifffile.TiffFrame) -> tuple[float, float] | None:
+def _tag_pixel_size(page: tifffile.TiffPage) -> tuple[float, float] | None:
     """Width and height of a pixel in µm from XResolution, YResolution and ResolutionUnit."""
-    um = _RESOLUTION_UNIT_UM.get(_page(page).resolutionunit)
-    if um is None or "XResolution" not in _page(page).tags:
+    um = _RESOLUTION_UNIT_UM.get(page.resolutionunit)
+    if um is None or "XResolution" not in page.tags:
         return None
-    x, y = (per_unit and um / per_unit for per_unit in _page(page).resolution)
+    x, y = (per_unit and um / per_unit for per_unit in page.resolution)
     screen = any(math.isclose(25400 / size, dpi, rel_tol=0.005) for size in (x, y) if size for dpi in _SCREEN_DPI)
     return None if screen or not x or not y else (x, y)
 
