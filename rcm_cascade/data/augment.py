@@ -188,8 +188,8 @@ class Augmentation:
                 raise ValueError(f"intensity.{name} is no change of grey levels; known are {known}")
             if given.strength > (most := CHANGES[name].most):
                 raise ValueError(f"intensity.{name}.strength {given.strength:g} is out of range (0 to {most:g})")
-        active = {name: given for name in CHANGES if (given := self.intensity.get(name)) and given.strength}
-        object.__setattr__(self, "intensity", active)
+        active = [name for name in CHANGES if name in self.intensity and self.intensity[name].strength]
+        object.__setattr__(self, "intensity", {name: self.intensity[name] for name in active})
 
     def read_side(self, patch: int) -> int:
         """Side of the square to read, so that whatever is drawn brings in tissue rather than corners of nothing.

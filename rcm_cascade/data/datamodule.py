@@ -114,8 +114,9 @@ class MosaicDataModule(LightningDataModule):
         gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
             started_by = getattr(self.trainer.strategy, "cluster_environment", None) if self.trainer else None
-            alone = not self.trainer or isinstance(started_by, SLURMEnvironment)  # whose tasks have cores of their own
-            workers = min(8, suggested_max_num_workers(1 if alone else self.trainer.num_devices)) if gpu else 0
+            alone = isinstance(started_by, SLURMEnvironment)  # a task of Slurm's has cores of its own
+            beside = self.trainer.num_devices if self.trainer and not alone else 1
+            workers = min(8, suggested_max_num_workers(beside)) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

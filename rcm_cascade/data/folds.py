@@ -133,12 +133,12 @@ def format_folds(dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) ->
 
     A mosaic that no fold tests, as happens under the paper's rule, has one line with an empty fold.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for entry in dataset.entries:
         if entry.label is not None:
             tested = [fold for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
             patient = entry.patient if entry.patient_given else ""
-            rows += [(entry.mosaic, patient, entry.site, fold) for fold in tested or [""]]
+            rows += [(entry.mosaic, patient, entry.site, fold) for fold in tested or (None,)]
     return csv_text(("mosaic", "patient", "site", "fold"), rows)
 
 

@@ -1,6 +1,5 @@
 """A dataset folder on disk: dataset.yaml, manifest.csv, and the files they name."""
 
-import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,9 @@ from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.header import Header, read_header
 from rcm_cascade.data.table import SPLIT_NAMES as SPLIT_NAMES
 from rcm_cascade.data.table import SplitName as SplitName
-from rcm_cascade.data.table import read_mosaic_rows
+from rcm_cascade.data.table import csv_text, read_mosaic_rows
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import write_text
 
 COLUMNS: Final = ("mosaic", "label", "patient", "site", "split", "pixel_size_um")
 
@@ -94,19 +93,12 @@ def write_dataset(
         rows: of the manifest, by column name; what is missing or None is left empty.
         header: ``name`` and what else dataset.yaml says, as it is written there (``window="1 mm"``); None and False
             are left out.
-
-    Raises:
-        ValueError: if a row has a column that manifests do not have.
     """
     content = {"unlabelled": UNLABELLED} | {key: value for key, value in header.items() if value not in (None, False)}
     content["classes"] = classes.to_plain()
     TypeAdapter(Header).validate_python(content)
-    with written_whole(root / DATASET_FILE) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    with written_whole(root / MANIFEST_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(root / DATASET_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_text(root / MANIFEST_FILE, csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows]))
 
 
 def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:

@@ -209,14 +209,6 @@ class EpochSampler(Sampler[SampleKey]):
         return iter(own + blank)
 
 
-class ValidationRegion(NamedTuple):
-    """A square of one mosaic, by its top left corner in px."""
-
-    mosaic: int
-    top: int
-    left: int
-
-
 class RegionDataset(Dataset[Sample]):
     """Fixed regions, as samples that change nothing, chosen such that every class is seen if the mosaics hold it.
 
@@ -241,7 +233,7 @@ class RegionDataset(Dataset[Sample]):
             best = int(np.argmax(np.where(left, held[:, wanted], -1)))
             left[best] = False
             taken += held[best]
-        self.regions = [ValidationRegion(*place) for place in windows[~left, :3].tolist()]
+        self.regions = [(m, y, x) for m, y, x in windows[~left, :3].tolist()]
 
     def __len__(self) -> int:
         return len(self.regions)

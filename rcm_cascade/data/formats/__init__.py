@@ -26,7 +26,7 @@ PixelSizeSource = Literal["given", "manifest", "file", "dataset", "assumed", "un
 _MAX_ANISOTROPY: Final = 0.01
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Grey levels of a mosaic, ``(H, W)``, uint8 or uint16 as stored.
 
     Colour gives its ITU-R 601 luma (equal channels: exactly one of them); transparency is dropped, palettes are looked
@@ -36,13 +36,12 @@ def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         InputError: if the file is missing, empty, damaged, no image in one of the formats, larger than `MAX_PIXELS`,
             not 8 or 16 bit, or holds several images.
     """
-    path = Path(path)
     with in_one_sentence(path):
         pixels, palette = _read(path, _format_of(path))
         return _to_grey(pixels) if palette is None else _to_grey(palette[None])[0][pixels]
 
 
-def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def read_labels(path: Path, classes: ClassTable, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """A label map, ``(H, W)`` uint8: class ids and 255 where unlabelled.
 
     The grey value is the class id. In a picture with a palette it is the index, unless the palette's own colours are
@@ -57,7 +56,6 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
         InputError: as `read_image`, and if the size is not the mosaic's, the picture is coloured, or a value is
             neither an id nor 255.
     """
-    path = Path(path)
     with in_one_sentence(path):
         format_ = _format_of(path)
         if format_.lossy:
@@ -95,13 +93,12 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
         return np.ascontiguousarray(pixels, np.uint8)
 
 
-def stored_pixel_size(path: str | Path) -> float | None:
+def stored_pixel_size(path: Path) -> float | None:
     """µm per pixel as the file states it; None: it says nothing about tissue.
 
     Raises:
         InputError: if the file is missing, empty or damaged, or its pixels are more than 1 % off square.
     """
-    path = Path(path)
     with in_one_sentence(path):
         size = _format_of(path).pixel_size(path)
         if size is None:
@@ -115,7 +112,7 @@ def stored_pixel_size(path: str | Path) -> float | None:
 
 
 def pixel_size(
-    path: str | Path, manifest_value: float | None, dataset_value: float | None
+    path: Path, manifest_value: float | None, dataset_value: float | None
 ) -> tuple[float | None, PixelSizeSource]:
     """µm per pixel and where that is from: the manifest, else the file, else dataset.yaml.
 

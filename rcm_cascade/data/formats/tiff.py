@@ -28,15 +28,10 @@ def read(path: Path) -> Pixels:
         # The chain of pages and not tifffile's series: those follow OME metadata into other files. Levels of a pyramid
         # are SubIFDs, outside the chain, or pages marked as reduced.
         pages = [p for p in file.pages if isinstance(p, tifffile.TiffPage) and not p.subfiletype & _REDUCED_OR_MASK]
-        if not pages:
-            raise ValueError("no page")
-        images = len(pages)
-        if file.is_imagej:
-            images = max(images, int((file.imagej_metadata or {}).get("images", 1)))
-        if images != 1 or pages[0].imagedepth != 1:
+        images = max(len(pages), pages[0].imagedepth, int((file.imagej_metadata or {}).get("images", 1)))
+        if images != 1:
             raise InputError(
-                f"{path} holds {images if images != 1 else pages[0].imagedepth} images; expected one mosaic: save the "
-                "one you mean as a file of its own"
+                f"{path} holds {images} images; expected one mosaic: save the one you mean as its own file"
             )
         page = pages[0]
         check_size(path, page.imagelength, page.imagewidth)
