@@ -20,6 +20,7 @@ from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, to_uint8
+from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
@@ -175,15 +176,17 @@ class Annotator:
             InputError: if the file cannot be read or its pixels are too coarse.
         """
         _check_pixel_size(pixel_size_um)
-        mosaic = open_mosaic(
-            path,
-            classes=self.header.classes,
-            manifest_pixel_size_um=pixel_size_um,
-            working_pixel_size_um=self.header.working_pixel_size_um,
-            assume=True,
-            normalisation=self.header.normalisation,
-            cache=self.cache,
-        )
+        working = self.header.working_pixel_size_um
+        entry = MosaicEntry(Path(path).name, Path(path), pixel_size_um=pixel_size_um)
+        mosaic = open_mosaic(entry, self.header.classes, self.cache, working, self.header.normalisation, working)
+        if mosaic.pixel_size_source == "dataset":  # there is none: it is the working size that stood behind the file's
+            warnings.warn(
+                f"{path} states no pixel size; {working:g} µm is assumed; state it in the manifest, or by annotate "
+                "--pixel-size",
+                ResolutionWarning,
+                stacklevel=2,
+            )
+            return replace(mosaic, pixel_size_source="assumed")
         return mosaic if pixel_size_um is None else replace(mosaic, pixel_size_source="given")
 
     def annotate(
@@ -210,7 +213,7 @@ class Annotator:
         """
         started = time.perf_counter()
         if isinstance(path_or_array, np.ndarray):
-            mosaic: Mosaic = self._from_array(path_or_array, pixel_size_um)
+            mosaic = self._from_array(path_or_array, pixel_size_um)
         else:
             mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
         read_s = time.perf_counter() - started
@@ -250,7 +253,7 @@ class Annotator:
         )
         return MosaicAnnotation(
             name=mosaic.name,
-            image=mosaic.native_image(),
+            image=mosaic.native_image,
             labels=nearest_resample(annotation.labels, mosaic.native_shape),
             pixel_size_um=mosaic.native_pixel_size_um,
             pixel_size_source=mosaic.pixel_size_source,
@@ -265,7 +268,7 @@ class Annotator:
             init_sha256=self.header.init,
         )
 
-    def _from_array(self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None) -> "_ArrayMosaic":
+    def _from_array(self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None) -> Mosaic:
         _check_pixel_size(pixel_size_um)
         if array.ndim != 2 or not array.size:
             raise InputError(f"the array has shape {array.shape}; expected (H, W) with H and W of 1 or more")
@@ -277,29 +280,18 @@ class Annotator:
             warnings.warn(f"the array states no pixel size; {working:g} µm is assumed", ResolutionWarning, stacklevel=3)
         source: Literal["given", "assumed", "unknown"]
         source = "given" if pixel_size_um is not None else "unknown" if working is None else "assumed"
-        return _ArrayMosaic(
+        return Mosaic(
             name=UNNAMED,
             patient=UNNAMED,
             site="",
             image=image,
             labels=None,
             intensity=measure(image, self.header.normalisation),
-            native_shape=(native.shape[0], native.shape[1]),
+            native_image=native,
             native_pixel_size_um=working if pixel_size_um is None else pixel_size_um,
             pixel_size_source=source,
             working_pixel_size_um=working,
-            native=native,
         )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _ArrayMosaic(Mosaic):
-    """A mosaic that lives in memory alone, on its own grid too."""
-
-    native: NDArray[np.uint8]
-
-    def native_image(self) -> NDArray[np.uint8]:
-        return self.native
 
 
 def _device(name: str) -> torch.device:

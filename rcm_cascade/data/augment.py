@@ -1,14 +1,14 @@
 """Augmentation: parameters drawn a sample on the CPU, applied a batch at once on its device.
 
-Geometry is one warp; grey levels change through kornia, one class a change.
+Geometry is one warp; grey levels change through kornia, one function a change.
 """
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from itertools import product
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -32,119 +32,89 @@ def unchanged() -> Parameters:
     return {"linear": torch.eye(2)}
 
 
+ChangeFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""What a change does to grey levels ``(B, 1, H, W)`` float32: of them, amounts ``(B, 1, 1, 1)``, and seeds of random
+fields ``(B, 1, 1, 1)`` int64, another one for each sample and change. Where an amount is 0, the result is not used, but
+it must not fail."""
+
+
 class Change(IntensityAugmentationBase2D):  # type: ignore[misc]  # kornia's bases are not typed
-    """A change of grey levels. A subclass says what it does to a batch; the name of its registry entry is its key.
+    """A change of grey levels; the name of its registry entry is its key.
 
     Grey levels are about [0, 255] and never clamped: half of a mosaic is darker than the largest shift, and clamping,
     as kornia's gamma does, would wipe its texture out.
+
+    Args:
+        function: what it does to a batch.
+        most: the largest strength.
+        either_way: whether amounts may be negative.
     """
 
-    most: ClassVar[float]
-    """The largest strength."""
-
-    either_way: ClassVar[bool] = True
-    """Whether amounts may be negative."""
-
-    def __init__(self) -> None:
+    def __init__(self, function: ChangeFunction, most: float, either_way: bool = True) -> None:
         super().__init__(p=0.5)  # at 1 kornia ignores which samples it is told to leave
+        self.function, self.most, self.either_way = function, most, either_way
 
     def draw(self, rng: np.random.Generator, strength: float) -> float:
         """The amount for a sample, uniform up to the strength; 0 changes nothing."""
         return float(rng.uniform(-1 if self.either_way else 0, 1)) * strength
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        """Grey levels ``(B, 1, H, W)`` float32 of changed samples.
-
-        Args:
-            grey: before.
-            amount: ``(B, 1, 1, 1)``; where it is 0, the result is not used, but must not fail.
-            seed: ``(B, 1, 1, 1)`` int64, of random fields; another one for each sample and change.
-        """
-        raise NotImplementedError
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """What kornia calls."""
         amount, seed = (params[name].to(input.device).view(-1, 1, 1, 1) for name in ("amount", "seed"))
-        return self._change(input, amount, seed)
+        return self.function(input, amount, seed)
 
 
-class Illumination(Change):
+def illumination(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """Brighter here, darker there, smoothly over the patch: grey · exp(amount · field), field in about [-1, 1]."""
-
-    most = 1.0
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        nodes = 2 * _uniform_field(seed, 4, 4) - 1
-        field = interpolate(nodes, grey.shape[-2:], mode="bicubic", align_corners=True)
-        return grey * torch.exp(amount * field)
+    nodes = 2 * _uniform_field(seed, 4, 4) - 1
+    return grey * torch.exp(amount * interpolate(nodes, grey.shape[-2:], mode="bicubic", align_corners=True))
 
 
-class Blur(Change):
+def blur(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """Out of focus: a Gaussian of up to ``strength`` px."""
-
-    most, either_way = 2.0, False
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        sigma = torch.where(amount > 0, amount, 1.0).view(-1, 1).expand(-1, 2)  # kornia refuses 0
-        blurred: Tensor = gaussian_blur2d(grey, 2 * math.ceil(3 * self.most) + 1, sigma, border_type="replicate")
-        return blurred
+    sigma = torch.where(amount > 0, amount, 1.0).view(-1, 1).expand(-1, 2)  # kornia refuses 0
+    blurred: Tensor = gaussian_blur2d(grey, 2 * math.ceil(3 * MOST_BLUR) + 1, sigma, border_type="replicate")
+    return blurred
 
 
-class Speckle(Change):
+def speckle(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """Noise in proportion to the grey level, of up to ``strength`` of it (standard deviation)."""
-
-    most, either_way = 1.0, False
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        return grey * (1 + amount * _normal_field(seed, *grey.shape[-2:]))
+    return grey * (1 + amount * _normal_field(seed, *grey.shape[-2:]))
 
 
-class Gain(Change):
+def gain(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """The detector's: grey · exp(amount); strength 0.2 is a factor of 0.82 to 1.22."""
-
-    most = 2.0
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        return grey * torch.exp(amount)
+    return grey * torch.exp(amount)
 
 
-class Gamma(Change):
+def gamma(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """Contrast of dark against bright: the exponent exp(amount) of grey / 255, negative grey levels mirrored."""
-
-    most = 2.0
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        return 255 * grey.sign() * (grey.abs() / 255) ** torch.exp(amount)
+    return 255 * grey.sign() * (grey.abs() / 255) ** torch.exp(amount)
 
 
-class Shift(Change):
+def shift(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """The paper's: the same amount added everywhere, in grey levels."""
-
-    most = 255.0
-
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        return grey + amount
+    return grey + amount
 
 
-class Noise(Change):
+def noise(grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
     """The detector's, the same everywhere: a standard deviation of up to ``strength`` of the grey range."""
+    return grey + 255 * amount * _normal_field(seed, *grey.shape[-2:])
 
-    most, either_way = 1.0, False
 
-    def _change(self, grey: Tensor, amount: Tensor, seed: Tensor) -> Tensor:
-        return grey + 255 * amount * _normal_field(seed, *grey.shape[-2:])
-
+MOST_BLUR: Final = 2.0
+"""In px, standard deviation."""
 
 CHANGES: Final[Mapping[str, Change]] = {
-    "illumination": Illumination(),
-    "blur": Blur(),
-    "speckle": Speckle(),
-    "gain": Gain(),
-    "gamma": Gamma(),
-    "shift": Shift(),
-    "noise": Noise(),
+    "illumination": Change(illumination, most=1.0),
+    "blur": Change(blur, most=MOST_BLUR, either_way=False),
+    "speckle": Change(speckle, most=1.0, either_way=False),
+    "gain": Change(gain, most=2.0),
+    "gamma": Change(gamma, most=2.0),
+    "shift": Change(shift, most=255.0),
+    "noise": Change(noise, most=1.0, either_way=False),
 }
 """By name, in the order in which they are applied: as tissue, optics and detector come one after the other."""
 
@@ -212,18 +182,14 @@ class Augmentation:
     intensity: Mapping[str, ChangeRange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = [name for name in CHANGES if name != "shift"]  # that one is intensity_shift
         for name, given in self.intensity.items():
-            if name not in known:
-                raise ValueError(f"intensity.{name} is no change of grey levels; known are {', '.join(known)}")
-            if not given.strength <= CHANGES[name].most:
-                raise ValueError(
-                    f"intensity.{name}.strength {given.strength:g} is out of range (0 to {CHANGES[name].most:g})"
-                )
-        active = {
-            name: self.intensity[name] for name in known if name in self.intensity and self.intensity[name].strength
-        }
-        object.__setattr__(self, "intensity", active)
+            if name not in CHANGES or name == "shift":  # that one is intensity_shift
+                known = ", ".join(name for name in CHANGES if name != "shift")
+                raise ValueError(f"intensity.{name} is no change of grey levels; known are {known}")
+            if given.strength > (most := CHANGES[name].most):
+                raise ValueError(f"intensity.{name}.strength {given.strength:g} is out of range (0 to {most:g})")
+        active = [name for name in CHANGES if name in self.intensity and self.intensity[name].strength]
+        object.__setattr__(self, "intensity", {name: self.intensity[name] for name in active})
 
     def read_side(self, patch: int) -> int:
         """Side of the square to read, so that whatever is drawn brings in tissue rather than corners of nothing.

@@ -25,7 +25,6 @@ FORMAT: Final = 1
 FOLDER_VARIABLE: Final = "RCM_CASCADE_CACHE"
 
 _SETTLED_NS: Final = 2 * 10**9  # a file written later than this before hashing could change again within one tick
-_ABANDONED_S: Final = 24 * 3600.0
 _used_here: set[Path] = set()
 """Cache files that this process has opened; module-wide, because several caches may share a folder."""
 
@@ -95,45 +94,28 @@ class MosaicCache:
         if found is None:
             with self._writing():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(path.with_suffix(".lock"))
-                lock.acquire()
-            try:
-                found = _open(path)  # another process may have built it while this one waited
-                if found is None:
-                    found = self._write(path, build())
-            finally:
-                path.with_suffix(".lock").unlink(missing_ok=True)
-                lock.release()
-            self._shrink()
+                with FileLock(path.with_suffix(".lock")) as lock:
+                    found = _open(path)  # another process may have built it while this one waited
+                    if found is None:
+                        with written_whole(path) as temporary, temporary.open("wb") as file:
+                            np.save(file, build(), allow_pickle=False)
+                        found = reopen(path)
+                    Path(lock.lock_file).unlink(missing_ok=True)
+                self._shrink()
         return found
 
-    def _write(self, path: Path, array: NDArray[Any]) -> "np.memmap[Any, Any]":
-        with self._writing(), written_whole(path) as temporary, temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        return reopen(path)
-
     def _shrink(self) -> None:
-        for left in self.folder.glob("??/.*.tmp"):  # by processes that were killed
-            with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _ABANDONED_S:
-                    left.unlink()
+        """Drops the least recently used files, those that killed processes left among them."""
         files = []
-        for path in self.folder.glob("??/*.npy"):
+        for path in self.folder.glob("??/*"):
             with suppress(FileNotFoundError):  # another process shrinks it too
                 files.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-        total, dropped, freed = sum(size for _, size, _ in files), 0, 0
+        excess = sum(size for _, size, _ in files) - self.max_bytes
         for _, size, path in sorted(files):
-            if total - freed <= self.max_bytes:
-                break
-            if path not in _used_here:
+            if excess > 0 and path not in _used_here:
                 path.unlink(missing_ok=True)
-                dropped, freed = dropped + 1, freed + size
-        if dropped:
-            print(
-                f"cache {self.folder}: dropped {dropped} least recently used files ({freed / 1e9:.2f} GB) to stay "
-                f"below {self.max_bytes / 1e9:.2f} GB",
-                file=sys.stderr,
-            )
+                excess -= size
+                print(f"cache: dropped {path} to stay below {self.max_bytes / 1e9:.2f} GB", file=sys.stderr)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -160,10 +142,11 @@ def reopen(path: Path) -> "np.memmap[Any, Any]":
     return found
 
 
-def cache_file(array: NDArray[Any]) -> Path | None:
-    """The file that an array maps as a whole; None for arrays in memory and for parts of a map."""
-    whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
-    return Path(str(array.filename)) if isinstance(array, np.memmap) and whole and array.filename else None
+def cache_file(array: object) -> Path | None:
+    """The file that an array maps as a whole; None for parts of a map and whatever else."""
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        return Path(str(array.filename))
+    return None
 
 
 def _open(path: Path) -> "np.memmap[Any, Any] | None":

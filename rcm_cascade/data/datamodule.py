@@ -1,26 +1,31 @@
 """The LightningDataModule: random patches to train on, fixed regions to validate on, augmented on the device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.augment import Augmentation, augment
+from rcm_cascade.data.augment import augment
 from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.intensity import normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import EpochSampler, PatchDataset, Sample, SampleKey, Sampling
-from rcm_cascade.data.processors import own_processors
-from rcm_cascade.data.regions import BLANK, RegionDataset, validation_regions
-from rcm_cascade.data.windows import PatchGeometry
+from rcm_cascade.data.patches import (
+    BLANK,
+    EpochSampler,
+    LoadingArguments,
+    PatchDataset,
+    RegionDataset,
+    Sample,
+    SampleKey,
+)
 
 
 class Batch(TypedDict):
@@ -28,36 +33,6 @@ class Batch(TypedDict):
 
     image: Tensor  # (B, 1, H, W) float32, normalised
     labels: Tensor  # (B, H, W) uint8, 255 = unlabelled
-
-
-@dataclass(frozen=True)
-class LoadingArguments:
-    """How patches are drawn and batched.
-
-    Args:
-        geometry: window, stride and patch in px of the working grid.
-        augmentation: what is changed at random; None: nothing.
-        sampling: each window once an epoch, or balanced over classes.
-        batch_size: patches in a batch of each process.
-        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most,
-            or this process's share of the machine's cores.
-        seed: of the run.
-        region_side: side in px of the fixed validation regions.
-        max_regions: at most so many; None: as many as a tenth of the training time allows.
-        steps_per_epoch: at most so many batches an epoch; None: all.
-        on_gpu: whether batches are sent to a GPU.
-    """
-
-    geometry: PatchGeometry
-    augmentation: Augmentation | None
-    sampling: Sampling = "grid"
-    batch_size: int = 16
-    num_workers: int | None = None
-    seed: int = 0
-    region_side: int = 256
-    max_regions: int | None = None
-    steps_per_epoch: int | None = None
-    on_gpu: bool = False
 
 
 REGION_SHARE = 0.2
@@ -80,14 +55,10 @@ class MosaicDataModule(LightningDataModule):
         super().__init__()
         self.arguments = arguments
         self.num_classes = num_classes
-        self.patches = PatchDataset(
-            train, arguments.geometry, arguments.augmentation, num_classes, arguments.seed, arguments.sampling
-        )
+        self.patches = PatchDataset(train, num_classes, arguments)
         side = arguments.region_side
         count = max(int(REGION_SHARE * self._epoch_pixels / side**2), num_classes)
-        count = min(count, arguments.max_regions or count)
-        regions = validation_regions(validation, side, count, num_classes)
-        self.regions = RegionDataset(validation, regions, side)
+        self.regions = RegionDataset(validation, side, min(count, arguments.max_regions or count), num_classes)
         self.coverage = Coverage(train, arguments.geometry.patch)
 
     @property
@@ -119,8 +90,8 @@ class MosaicDataModule(LightningDataModule):
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Labelled pixels of each class in the training mosaics, ``(C,)``."""
-        counts = [count_values(labels_of(mosaic)) for mosaic in self.patches.mosaics]
-        return np.sum(counts, axis=0)[: self.num_classes]  # type: ignore[no-any-return]
+        counts = [count_values(labels_of(mosaic))[: self.num_classes] for mosaic in self.patches.mosaics]
+        return np.sum(counts, axis=0)  # type: ignore[no-any-return]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of samples as read; `on_after_batch_transfer` augments them."""
@@ -143,8 +114,9 @@ class MosaicDataModule(LightningDataModule):
         gpu, workers = self.arguments.on_gpu, self.arguments.num_workers
         if workers is None:
             started_by = getattr(self.trainer.strategy, "cluster_environment", None) if self.trainer else None
-            beside = self.trainer.num_devices if self.trainer else 1
-            workers = min(8, own_processors(beside, isinstance(started_by, SLURMEnvironment))) if gpu else 0
+            alone = isinstance(started_by, SLURMEnvironment)  # a task of Slurm's has cores of its own
+            beside = self.trainer.num_devices if self.trainer and not alone else 1
+            workers = min(8, suggested_max_num_workers(beside)) if gpu else 0
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -1,7 +1,5 @@
 """Cross-validation: who is tested in which fold, by patient, by site, or by mosaic as in the paper."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +12,7 @@ from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
+from rcm_cascade.data.table import csv_text
 from rcm_cascade.errors import InputError
 
 Rule = Literal["patients", "sites", "paper"]
@@ -32,20 +31,11 @@ class FoldRule:
         rule: see `RULES`.
         count: how many folds, for the paper's rule how often it is repeated; None by site, where the sites say it.
         seed: of all draws, and of nothing else.
-
-    Raises:
-        InputError: if the count is too small.
     """
 
     rule: Rule
     count: int | None
     seed: int
-
-    def __post_init__(self) -> None:
-        least = {"patients": 2, "sites": 0, "paper": 1}[self.rule]
-        if self.rule != "sites" and (self.count is None or self.count < least):
-            name = "data.folds" if self.rule == "patients" else "data.repeats"
-            raise InputError(f"{name} is {self.count}; expected {least} or more")
 
 
 def make_folds(dataset: Dataset, rule: FoldRule, pixels: ClassPixels) -> list[dict[str, SplitName]]:
@@ -68,9 +58,31 @@ def make_folds(dataset: Dataset, rule: FoldRule, pixels: ClassPixels) -> list[di
             a fold with nothing to train on.
     """
     labelled = [entry for entry in dataset.entries if entry.label is not None]
+    manifest = dataset.root / MANIFEST_FILE
     if rule.rule == "patients":
-        return _by_patient(dataset, labelled, rule, pixels)
-    return _by_site(dataset, labelled, rule) if rule.rule == "sites" else _by_mosaic(dataset, labelled, rule)
+        splits = _by_patient(labelled, rule, pixels)
+    elif rule.rule == "sites":
+        without = [entry.mosaic for entry in labelled if not entry.site]
+        if without:
+            raise InputError(
+                f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use "
+                "data.rule=patients"
+            )
+        splits = _by_site(labelled, rule)
+    else:
+        names = [e.mosaic for e in labelled]
+        tested = [draw_share(names, TEST_SHARE, rule.seed, repeat) for repeat in range(rule.count or 0)]
+        splits = [split_rest(labelled, mosaics, rule.seed, repeat) for repeat, mosaics in enumerate(tested)]
+    for fold, split in enumerate(splits):
+        for part in ("train", "test"):
+            if part not in split.values():
+                patients, sites = ({getattr(e, key) for e in labelled} for key in ("patient", "site"))
+                raise InputError(
+                    f"{manifest} leaves fold {fold} by {rule.rule} no labelled mosaic to {part}: it names "
+                    f"{len(labelled)} of {len(patients)} patients and {len(sites)} sites; ask for fewer folds with "
+                    "data.folds, or use data.rule=patients"
+                )
+    return splits
 
 
 def assign_patients(held: ClassPixels, folds: int, seed: int) -> dict[str, int]:
@@ -121,67 +133,28 @@ def format_folds(dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) ->
 
     A mosaic that no fold tests, as happens under the paper's rule, has one line with an empty fold.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("mosaic", "patient", "site", "fold"))
+    rows: list[tuple[object, ...]] = []
     for entry in dataset.entries:
         if entry.label is not None:
-            tested = [str(fold) for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
+            tested = [fold for fold, split in enumerate(splits) if split.get(entry.mosaic) == "test"]
             patient = entry.patient if entry.patient_given else ""
-            writer.writerows((entry.mosaic, patient, entry.site, fold) for fold in tested or [""])
-    return text.getvalue()
+            rows += [(entry.mosaic, patient, entry.site, fold) for fold in tested or (None,)]
+    return csv_text(("mosaic", "patient", "site", "fold"), rows)
 
 
-def _by_patient(
-    dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule, pixels: ClassPixels
-) -> list[dict[str, SplitName]]:
-    assert rule.count is not None
+def _by_patient(labelled: Sequence[MosaicEntry], rule: FoldRule, pixels: ClassPixels) -> list[dict[str, SplitName]]:
     held: dict[str, NDArray[np.int64]] = {}
     for entry in labelled:
         held[entry.patient] = pixels[entry.mosaic] + held.get(entry.patient, 0)
-    if len(held) < rule.count:
-        raise InputError(
-            f"{dataset.root / MANIFEST_FILE} names {len(held)} patients with labelled mosaics, too few for "
-            f"{rule.count} folds; ask for at most as many with data.folds"
-        )
-    fold_of = assign_patients(held, rule.count, rule.seed)
-    tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count)]
+    fold_of = assign_patients(held, rule.count or 0, rule.seed)
+    tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count or 0)]
     return [split_rest(labelled, mosaics, rule.seed, fold) for fold, mosaics in enumerate(tested)]
 
 
-def _by_site(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
-    manifest = dataset.root / MANIFEST_FILE
-    without = [entry.mosaic for entry in labelled if not entry.site]
-    sites = sorted({entry.site for entry in labelled})
-    if without:
-        raise InputError(
-            f"{manifest} names no site for {without[0]} ({len(without)} in all); fill the column, or use "
-            "data.rule=patients"
-        )
-    if len(sites) < 2:
-        raise InputError(f"{manifest} names one site only, and one must be left to train on; use data.rule=patients")
+def _by_site(labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
     splits = []
-    for fold, site in enumerate(sites):
+    for fold, site in enumerate(sorted({entry.site for entry in labelled})):
         patients = {e.patient for e in labelled if e.site == site}
         kept = [e for e in labelled if e.site == site or e.patient not in patients]
-        if all(e.site == site for e in kept):
-            raise InputError(
-                f"{manifest} has no labelled mosaic of patients who were not at site {site}; leave-one-site-out has "
-                "nothing to train on: use data.rule=patients"
-            )
         splits.append(split_rest(kept, {e.mosaic for e in kept if e.site == site}, rule.seed, fold))
     return splits
-
-
-def _by_mosaic(dataset: Dataset, labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:
-    assert rule.count is not None
-    if len(labelled) < 2:
-        raise InputError(
-            f"{dataset.root / MANIFEST_FILE} names {len(labelled)} labelled mosaics; expected two or more, one to test "
-            "and one to train on"
-        )
-    mosaics = [e.mosaic for e in labelled]
-    return [
-        split_rest(labelled, draw_share(mosaics, TEST_SHARE, rule.seed, repeat), rule.seed, repeat)
-        for repeat in range(rule.count)
-    ]

@@ -1,5 +1,8 @@
-"""dataset.yaml: what a data set says about all its mosaics, checked key by key."""
+"""dataset.yaml: what a data set says about all its mosaics, checked key by key; lengths as users write them."""
 
+import dataclasses
+import math
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -8,30 +11,81 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.lengths import Length, parse_length
+from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 
-_UNKNOWN: Final = ("unexpected_keyword_argument", "invalid_key")  # what pydantic calls a key that is not known
+UM_PER_UNIT: Final = {"mm": 1000.0, "um": 1.0}
+
+_LENGTH: Final = re.compile(r"\s*([0-9]*\.?[0-9]+|[0-9]+\.)\s*(mm|um|px)\s*")
+_ROUNDING: Final = 1e-6
+"""Part of a pixel by which a quotient may exceed a whole number and not be rounded up: 0.3 mm at 0.1 µm is 3000 px."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """A positive length; in px a whole number."""
+
+    value: float
+    unit: Literal["mm", "um", "px"]
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+    def to_px(self, pixel_size_um: float | None, multiple: int = 1) -> int:
+        """Pixels, rounded up to a multiple.
+
+        Args:
+            pixel_size_um: µm per pixel; not needed for a length in px.
+            multiple: of which the result is one, in px.
+
+        Returns:
+            At least ``multiple``; 0.5 mm at 1 µm and a multiple of 16 is 512 px.
+
+        Raises:
+            InputError: if the length is in mm or µm and the pixel size is not known.
+        """
+        if self.unit == "px":
+            pixels = self.value
+        elif pixel_size_um is None:
+            raise InputError(
+                f"the length {self} needs a pixel size and none is known; write it in px, such as '512 px', or add "
+                "pixel_size_um to dataset.yaml or manifest.csv"
+            )
+        else:
+            pixels = self.value * UM_PER_UNIT[self.unit] / pixel_size_um
+        return max(math.ceil((pixels - _ROUNDING) / multiple), 1) * multiple
+
+
+def parse_length(text: str | float | Length) -> Length:
+    """Reads ``"1 mm"``, ``"500 um"``, ``"500 µm"``, ``"512 px"``, or a bare number of pixels.
+
+    Raises:
+        InputError: for anything else, a length that is not positive, or a fraction of a pixel.
+    """
+    if isinstance(text, Length):
+        return text
+    written = f"{text} px" if type(text) in (int, float) else str(text)
+    # two code points look like the micro: the sign (U+00B5) and the Greek letter (U+03BC)
+    if match := _LENGTH.fullmatch(re.sub("[\u00b5\u03bc]", "u", written)):
+        length = Length(float(match[1]), match[2])  # type: ignore[arg-type]  # the pattern admits these units only
+        if 0 < length.value < math.inf and (length.unit != "px" or length.value == int(length.value)):
+            return length
+    raise InputError(
+        f"the length is {reprlib.repr(text)}; expected a positive number with its unit, such as '1 mm', '500 um' or "
+        "'512 px' (px: a whole number)"
+    )
+
+
 _Text = Annotated[str, Field(min_length=1)]
 _Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Length = Annotated[Length, BeforeValidator(parse_length)]
 
 
-@dataclass(config=ConfigDict(extra="forbid"))
-class _Class:
-    id: int = Field(description="a whole number")
-    name: _Text = Field(description="a text")
-    color: _Text = Field(description="'#rrggbb', in quotes")
-
-
-_CLASSES: Final = TypeAdapter(list[_Class])
+_CLASSES: Final = TypeAdapter(list[LabelClass])
 
 
 def _table(classes: object) -> ClassTable:
-    if isinstance(classes, ClassTable):
-        return classes
-    return ClassTable.from_plain([vars(row) for row in _CLASSES.validate_python(classes)])
+    return classes if isinstance(classes, ClassTable) else ClassTable(tuple(_CLASSES.validate_python(classes)))
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -82,34 +136,30 @@ def read_header(path: Path) -> Header:
         line = f", line {mark.line + 1}," if mark else ""
         raise InputError(f"{path}{line} is no valid YAML; write one 'key: value' a line") from error
     if not isinstance(content, dict):
-        raise InputError(
-            f"{path} holds no keys; known are {', '.join(_expected(Header))}: name and classes are required"
-        )
+        raise InputError(f"{path} holds no keys; known are {', '.join(_EXPECTED)}: name and classes are required")
     try:
         return TypeAdapter(Header).validate_python(content)
     except ValidationError as error:
         raise InputError(f"{path}{_sentence(error)}") from error
 
 
-def _expected(keys: type) -> dict[str, str]:
-    """What each key is to hold."""
-    return {name: field.description for name, field in keys.__pydantic_fields__.items()}  # type: ignore[attr-defined]
+_EXPECTED: Final = {name: field.description for name, field in Header.__pydantic_fields__.items()}  # type: ignore[attr-defined]
 
 
 def _sentence(error: ValidationError) -> str:
-    errors = error.errors(include_url=False)
-    first = next((e for e in errors if e["type"] in _UNKNOWN), errors[0])  # a misspelt key is also a missing one
-    place = [str(part) for part in first["loc"]]
-    of_class = place[0] == "classes" and len(place) > 2
-    key = f"classes[{place[1]}].{place[2]}" if of_class else place[0]
-    known = _expected(_Class if of_class else Header)
-    if first["type"] in _UNKNOWN:
-        return f" has the unknown key {key}; known are {', '.join(known)}"
-    expected = known.get(place[2 if of_class else 0], "")
-    if first["type"] == "missing":
+    """The first fault of dataset.yaml; an unknown key goes first, for a misspelt one is also a missing one."""
+    unknown = ("unexpected_keyword_argument", "invalid_key")
+    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in unknown)
+    kind, (key, *inside) = errors[0]["type"], map(str, errors[0]["loc"])
+    expected = _EXPECTED.get(key)
+    if key == "classes" and len(inside) > 1:
+        key = f"classes[{inside[0]}].{inside[1]}"
+    if kind in unknown:
+        return f" has the unknown key {key}; known are {', '.join(_EXPECTED)}"
+    if kind == "missing":
         return f" lacks {key}; expected {expected}"
-    if first["type"] == "value_error":  # our own sentence, on the class table or a length
-        return f"{': ' if key == 'classes' else f', {key}: '}{first['ctx']['error']}"
+    if kind == "value_error":  # our own sentence, on the class table or a length
+        return f", {key}: {errors[0]['ctx']['error']}"
     short = reprlib.Repr()
     short.maxlevel = 2  # YAML aliases can make a few lines print as gigabytes
-    return f" has {key}: {short.repr(first['input'])}; expected {expected}"
+    return f" has {key}: {short.repr(errors[0]['input'])}; expected {expected}"

@@ -1,12 +1,12 @@
 """A dataset folder on disk: dataset.yaml, manifest.csv, and the files they name."""
 
-import csv
 import math
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, get_args
+from typing import Final, cast
 
 import yaml
 from pydantic import TypeAdapter
@@ -14,12 +14,11 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.header import Header, read_header
-from rcm_cascade.data.table import read_csv
+from rcm_cascade.data.table import SPLIT_NAMES as SPLIT_NAMES
+from rcm_cascade.data.table import SplitName as SplitName
+from rcm_cascade.data.table import csv_text, read_mosaic_rows
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
-
-SplitName = Literal["train", "val", "test"]
-SPLIT_NAMES: Final[tuple[SplitName, ...]] = get_args(SplitName)
+from rcm_cascade.files import write_text
 
 COLUMNS: Final = ("mosaic", "label", "patient", "site", "split", "pixel_size_um")
 
@@ -94,61 +93,40 @@ def write_dataset(
         rows: of the manifest, by column name; what is missing or None is left empty.
         header: ``name`` and what else dataset.yaml says, as it is written there (``window="1 mm"``); None and False
             are left out.
-
-    Raises:
-        ValueError: if a row has a column that manifests do not have.
     """
     content = {"unlabelled": UNLABELLED} | {key: value for key, value in header.items() if value not in (None, False)}
     content["classes"] = classes.to_plain()
     TypeAdapter(Header).validate_python(content)
-    with written_whole(root / DATASET_FILE) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    with written_whole(root / MANIFEST_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(root / DATASET_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_text(root / MANIFEST_FILE, csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows]))
 
 
 def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:
     path = root / MANIFEST_FILE
-    entries = []
-    seen: dict[PurePosixPath, int] = {}
-    for line, row in read_csv(path, COLUMNS, ["mosaic"]):
-        where = f"{path}, line {line},"
-        if not row["mosaic"]:
-            raise InputError(f"{where} names no mosaic; fill the column or delete the line")
-        first = seen.setdefault(PurePosixPath(row["mosaic"]), line)
-        if first != line:
-            raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
-        if row["split"] not in ("", *SPLIT_NAMES):
-            raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}, or nothing")
-        entries.append(
-            MosaicEntry(
-                mosaic=row["mosaic"],
-                image=_inside(root, row["mosaic"], where),
-                label=_inside(root, row["label"], where) if row["label"] else None,
-                patient=row["patient"],
-                patient_given=bool(row["patient"]),
-                site=row["site"],
-                split=next((name for name in SPLIT_NAMES if name == row["split"]), None),
-                pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
-            )
+    entries = tuple(
+        MosaicEntry(
+            mosaic=row["mosaic"],
+            image=_inside(root, row["mosaic"], where),
+            label=_inside(root, row["label"], where) if row["label"] else None,
+            patient=row["patient"],
+            patient_given=bool(row["patient"]),
+            site=row["site"],
+            split=cast(SplitName, row["split"]) or None,
+            pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
         )
+        for where, row in read_mosaic_rows(path, COLUMNS, ["mosaic"])
+    )
     if not entries:
         raise InputError(f"{path} names no mosaic; expected one line a mosaic under the header {','.join(COLUMNS)}")
-    return tuple(entries)
+    return entries
 
 
 def _inside(root: Path, text: str, where: str) -> Path:
     """A file of the data set, by the text of the manifest; links are followed, for large files often live elsewhere."""
     relative = PurePosixPath(text)
-    if relative.is_absolute() or ".." in relative.parts or "\0" in text or Path(text).is_absolute():
+    if relative.is_absolute() or ".." in relative.parts or Path(text).is_absolute():
         raise InputError(f"{where} names {text}, outside the data set; expected a path below {root}, without '..'")
-    try:
-        there = (root / relative).is_file()
-    except OSError:  # such as a name that is too long
-        there = False
-    if not there:
+    if not os.path.isfile(root / relative):  # noqa: PTH113  # which says so of impossible names, too
         hint = "write / instead of \\" if "\\" in text else "correct the path or delete the line"
         raise InputError(f"{where} names {text}, and {root / relative} is no file; {hint}")
     return root / relative

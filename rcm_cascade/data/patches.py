@@ -1,8 +1,8 @@
-"""Random patches of many mosaics: which windows an epoch visits, in which order, and what is read there."""
+"""What is read of many mosaics: random patches, of which windows and in which order, and fixed validation regions."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import Literal, NamedTuple, TypedDict
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from rcm_cascade.errors import InputError
 
 Sampling = Literal["grid", "balanced"]
 """``grid``: each window once an epoch, as in the paper; ``balanced``: as many draws, each for a class drawn evenly."""
+
+
+BLANK: Final = -1
+"""The number of a validation region without labels."""
 
 
 class SampleKey(NamedTuple):
@@ -46,6 +50,36 @@ class Sample(TypedDict):
     place: Tensor  # (3,) int64: mosaic's index, -1 of a blank one; the patch's top and left in px
 
 
+@dataclass(frozen=True)
+class LoadingArguments:
+    """How patches are drawn and batched.
+
+    Args:
+        geometry: window, stride and patch in px of the working grid.
+        augmentation: what is changed at random; None: nothing.
+        sampling: each window once an epoch, or balanced over classes.
+        batch_size: patches in a batch of each process.
+        num_workers: loading processes; None: none on a CPU, where they would take the network's cores, else 8 at most,
+            or this process's share of the machine's cores.
+        seed: of the run.
+        region_side: side in px of the fixed validation regions.
+        max_regions: at most so many; None: as many as a tenth of the training time allows.
+        steps_per_epoch: at most so many batches an epoch; None: all.
+        on_gpu: whether batches are sent to a GPU.
+    """
+
+    geometry: PatchGeometry
+    augmentation: Augmentation | None
+    sampling: Sampling = "grid"
+    batch_size: int = 16
+    num_workers: int | None = None
+    seed: int = 0
+    region_side: int = 256
+    max_regions: int | None = None
+    steps_per_epoch: int | None = None
+    on_gpu: bool = False
+
+
 class PatchDataset(Dataset[Sample]):
     """One random patch for each `SampleKey`.
 
@@ -55,35 +89,22 @@ class PatchDataset(Dataset[Sample]):
 
     Args:
         mosaics: labelled mosaics on the working grid.
-        geometry: window, stride, patch in px.
-        augmentation: what to draw for each sample; None: nothing is changed.
         num_classes: C.
-        seed: of the run; 0 is a seed.
-        sampling: which windows an epoch visits.
+        arguments: how patches are drawn.
 
     Raises:
         InputError: if no mosaic has a labelled pixel.
     """
 
-    def __init__(
-        self,
-        mosaics: Sequence[Mosaic],
-        geometry: PatchGeometry,
-        augmentation: Augmentation | None,
-        num_classes: int,
-        seed: int,
-        sampling: Sampling = "grid",
-    ) -> None:
-        self.mosaics = list(mosaics)
-        self.geometry = geometry
-        self.augmentation = augmentation
-        self.seed = seed
-        self.sampling = sampling
-        self.read_side = augmentation.read_side(geometry.patch) if augmentation else geometry.patch
-        self.windows, held = labelled_windows(self.mosaics, geometry, num_classes)
+    def __init__(self, mosaics: Sequence[Mosaic], num_classes: int, arguments: LoadingArguments) -> None:
+        self.mosaics, self.arguments = list(mosaics), arguments
+        patch, augmentation = arguments.geometry.patch, arguments.augmentation
+        self.read_side = augmentation.read_side(patch) if augmentation else patch
+        self.windows, held = labelled_windows(self.mosaics, arguments.geometry, num_classes)
         if not len(self.windows):
             raise InputError("no training mosaic has a labelled pixel; check that label maps hold class ids, not 255")
         self.windows_of_class = [np.flatnonzero(held[:, c]) for c in range(num_classes)]
+        self.present = np.flatnonzero(held.any(axis=0))
 
     def __len__(self) -> int:
         """Samples an epoch."""
@@ -91,34 +112,36 @@ class PatchDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Reads the sample that ``(epoch, sample)`` names."""
-        rng = np.random.default_rng([self.seed, key.epoch, key.sample])
-        index, wanted_class = self._choose(rng, key.sample)
+        arguments, index, wanted_class = self.arguments, key.sample, None
+        rng = np.random.default_rng([arguments.seed, key.epoch, key.sample])
+        if arguments.sampling == "balanced":
+            wanted_class = int(rng.choice(self.present))
+            index = int(rng.choice(self.windows_of_class[wanted_class]))
         m, window = int(self.windows[index, 0]), self.windows[index, 1:]
-        mosaic = self.mosaics[m]
-        labels = np.asarray(labels_of(mosaic))  # slicing a memory map as such takes four times as long
         y0, x0, y1, x1 = window.tolist()
-        inside = labels[y0:y1, x0:x1]
+        inside = np.asarray(labels_of(self.mosaics[m]))[y0:y1, x0:x1]  # slices of a memory map take four times as long
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
-        patch = self.geometry.patch
-        top, left = draw_position(rng, window, patch, wanted)
-        margin = (self.read_side - patch) // 2
-        truth = torch.from_numpy(read_square(labels, top - margin, left - margin, self.read_side, UNLABELLED))
-        return Sample(
-            image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, self.read_side, None)),
-            labels=torch.full_like(truth, UNLABELLED) if key.blank else truth,
-            augment=self.augmentation.draw(rng) if self.augmentation else unchanged(),
-            offset=scalar(mosaic.intensity.offset),
-            scale=scalar(mosaic.intensity.scale),
-            place=torch.from_numpy(np.array([-1 if key.blank else m, top, left])),
-        )
+        top, left = draw_position(rng, window, arguments.geometry.patch, wanted)
+        margin = (self.read_side - arguments.geometry.patch) // 2
+        parameters = arguments.augmentation.draw(rng) if arguments.augmentation else unchanged()
+        return _read_sample(self.mosaics, (m, top, left), self.read_side, margin, parameters, key.blank)
 
-    def _choose(self, rng: np.random.Generator, index: int) -> tuple[int, int | None]:
-        """The window of a sample and, in balanced drawing, the class that its patch must hold."""
-        if self.sampling == "grid":
-            return index, None
-        present = [c for c, windows in enumerate(self.windows_of_class) if len(windows)]
-        wanted = int(rng.choice(present))
-        return int(rng.choice(self.windows_of_class[wanted])), wanted
+
+def _read_sample(
+    mosaics: Sequence[Mosaic], place: tuple[int, int, int], side: int, margin: int, parameters: Parameters, blank: bool
+) -> Sample:
+    """What lies at a place (mosaic's index, top, left) and ``margin`` px around it; if blank, without its labels."""
+    m, top, left = place
+    mosaic = mosaics[m]
+    labels = torch.from_numpy(read_square(labels_of(mosaic), top - margin, left - margin, side, UNLABELLED))
+    return Sample(
+        image=torch.from_numpy(read_square(mosaic.image, top - margin, left - margin, side, None)),
+        labels=torch.full_like(labels, UNLABELLED) if blank else labels,
+        augment=parameters,
+        offset=scalar(mosaic.intensity.offset),
+        scale=scalar(mosaic.intensity.scale),
+        place=torch.from_numpy(np.array([-1 if blank else m, top, left])),
+    )
 
 
 def labelled_windows(
@@ -129,20 +152,17 @@ def labelled_windows(
     Raises:
         ValueError: if a mosaic is not labelled.
     """
-    tables, counts = [np.zeros((0, 5), np.int64)], [np.zeros((0, num_classes), np.int64)]
+    tables = [np.zeros((0, 5 + num_classes), np.int64)]
     for m, mosaic in enumerate(mosaics):
         grid = window_grid(mosaic.image.shape, geometry)
         held = count_classes(labels_of(mosaic), grid, num_classes)
-        keep = held.sum(axis=1) > 0
-        tables.append(np.insert(grid[keep], 0, m, axis=1))
-        counts.append(held[keep])
-    return np.concatenate(tables), np.concatenate(counts)
+        tables.append(np.insert(np.hstack([grid, held])[held.any(axis=1)], 0, m, axis=1))
+    table = np.concatenate(tables)
+    return table[:, :5], table[:, 5:]
 
 
 def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """Pixels of each class in each window.
-
-    Every pixel is looked at once: the windows' edges cut the map into blocks, whose counts are then added up.
 
     Args:
         labels: ``(H, W)`` uint8.
@@ -152,17 +172,8 @@ def count_classes(labels: NDArray[np.uint8], windows: NDArray[np.int64], num_cla
     Returns:
         ``(N, C)`` int64.
     """
-    labels = np.asarray(labels)  # not a memory map, whose slices are slow
-    rows, columns = np.unique(windows[:, ::2]), np.unique(windows[:, 1::2])
-    sums = np.zeros((len(rows), len(columns), num_classes), np.int64)
-    for i, (y0, y1) in enumerate(pairwise(rows.tolist()), 1):
-        for j, (x0, x1) in enumerate(pairwise(columns.tolist()), 1):
-            sums[i, j] = count_values(labels[y0:y1, x0:x1])[:num_classes]
-    sums = sums.cumsum(axis=0).cumsum(axis=1)
-    top, bottom = np.searchsorted(rows, windows[:, ::2].T)
-    left, right = np.searchsorted(columns, windows[:, 1::2].T)
-    counts: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return counts
+    counts = [count_values(labels[y0:y1, x0:x1])[:num_classes] for y0, x0, y1, x1 in windows.tolist()]
+    return np.array(counts, np.int64).reshape(-1, num_classes)
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -196,3 +207,37 @@ class EpochSampler(Sampler[SampleKey]):
         own = [SampleKey(self.epoch, int(i)) for i in order[self.rank :: self.ranks]]
         blank = [SampleKey(self.epoch, 0, blank=True)] * (len(self) - len(own))
         return iter(own + blank)
+
+
+class RegionDataset(Dataset[Sample]):
+    """Fixed regions, as samples that change nothing, chosen such that every class is seen if the mosaics hold it.
+
+    Classes take turns; each takes the region with most of its pixels, as a share of what the class has already, among
+    those left. Nothing is random.
+
+    Args:
+        mosaics: labelled mosaics.
+        side: of a region in px; where it reaches beyond a mosaic, the image is continued and nothing is labelled.
+        count: how many to choose, if there are as many with a labelled pixel.
+        num_classes: C.
+    """
+
+    def __init__(self, mosaics: Sequence[Mosaic], side: int, count: int, num_classes: int) -> None:
+        self.mosaics, self.side = list(mosaics), side
+        windows, held = labelled_windows(mosaics, PatchGeometry(side, side, side), num_classes)
+        left = np.ones(len(windows), bool)
+        taken = np.zeros(num_classes, np.int64)
+        for _ in range(min(count, len(windows))):
+            available = (held[left] > 0).any(axis=0)
+            wanted = int(np.argmin(np.where(available, taken, np.iinfo(np.int64).max)))
+            best = int(np.argmax(np.where(left, held[:, wanted], -1)))
+            left[best] = False
+            taken += held[best]
+        self.regions = [(m, y, x) for m, y, x in windows[~left, :3].tolist()]
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The region of that number; of `BLANK`, the first, as if nothing were labelled."""
+        return _read_sample(self.mosaics, self.regions[max(index, 0)], self.side, 0, unchanged(), index == BLANK)

@@ -95,8 +95,6 @@ def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDAr
         labels: class ids and 255.
         shape: height and width of the result, in px.
     """
-    if labels.shape == shape:
-        return labels
     result = np.full(shape, UNLABELLED, np.uint8)
     down, across = _overlaps(labels.shape[0], shape[0]), _overlaps(labels.shape[1], shape[1]).T
     tie = np.float32(_TIE * labels.size / (shape[0] * shape[1]))

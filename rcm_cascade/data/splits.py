@@ -1,16 +1,14 @@
 """Who trains, who validates, who tests: by patient, drawn once, written down."""
 
-import csv
 import hashlib
-import io
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from rcm_cascade.data.manifest import MANIFEST_FILE, SPLIT_NAMES, Dataset, MosaicEntry, SplitName
-from rcm_cascade.data.table import read_csv
+from rcm_cascade.data.table import csv_text, read_mosaic_rows
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import write_text
 
 Split = Mapping[str, str]
 """``{mosaic: "train" | "val" | "test"}``, by the manifest's ``mosaic`` column."""
@@ -48,7 +46,13 @@ def make_split(
     labelled = [entry for entry in dataset.entries if entry.label is not None]
     origin = dataset.root / MANIFEST_FILE
     if split_file is not None:
-        split = _from_file(dataset, read_split(split_file), split_file)
+        named = read_split(split_file)
+        if unknown := named.keys() - {entry.mosaic for entry in labelled}:
+            raise InputError(
+                f"{split_file} names {min(unknown)!r}, which is no labelled mosaic of {origin}; write it as there, "
+                "give it a label map, or delete the line"
+            )
+        split = {entry.mosaic: named[entry.mosaic] for entry in labelled if entry.mosaic in named}
         origin = split_file
     elif any(entry.split for entry in dataset.entries):
         split = {entry.mosaic: entry.split for entry in labelled if entry.split is not None}
@@ -90,21 +94,16 @@ def keep_training_patients(
 
 def write_split(path: Path, split: Split) -> None:
     """Writes CSV ``mosaic,split``, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_bytes(_to_csv(split))
+    write_text(path, _to_csv(split))
 
 
 def split_id(split: Split) -> str:
     """Identity of a split, 16 hexadecimal digits."""
-    return hashlib.sha256(_to_csv(split)).hexdigest()[:16]
+    return hashlib.sha256(_to_csv(split).encode()).hexdigest()[:16]
 
 
-def _to_csv(split: Split) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("mosaic", "split"))
-    writer.writerows(split.items())
-    return text.getvalue().encode()
+def _to_csv(split: Split) -> str:
+    return csv_text(("mosaic", "split"), split.items())
 
 
 def read_split(path: Path) -> dict[str, SplitName]:
@@ -113,16 +112,8 @@ def read_split(path: Path) -> dict[str, SplitName]:
     Raises:
         InputError: if the file is missing, malformed, names a mosaic twice, or another split than train, val, test.
     """
-    split: dict[str, SplitName] = {}
-    for line, row in read_csv(path, ["mosaic", "split"], ["mosaic", "split"]):
-        if row["split"] not in SPLIT_NAMES:
-            raise InputError(f"{path}, line {line}, has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
-        if row["mosaic"] in split:
-            raise InputError(
-                f"{path}, line {line}, names the mosaic {row['mosaic']} again; delete one of the two lines"
-            )
-        split[row["mosaic"]] = row["split"]
-    return split
+    columns = ("mosaic", "split")
+    return {row["mosaic"]: cast(SplitName, row["split"]) for _, row in read_mosaic_rows(path, columns, columns)}
 
 
 def patients_straddling(dataset: Dataset, split: Split) -> tuple[str, ...]:
@@ -137,19 +128,6 @@ def patients_straddling(dataset: Dataset, split: Split) -> tuple[str, ...]:
 def describe_split(split: Split) -> str:
     """How many mosaics are in each part, for a line of text."""
     return ", ".join(f"{sum(v == part for v in split.values())} {part}" for part in SPLIT_NAMES)
-
-
-def _from_file(dataset: Dataset, named: Mapping[str, SplitName], path: Path) -> dict[str, SplitName]:
-    entries = {entry.mosaic: entry for entry in dataset.entries}
-    for mosaic in named:
-        if mosaic not in entries:
-            raise InputError(
-                f"{path} names the mosaic {mosaic!r}, which {dataset.root / MANIFEST_FILE} does not; write it as the "
-                "manifest does"
-            )
-        if entries[mosaic].label is None:
-            raise InputError(f"{path} names the mosaic {mosaic}, which has no label map; add one or delete the line")
-    return {mosaic: named[mosaic] for mosaic in entries if mosaic in named}
 
 
 def draw_order(names: Iterable[str], *salt: object) -> list[str]:

@@ -61,21 +61,12 @@ def window_grid(shape: tuple[int, int], geometry: PatchGeometry) -> NDArray[np.i
     return np.stack([top, left, bottom, right], axis=1)
 
 
-def positions_in(window: NDArray[np.int64], patch: int) -> tuple[int, int]:
-    """How many rows and columns a patch may start at within a window (top, left, bottom, right), both at least 1.
-
-    The last position counts: a patch may end with the window. Where the window is smaller than the patch, the only
-    position is the window's start, and the patch reaches beyond the mosaic.
-    """
-    top, left, bottom, right = window.tolist()
-    return max(bottom - top - patch, 0) + 1, max(right - left - patch, 0) + 1
-
-
 def draw_position(
     rng: np.random.Generator, window: NDArray[np.int64], patch: int, wanted: NDArray[np.bool_]
 ) -> tuple[int, int]:
-    """Draws a patch uniformly among those of a window that hold a wanted pixel.
+    """Draws a patch uniformly among those of a window that hold a wanted pixel; it may end with the window.
 
+    In a window smaller than the patch, the only position is the window's start; the patch reaches beyond the mosaic.
     Tries at random first, which nearly always succeeds at once; then lists the valid positions and draws from the list,
     so the distribution is exactly uniform over valid positions.
 
@@ -91,8 +82,8 @@ def draw_position(
     Raises:
         ValueError: if no pixel of the window is wanted.
     """
-    rows, columns = positions_in(window, patch)
-    first_row, first_column = window[:2].tolist()
+    first_row, first_column, bottom, right = window.tolist()
+    rows, columns = max(bottom - first_row - patch, 0) + 1, max(right - first_column - patch, 0) + 1
     for _ in range(8):
         y, x = int(rng.integers(rows)), int(rng.integers(columns))
         if wanted[y : y + patch, x : x + patch].any():
@@ -122,15 +113,11 @@ def read_square(array: NDArray[np.uint8], top: int, left: int, side: int, fill: 
     """
     array = np.asarray(array)  # not a memory map, whose slices are slow
     height, width = array.shape
-    y0, y1, x0, x1 = max(top, 0), min(top + side, height), max(left, 0), min(left + side, width)
-    if y1 - y0 == side and x1 - x0 == side:
-        return array[y0:y1, x0:x1].copy()
-    if fill is None:
-        rows = np.clip(np.arange(top, top + side), 0, height - 1)
-        columns = np.clip(np.arange(left, left + side), 0, width - 1)
-        replicated: NDArray[np.uint8] = np.asarray(array[rows[0] : rows[-1] + 1])[rows - rows[0]][:, columns]
-        return replicated
-    square = np.full((side, side), fill, np.uint8)
-    if y1 > y0 and x1 > x0:
-        square[y0 - top : y1 - top, x0 - left : x1 - left] = array[y0:y1, x0:x1]
+    if 0 <= top <= height - side and 0 <= left <= width - side:
+        return array[top : top + side, left : left + side].copy()
+    rows, columns = np.arange(top, top + side), np.arange(left, left + side)
+    square: NDArray[np.uint8] = array[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    if fill is not None:
+        square[(rows < 0) | (rows >= height)] = fill
+        square[:, (columns < 0) | (columns >= width)] = fill
     return square

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ from PIL import Image
 import rcm_cascade
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import write_dataset
-from rcm_cascade.data.processors import processors
 from rcm_cascade.errors import InputError
 from rcm_cascade.phantom.generate import generate
 from rcm_cascade.phantom.people import make_patient
@@ -163,7 +163,8 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 
 
 def _write_all(folder: Path, recipes: list[Recipe], processes: int | None) -> None:
-    count = min(processes or processors(), len(recipes))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(processes or usable, len(recipes))
     megapixels = recipes[0].shape[0] * recipes[0].shape[1] / 1e6
     with progress_bar("phantoms", len(recipes) * megapixels, "MP") as advance:
         if count == 1:

@@ -92,8 +92,8 @@ class DataSection(Section):
     split_file: Annotated[PathText | None, Identity.PATH]
     fold: Natural | None = None
     rule: Rule | None = None
-    folds: int | None = None
-    repeats: int | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    repeats: Positive | None = None
     labelled_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     cache_dir: Annotated[PathText | None, Identity.NEVER]
     cache_gb: Annotated[PositiveFloat, Identity.NEVER]

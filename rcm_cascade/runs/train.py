@@ -18,8 +18,9 @@ from lightning.pytorch.loggers import Logger
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER, starter_path
-from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
+from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole

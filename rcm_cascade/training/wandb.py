@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from rcm_cascade import __version__
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.regions import BLANK, RegionDataset
+from rcm_cascade.data.patches import BLANK, RegionDataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import written_whole
@@ -179,8 +179,8 @@ class ShowValidation(Callback):
             self.run.show({"val/regions": [self._image(i, p, classes) for i, p in self.predictions.items()]})
 
     def _image(self, index: int, prediction: NDArray[np.uint8], classes: ClassTable) -> wandb.Image:
-        region, sample = self.regions.regions[index], self.regions[index]
-        caption = f"{self.regions.mosaics[region.mosaic].name}, from row {region.top}, column {region.left}"
+        (mosaic, top, left), sample = self.regions.regions[index], self.regions[index]
+        caption = f"{self.regions.mosaics[mosaic].name}, from row {top}, column {left}"
         factor = shrink_factor((self.regions.side, self.regions.side), REGION_PX)
         truth, predicted = (shrink_labels(labels, factor) for labels in (sample["labels"].numpy(), prediction))
         return region_image(shrink_image(sample["image"].numpy(), factor), truth, predicted, classes, caption)

@@ -13,6 +13,7 @@ from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.cache import MosaicCache
+from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
@@ -93,14 +94,8 @@ def test_a_network_of_native_pixels_needs_no_pixel_size(as_array: bool, tmp_path
 def test_a_mosaic_of_a_data_set(tmp_path: Path, cache: MosaicCache) -> None:
     save(tmp_path / "m.png", (90, 70))
     annotator = make(cache, synthetic=True)
-    mosaic = open_mosaic(
-        tmp_path / "m.png",
-        name="first",
-        classes=RCM_CLASSES,
-        dataset_pixel_size_um=1.0,
-        working_pixel_size_um=2.0,
-        cache=cache,
-    )
+    entry = MosaicEntry("first", tmp_path / "m.png")
+    mosaic = open_mosaic(entry, RCM_CLASSES, cache, 2.0, default_pixel_size_um=1.0)
 
     result = annotator.annotate_mosaic(mosaic, read_s=1.5)
 

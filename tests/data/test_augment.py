@@ -221,7 +221,7 @@ def test_dark_and_bright_grey_levels_are_not_clamped() -> None:
     image = torch.tensor([[[0, 20], [40, 250]]], dtype=torch.uint8)
     grey, _ = augment(image, image, parameters | {"seed": torch.tensor([1])}, 2)
     assert grey.flatten()[0] < grey.flatten()[1] < grey.flatten()[2] < 0
-    mirrored = CHANGES["gamma"]._change(torch.tensor([-51.0, 510.0]), torch.tensor(np.log(2.0)), torch.tensor(0))
+    mirrored = CHANGES["gamma"].function(torch.tensor([-51.0, 510.0]), torch.tensor(np.log(2.0)), torch.tensor(0))
     assert mirrored.tolist() == pytest.approx([-10.2, 1020.0])
 
 

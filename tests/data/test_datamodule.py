@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
 from rcm_cascade.data.augment import Augmentation
-from rcm_cascade.data.datamodule import Coverage, LoadingArguments, MosaicDataModule, prepare
+from rcm_cascade.data.datamodule import Coverage, MosaicDataModule, prepare
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from tests.data.making import memory_mosaic, textured
 
@@ -92,7 +93,7 @@ def test_coverage_of_the_labelled_area() -> None:
     assert coverage.share() == 0
 
 
-@pytest.mark.parametrize(("environment", "workers"), [(LightningEnvironment(), 3), (SLURMEnvironment(), 5)])
+@pytest.mark.parametrize(("environment", "workers"), [(LightningEnvironment(), 2), (SLURMEnvironment(), 5)])
 def test_loading_processes_beside_a_gpu_are_this_process_s_share(
     environment: ClusterEnvironment, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

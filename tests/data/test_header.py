@@ -1,9 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rcm_cascade.data.header import read_header
-from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.header import Length, parse_length, read_header
 from rcm_cascade.errors import InputError
 
 CLASSES = """
@@ -58,9 +58,9 @@ def test_the_least(tmp_path: Path) -> None:
         ("name: m\nclasses:\n - {id: 0, name: a, color: #ff0000}\n", "is no valid YAML"),
         (
             'name: m\nclasses:\n - {id: 0, name: a, colour: "#ff0000"}\n',
-            r"unknown key classes\[0\]\.colour; known are id, name, color",
+            r"lacks classes\[0\]\.color; expected a list of \{id, name, color\}",
         ),
-        ('name: m\nclasses:\n - {id: 1, name: a, color: "#ff0000"}\n', r"dataset\.yaml: class ids are \[1\]"),
+        ('name: m\nclasses:\n - {id: 1, name: a, color: "#ff0000"}\n', r"dataset\.yaml, classes: class ids are \[1\]"),
         (f"name: [m]\n{CLASSES}", r"name: \['m'\]; expected a text"),
         (f"name: m\nunlabelled: 0{CLASSES}", "unlabelled: 0; expected 255"),
         (f"name: m\npixel_size_um: 0{CLASSES}", "pixel_size_um: 0; expected µm per pixel"),
@@ -95,3 +95,76 @@ def test_aliases_do_not_blow_up_the_message(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_header(tmp_path / "dataset.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("1 mm", Length(1, "mm")),
+        ("0.5mm", Length(0.5, "mm")),
+        ("500 um", Length(500, "um")),
+        ("500 \u00b5m", Length(500, "um")),
+        ("500 \u03bcm", Length(500, "um")),
+        (" .5 mm ", Length(0.5, "mm")),
+        ("512 px", Length(512, "px")),
+        (512, Length(512, "px")),
+        (512.0, Length(512, "px")),
+    ],
+)
+def test_what_users_write(text: str | float, length: Length) -> None:
+    assert parse_length(text) == length
+    assert parse_length(length) is length
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "512",
+        "mm",
+        "-1 mm",
+        "0 mm",
+        "1 cm",
+        "1,5 mm",
+        "nan px",
+        "inf mm",
+        "12.5 px",
+        0,
+        -3,
+        1.5,
+        True,
+        None,
+        "9" * 400 + " mm",
+    ],
+)
+def test_anything_else_is_one_sentence(text: Any) -> None:
+    with pytest.raises(InputError, match="expected a positive number with its unit") as caught:
+        parse_length(text)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "pixel_size_um", "multiple", "px"),
+    [
+        ("0.5 mm", 1.0, 16, 512),
+        ("1 mm", 8.0, 16, 128),
+        ("512 px", 1.0, 16, 512),
+        ("512 px", None, 16, 512),
+        ("500 px", None, 16, 512),
+        ("512 um", 1.0, 16, 512),
+        ("513 um", 1.0, 16, 528),
+        ("0.5 mm", 1.0, 1, 500),
+        ("0.5 mm", 0.13, 1, 3847),
+        ("0.3 mm", 0.1, 1, 3000),  # 300 / 0.1 is 2999.9999999999995 in floating point, and 0.7 / 0.1 too large
+        ("0.7 um", 0.1, 1, 7),
+        ("2.1 um", 0.7, 1, 3),
+        ("1 um", 5.0, 16, 16),
+    ],
+)
+def test_pixels_are_rounded_up_to_the_multiple(text: str, pixel_size_um: float | None, multiple: int, px: int) -> None:
+    assert parse_length(text).to_px(pixel_size_um, multiple) == px
+
+
+def test_a_physical_length_needs_a_pixel_size() -> None:
+    with pytest.raises(InputError, match=r"the length 0\.5 mm needs a pixel size"):
+        parse_length("0.5 mm").to_px(None, 16)

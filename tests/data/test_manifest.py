@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.lengths import Length
+from rcm_cascade.data.header import Length
 from rcm_cascade.data.manifest import Dataset, read_dataset, write_dataset
 from rcm_cascade.errors import InputError
 
@@ -76,7 +76,8 @@ def test_mistakes_are_one_sentence(tmp_path: Path, classes: ClassTable, rows: st
 def test_unknown_columns_are_named_with_the_known_ones(tmp_path: Path, classes: ClassTable) -> None:
     root = make(tmp_path / "set", classes, "mosaic,diagnosis\nmosaics/a.tif,nevus\n")
     with pytest.raises(
-        InputError, match="'diagnosis'; expected the columns mosaic, label, patient, site, split, pixel_"
+        InputError,
+        match=r"header 'mosaic,diagnosis'; expected .* the columns mosaic, label, patient, site, split, pixel_",
     ):
         read_dataset(root)
 
@@ -119,9 +120,6 @@ def test_written_and_read(tmp_path: Path, classes: ClassTable) -> None:
     a, b = dataset.entries
     assert (a.patient, a.pixel_size_um, b.label, b.split) == ("ä, b", 0.1 + 0.2, None, "val")
     assert sorted(path.name for path in root.iterdir()) == ["dataset.yaml", "labels", "manifest.csv", "mosaics"]
-    with pytest.raises(ValueError, match="diagnosis"):
-        write_dataset(root, name="x", classes=classes, rows=[{"mosaic": "a", "diagnosis": "nevus"}])
-    assert read_dataset(root).entries == dataset.entries
 
 
 @pytest.mark.slow

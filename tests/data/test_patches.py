@@ -8,7 +8,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from rcm_cascade.data.augment import CHANGES, Augmentation, ChangeRange
-from rcm_cascade.data.patches import EpochSampler, PatchDataset, SampleKey, count_classes
+from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.data.patches import (
+    EpochSampler,
+    LoadingArguments,
+    PatchDataset,
+    RegionDataset,
+    SampleKey,
+    count_classes,
+)
 from rcm_cascade.data.windows import PatchGeometry, window_grid
 from rcm_cascade.errors import InputError
 from tests.data.making import memory_mosaic, textured
@@ -18,7 +26,7 @@ GEOMETRY = PatchGeometry(window=64, stride=32, patch=32)
 
 def dataset(sampling: Any = "grid", augmentation: Augmentation | None = None, seed: int = 0) -> PatchDataset:
     mosaics = [memory_mosaic(*textured(100, 131, seed=i)) for i in range(3)]
-    return PatchDataset(mosaics, GEOMETRY, augmentation, 3, seed, sampling)
+    return PatchDataset(mosaics, 3, LoadingArguments(GEOMETRY, augmentation, sampling, seed=seed))
 
 
 def test_one_patch_of_each_window_and_epoch() -> None:
@@ -74,7 +82,7 @@ def test_patches_without_a_label_are_never_drawn() -> None:
     image, labels = textured(128, 128)
     labels[:] = 255
     labels[100, 100] = 1
-    patches = PatchDataset([memory_mosaic(image, labels)], GEOMETRY, None, 3, 0)
+    patches = PatchDataset([memory_mosaic(image, labels)], 3, LoadingArguments(GEOMETRY, None))
     assert 0 < len(patches) < len(window_grid((128, 128), GEOMETRY))
     for epoch in range(5):
         for i in range(len(patches)):
@@ -85,12 +93,12 @@ def test_no_label_at_all_is_refused() -> None:
     image, labels = textured(64, 64)
     labels[:] = 255
     with pytest.raises(InputError, match="labelled pixel"):
-        PatchDataset([memory_mosaic(image, labels)], GEOMETRY, None, 3, 0)
+        PatchDataset([memory_mosaic(image, labels)], 3, LoadingArguments(GEOMETRY, None))
 
 
 def test_a_mosaic_smaller_than_a_patch_is_padded_not_skipped() -> None:
     image, labels = textured(20, 25)
-    patches = PatchDataset([memory_mosaic(image, labels)], GEOMETRY, Augmentation(), 3, 0)
+    patches = PatchDataset([memory_mosaic(image, labels)], 3, LoadingArguments(GEOMETRY, Augmentation()))
     sample = patches[SampleKey(0, 0)]
     assert len(patches) == 1
     assert sample["image"].shape == (patches.read_side, patches.read_side)
@@ -102,12 +110,12 @@ def test_balanced_drawing_shows_rare_classes_as_often() -> None:
     image, labels = textured(400, 400, unlabelled=0.1)
     labels[labels == 2] = 0
     labels[200:204, 200:204] = 2
-    patches = PatchDataset([memory_mosaic(image, labels)], GEOMETRY, None, 3, 0, "balanced")
+    patches = PatchDataset([memory_mosaic(image, labels)], 3, LoadingArguments(GEOMETRY, None, "balanced"))
     held = Counter(
         c for i in range(len(patches)) for c in np.unique(patches[SampleKey(0, i)]["labels"]).tolist() if c != 255
     )
     assert held[2] > 0.25 * len(patches)
-    grid = PatchDataset([memory_mosaic(image, labels)], GEOMETRY, None, 3, 0)
+    grid = PatchDataset([memory_mosaic(image, labels)], 3, LoadingArguments(GEOMETRY, None))
     rare = sum(bool((grid[SampleKey(0, i)]["labels"] == 2).any()) for i in range(len(grid)))
     assert rare < 0.1 * len(grid)
 
@@ -162,3 +170,38 @@ def test_epochs_are_ordered_differently_and_mix_mosaics() -> None:
     assert first != second
     mosaics = [dataset().windows[i, 0] for i in first[:8]]
     assert len(set(mosaics)) > 1
+
+
+def with_a_rare_class() -> list[Mosaic]:
+    made = [memory_mosaic(*textured(200, 260, seed=i)) for i in range(2)]
+    for mosaic in made:
+        assert mosaic.labels is not None
+        mosaic.labels[mosaic.labels == 2] = 0
+    rare = made[1].labels
+    assert rare is not None
+    rare[150:154, 10:14] = 2
+    return made
+
+
+def test_rare_classes_are_seen() -> None:
+    chosen = RegionDataset(with_a_rare_class(), 64, 3, 3)
+    assert len(chosen) == 3
+    assert any(bool((chosen[i]["labels"] == 2).any()) for i in range(3))
+
+
+def test_the_choice_is_fixed_distinct_and_no_larger_than_there_is() -> None:
+    first, again = (RegionDataset(with_a_rare_class(), 64, 500, 3).regions for _ in range(2))
+    assert first == again
+    assert len(set(first)) == len(first) == 2 * 4 * 5
+
+
+def test_no_mosaics_no_regions() -> None:
+    assert len(RegionDataset([], 64, 5, 3)) == 0
+
+
+def test_a_region_beyond_a_small_mosaic_is_unlabelled_there() -> None:
+    image, labels = textured(40, 50)
+    (sample,) = (RegionDataset([memory_mosaic(image, labels)], 64, 5, 3)[i] for i in range(1))
+    assert np.array_equal(sample["image"][:40, :50].numpy(), image)
+    assert (sample["labels"][40:] == 255).all()
+    assert torch.equal(sample["augment"]["linear"], torch.eye(2))

@@ -104,11 +104,11 @@ def test_the_split_file_goes_before_the_manifest(classes: ClassTable, tmp_path: 
     assert split == {"m0-0.tif": "train", "m1-1.tif": "test"}
     assert list(split) == ["m0-0.tif", "m1-1.tif"]
     write_split(path, {"m9.tif": "train"})
-    with pytest.raises(InputError, match=r"names the mosaic 'm9\.tif', which set/manifest\.csv does not"):
+    with pytest.raises(InputError, match=r"names 'm9\.tif', which is no labelled mosaic of set/manifest\.csv"):
         make_split(data, seed=0, split_file=path)
     write_split(path, {"m0-0.tif": "train"})
     bare = replace(data, entries=(replace(data.entries[0], label=None), *data.entries[1:]))
-    with pytest.raises(InputError, match=r"m0-0\.tif, which has no label map"):
+    with pytest.raises(InputError, match=r"'m0-0\.tif', which is no labelled mosaic"):
         make_split(bare, seed=0, split_file=path)
 
 
@@ -122,9 +122,9 @@ def test_written_and_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("mosaic,split\na.tif,training\n", "line 2, has the split 'training'; expected train, val, test"),
-        ("mosaic,split\na.tif,train\na.tif,test\n", r"line 3, names the mosaic a\.tif again"),
+        ("mosaic,split\na.tif,train\na.tif,test\n", r"line 3, names the mosaic a\.tif of line 2 again"),
         ("mosaic\na.tif\n", "header 'mosaic'"),
-        ("mosaic,split,fold\n", "unknown column 'fold'"),
+        ("mosaic,split,fold\n", "header 'mosaic,split,fold'"),
     ],
 )
 def test_malformed_files_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rcm_cascade.data.windows import PatchGeometry, draw_position, positions_in, read_square, window_grid, window_starts
+from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid, window_starts
 
 
 @pytest.mark.parametrize("length", range(1, 60))
@@ -51,8 +51,11 @@ def test_a_window_without_a_wanted_pixel_is_refused() -> None:
         draw_position(np.random.default_rng(0), np.array([0, 0, 8, 8]), 4, np.zeros((8, 8), bool))
 
 
-def test_a_window_smaller_than_the_patch_has_one_position() -> None:
-    assert positions_in(np.array([0, 0, 5, 9]), 8) == (1, 2)
+def test_a_window_smaller_than_the_patch_is_drawn_from_its_start() -> None:
+    drawn = {
+        draw_position(np.random.default_rng(i), np.array([0, 0, 5, 9]), 8, np.ones((5, 9), bool)) for i in range(9)
+    }
+    assert drawn == {(0, 0), (0, 1)}
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (-3, 2), (7, 9), (-20, -20), (30, 5)])

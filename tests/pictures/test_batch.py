@@ -1,7 +1,8 @@
 import numpy as np
 
 from rcm_cascade.data.augment import Augmentation
-from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
+from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.pictures.batch import batch_picture
 from tests.conftest import THREE

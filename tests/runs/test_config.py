@@ -154,8 +154,11 @@ def test_a_fold_s_configuration_says_how_the_folds_were_made() -> None:
         (["data.fold=0", "data.split_file=a.csv"], "data.split_file and data.fold are both given"),
         (["data.fold=0", "data.rule=sites", "data.folds=3"], "data.folds=3 has no meaning with data.rule=sites"),
         (["data.fold=0", "data.repeats=3"], "data.repeats=3 has no meaning with data.rule=patients"),
-        (["data.fold=0", "data.folds=1"], "data.folds is 1; expected 2 or more"),
-        (["data.fold=0", "data.rule=paper", "data.repeats=0"], "data.repeats is 0; expected 1 or more"),
+        (["data.fold=0", "data.folds=1"], "data.folds: got 1; input should be greater than or equal to 2"),
+        (
+            ["data.fold=0", "data.rule=paper", "data.repeats=0"],
+            "data.repeats: got 0; input should be greater than",
+        ),
         (["data.fold=5"], "data.fold=5; expected 0 to 4"),
         (["data.fold=0", "data.rule=lesions"], r"data\.rule: got 'lesions'; .*'patients', 'sites' or 'paper'"),
         (["data.fold=-1"], r"data\.fold: got -1"),

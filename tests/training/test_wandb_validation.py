@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule, prepare
+from rcm_cascade.data.datamodule import MosaicDataModule, prepare
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader

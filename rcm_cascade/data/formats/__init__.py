@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.counting import count_values
-from rcm_cascade.data.formats.base import FORMATS, Format, first_bytes, in_one_sentence, readable, size_text
+from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, in_one_sentence, readable, size_text
 from rcm_cascade.errors import InputError
 
 for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: adding one is adding a file
     importlib.import_module(f"{__name__}.{_file.name}")
 
-PixelSizeSource = Literal["manifest", "file", "dataset", "unknown"]
+PixelSizeSource = Literal["given", "manifest", "file", "dataset", "assumed", "unknown"]
+"""Where a pixel size is from; *given* and *assumed* are what annotation makes of the manifest's and the data set's."""
 
 _MAX_ANISOTROPY: Final = 0.01
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Grey levels of a mosaic, ``(H, W)``, uint8 or uint16 as stored.
 
     Colour gives its ITU-R 601 luma (equal channels: exactly one of them); transparency is dropped, palettes are looked
@@ -35,13 +36,12 @@ def read_image(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         InputError: if the file is missing, empty, damaged, no image in one of the formats, larger than `MAX_PIXELS`,
             not 8 or 16 bit, or holds several images.
     """
-    path = Path(path)
     with in_one_sentence(path):
-        pixels, palette = _format_of(path).read(path)
-        return _to_grey(pixels, path) if palette is None else _to_grey(palette[None], path)[0][pixels]
+        pixels, palette = _read(path, _format_of(path))
+        return _to_grey(pixels) if palette is None else _to_grey(palette[None])[0][pixels]
 
 
-def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def read_labels(path: Path, classes: ClassTable, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """A label map, ``(H, W)`` uint8: class ids and 255 where unlabelled.
 
     The grey value is the class id. In a picture with a palette it is the index, unless the palette's own colours are
@@ -56,7 +56,6 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
         InputError: as `read_image`, and if the size is not the mosaic's, the picture is coloured, or a value is
             neither an id nor 255.
     """
-    path = Path(path)
     with in_one_sentence(path):
         format_ = _format_of(path)
         if format_.lossy:
@@ -64,7 +63,7 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
                 f"label map {path} is a {format_.name}, which blurs ids into one another; save it as a "
                 "greyscale PNG or TIFF"
             )
-        pixels, palette = format_.read(path)
+        pixels, palette = _read(path, format_)
         if palette is not None:
             used = np.flatnonzero(count_values(pixels)[: len(palette)])
             greys = palette[used].astype(np.int64)
@@ -94,13 +93,12 @@ def read_labels(path: str | Path, classes: ClassTable, shape: tuple[int, int]) -
         return np.ascontiguousarray(pixels, np.uint8)
 
 
-def stored_pixel_size(path: str | Path) -> float | None:
+def stored_pixel_size(path: Path) -> float | None:
     """µm per pixel as the file states it; None: it says nothing about tissue.
 
     Raises:
         InputError: if the file is missing, empty or damaged, or its pixels are more than 1 % off square.
     """
-    path = Path(path)
     with in_one_sentence(path):
         size = _format_of(path).pixel_size(path)
         if size is None:
@@ -114,7 +112,7 @@ def stored_pixel_size(path: str | Path) -> float | None:
 
 
 def pixel_size(
-    path: str | Path, manifest_value: float | None, dataset_value: float | None
+    path: Path, manifest_value: float | None, dataset_value: float | None
 ) -> tuple[float | None, PixelSizeSource]:
     """µm per pixel and where that is from: the manifest, else the file, else dataset.yaml.
 
@@ -130,22 +128,32 @@ def pixel_size(
 
 
 def _format_of(path: Path) -> Format:
-    start = first_bytes(path)
+    """By a file's first bytes."""
+    expected = f"expected an image file, {readable()}"
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}); {expected}: check the path") from error
     for format_ in FORMATS.values():
         if start.startswith(format_.starts):
             return format_
-    raise InputError(f"{path} is no image this program reads; expected {readable()}: export it as one of these")
+    raise InputError(f"{path} is no image this program reads; {expected}: export it as one of these")
 
 
-def _to_grey(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """One grey channel, contiguous, of pixels ``(H, W)`` or ``(H, W, channels)``."""
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
+def _read(path: Path, format_: Format) -> Pixels:
+    """The pixels of a file, 8- or 16-bit grey or colour."""
+    read = format_.read(path)
+    dtype, shape = read.values.dtype, read.values.shape
+    if dtype not in (np.uint8, np.uint16) or len(shape) not in (2, 3) or max(shape[2:], default=0) > 4:
         raise InputError(
-            f"{path} has pixels of {pixels.dtype} and shape {pixels.shape}; expected 8- or 16-bit grey or RGB: "
-            "convert the image"
+            f"{path} has pixels of {dtype} and shape {shape}; expected 8- or 16-bit grey or RGB: convert the image"
         )
-    if pixels.ndim == 3 and pixels.shape[2] > 4:
-        raise InputError(f"{path} has {pixels.shape[2]} channels; expected grey or RGB: save the one you mean alone")
+    return read
+
+
+def _to_grey(pixels: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """One grey channel, contiguous, of pixels ``(H, W)`` or ``(H, W, channels)``."""
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
     grey: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_RGB2GRAY)

@@ -84,25 +84,6 @@ def in_one_sentence(path: Path) -> Iterator[None]:
         logger.disabled = was_disabled
 
 
-def first_bytes(path: Path) -> bytes:
-    """The first 16 bytes of a file, by which its format is told.
-
-    Raises:
-        InputError: if the file is missing, a folder, empty, or may not be read.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror}); expected an image file, {readable()}: check the path and its "
-            "permissions"
-        ) from error
-    if not start:
-        raise InputError(f"{path} is empty (0 bytes); expected an image: copy or export it again")
-    return start
-
-
 def check_size(path: Path, height: int, width: int) -> None:
     """Refuses an image by its size in px, before it is decoded.
 

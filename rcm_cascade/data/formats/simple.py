@@ -1,4 +1,4 @@
-"""PNG, BMP and JPEG. Their densities say nothing about tissue."""
+"""PNG, BMP, JPEG and JPEG 2000. Their densities say nothing about tissue."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
@@ -24,6 +25,8 @@ def _read(path: Path, plugin: type[ImageFile]) -> Pixels:
             return Pixels(np.asarray(picture), palette)
         if plugin is PngImageFile:
             return Pixels(imagecodecs.png_decode(path.read_bytes()))  # Pillow cuts 16-bit colour down to 8
+        if plugin is Jpeg2KImageFile:
+            return Pixels(imagecodecs.jpeg2k_decode(path.read_bytes()))  # likewise
         if picture.mode not in ("L", "LA", "RGB", "RGBA", "1"):
             raise InputError(f"{path} has colour mode {picture.mode}; expected grey or RGB: save it as greyscale")
         return Pixels(np.asarray(picture.convert("L") if picture.mode == "1" else picture))
@@ -32,3 +35,4 @@ def _read(path: Path, plugin: type[ImageFile]) -> Pixels:
 Format("PNG", (b"\x89PNG\r\n\x1a\n",), lambda path: _read(path, PngImageFile))
 Format("BMP", (b"BM",), lambda path: _read(path, BmpImageFile))
 Format("JPEG", (b"\xff\xd8\xff",), lambda path: _read(path, JpegImageFile), lossy=True)
+Format("JPEG 2000", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), lambda path: _read(path, Jpeg2KImageFile))

@@ -27,26 +27,16 @@ def read(path: Path) -> Pixels:
     with tifffile.TiffFile(path) as file:
         # The chain of pages and not tifffile's series: those follow OME metadata into other files. Levels of a pyramid
         # are SubIFDs, outside the chain, or pages marked as reduced.
-        pages = [p for p in map(_page, file.pages) if not p.subfiletype & _REDUCED_OR_MASK]
-        if not pages:
-            raise ValueError("no page")
-        images = len(pages)
-        if file.is_imagej:
-            images = max(images, int((file.imagej_metadata or {}).get("images", 1)))
-        elif file.is_shaped and len(pages) == 1:
-            shape = (file.shaped_metadata or [{}])[0].get("shape", pages[0].shape)
-            images = max(1, math.prod(shape) // max(math.prod(pages[0].shape), 1))
-        if images != 1 or pages[0].imagedepth != 1:
+        pages = [p for p in file.pages if isinstance(p, tifffile.TiffPage) and not p.subfiletype & _REDUCED_OR_MASK]
+        images = max(len(pages), pages[0].imagedepth, int((file.imagej_metadata or {}).get("images", 1)))
+        if images != 1:
             raise InputError(
-                f"{path} holds {images if images != 1 else pages[0].imagedepth} images; expected one mosaic: save the "
-                "one you mean as a file of its own"
+                f"{path} holds {images} images; expected one mosaic: save the one you mean as its own file"
             )
         page = pages[0]
         check_size(path, page.imagelength, page.imagewidth)
-        if page.dtype not in (np.uint8, np.uint16) or (page.photometric != 3 and page.bitspersample < 8):
-            raise InputError(
-                f"{path} has pixels of {_pixel_type(page)}; expected 8- or 16-bit unsigned integers: convert the image"
-            )
+        if page.bitspersample < 8 and page.photometric != 3:
+            raise InputError(f"{path} has pixels of {page.bitspersample} bit; expected 8 or 16: convert the image")
         colours = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}.get(page.photometric, 0)  # others are CMYK, CIELab, …
         extra = page.samplesperpixel - colours
         alpha = extra == 1 and (colours == 3 or any(page.extrasamples))
@@ -68,16 +58,8 @@ def read(path: Path) -> Pixels:
             eight_bit = page.colormap.max() < 256  # against the standard, and common
             palette = (page.colormap >> (0 if eight_bit else 8)).astype(np.uint8).T
         elif page.photometric == 0:
-            pixels = np.iinfo(pixels.dtype).max - pixels
+            pixels = ~pixels
         return Pixels(pixels, palette)
-
-
-def _page(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:
-    return page if isinstance(page, tifffile.TiffPage) else page.aspage()
-
-
-def _pixel_type(page: tifffile.TiffPage) -> str:
-    return f"{page.bitspersample} bit" if page.bitspersample < 8 else str(page.dtype)
 
 
 def pixel_size(path: Path) -> tuple[float, float] | None:
@@ -86,51 +68,34 @@ def pixel_size(path: Path) -> tuple[float, float] | None:
     A resolution without unit, or one of 72 or 96 dpi (a screen's, written by default), says nothing about tissue.
     """
     with tifffile.TiffFile(path) as file:
-        size = _ome_pixel_size(file.ome_metadata) if file.is_ome else None
+        size = _ome_pixel_size(file.ome_metadata) if file.ome_metadata else None
         return size or _tag_pixel_size(file.pages.first)
 
 
-def _ome_pixel_size(metadata: str | None) -> tuple[float, float] | None:
+def _ome_pixel_size(metadata: str) -> tuple[float, float] | None:
     """Width and height of a pixel in µm from OME-XML."""
-    if not metadata:
-        return None
-    root = ElementTree.fromstring(metadata)
-    pixels = root.find(".//{*}Image/{*}Pixels")
-    if pixels is None:
-        return None
-    x = _ome_length(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm"))
-    y = _ome_length(pixels.get("PhysicalSizeY"), pixels.get("PhysicalSizeYUnit", "µm"))
+    pixels = ElementTree.fromstring(metadata).find(".//{*}Image/{*}Pixels")
+    x, y = (None if pixels is None else _ome_length(pixels, axis) for axis in "XY")
     return None if x is None else (x, x if y is None else y)
 
 
-def _ome_length(value: str | None, unit: str) -> float | None:
-    um = _OME_UNIT_UM.get(re.sub("[\u00b5\u03bc]", "u", unit.strip()))
-    if value is None or um is None:
-        return None
+def _ome_length(pixels: ElementTree.Element, axis: str) -> float | None:
+    unit = re.sub("[\u00b5\u03bc]", "u", pixels.get(f"PhysicalSize{axis}Unit", "um").strip())
     try:
-        length = float(value) * um
-    except ValueError:
+        length = float(pixels.get(f"PhysicalSize{axis}", "")) * _OME_UNIT_UM[unit]
+    except (KeyError, ValueError):  # no unit of length; none, or no number
         return None
     return length if 0 < length < math.inf else None
 
 
-def _tag_pixel_size(page: tifffile.TiffPage | tifffile.TiffFrame) -> tuple[float, float] | None:
+def _tag_pixel_size(page: tifffile.TiffPage) -> tuple[float, float] | None:
     """Width and height of a pixel in µm from XResolution, YResolution and ResolutionUnit."""
-    tags = _page(page).tags
-    um = _RESOLUTION_UNIT_UM.get(int(tags.valueof("ResolutionUnit", 2)))
-    fractions = [tags.valueof("XResolution"), tags.valueof("YResolution")]
-    if um is None or fractions[0] is None:
+    um = _RESOLUTION_UNIT_UM.get(page.resolutionunit)
+    if um is None or "XResolution" not in page.tags:
         return None
-    sizes = []
-    for top, bottom in [f for f in fractions if f is not None]:
-        if not top or not bottom:
-            return None
-        per_unit = top / bottom
-        dpi = per_unit * 25400.0 / um
-        if any(math.isclose(dpi, screen, rel_tol=0.005) for screen in _SCREEN_DPI):
-            return None
-        sizes.append(um / per_unit)
-    return sizes[0], sizes[-1]
+    x, y = (per_unit and um / per_unit for per_unit in page.resolution)
+    screen = any(math.isclose(25400 / size, dpi, rel_tol=0.005) for size in (x, y) if size for dpi in _SCREEN_DPI)
+    return None if screen or not x or not y else (x, y)
 
 
 Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), read, pixel_size)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rcm_cascade.data.formats.base import MAX_PIXELS, check_size, first_bytes, in_one_sentence
+from rcm_cascade.data.formats import read_image
+from rcm_cascade.data.formats.base import MAX_PIXELS, check_size, in_one_sentence
 from rcm_cascade.errors import InputError
 
 
@@ -36,12 +37,12 @@ def test_no_file_to_read(tmp_path: Path) -> None:
     for path, message in [
         (tmp_path / "none.tif", "No such file"),
         (tmp_path, "Is a directory"),
-        (tmp_path / "empty.tif", "is empty"),
+        (tmp_path / "empty.tif", "is no image"),
         (tmp_path / "empty.tif" / "none.tif", "cannot be opened"),
         (tmp_path / ("x" * 300), "cannot be opened"),
     ]:
         with pytest.raises(InputError, match=message):
-            first_bytes(path)
+            read_image(path)
 
 
 def test_sizes() -> None:

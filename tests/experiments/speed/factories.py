@@ -4,7 +4,8 @@ import torch
 
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.data.augment import Augmentation
-from rcm_cascade.data.datamodule import LoadingArguments, MosaicDataModule
+from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
