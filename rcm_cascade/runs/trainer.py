@@ -71,7 +71,6 @@ def make_trainer(
         limit_val_batches=None if validating else 0,
         check_val_every_n_epoch=datamodule.validate_every,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.optim.clip_norm or None,
         use_distributed_sampler=False,
         enable_model_summary=False,
         enable_progress_bar=bar,

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rcm_cascade.compat import set_average
 from rcm_cascade.data.datamodule import Coverage
 from rcm_cascade.models.checkpoint import write_checkpoint
 from rcm_cascade.training.module import MONITORED
-from rcm_cascade.training.ranks import all_reduce_any
 
 
 class MovingAverage(WeightAveraging):
@@ -36,34 +34,23 @@ class MovingAverage(WeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes the averaged copy where the module is going to be: Lightning moves it there only after this."""
+        """Makes the average where the module is going to be: Lightning moves it there only after this.
+
+        The count stays on the CPU, so that no step waits for a GPU.
+        """
         if stage == "fit":
-            set_average(self, _Average(pl_module, trainer.strategy.root_device, self.decay))
+            self.average = AveragedModel(pl_module, multi_avg_fn=self._update, use_buffers=True)
+            self.average.module.to(trainer.strategy.root_device)
+            set_average(self, self.average)
 
-
-class _Average(AveragedModel):
-    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: the count stays here."""
-
-    def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
-        super().__init__(model, use_buffers=True)
-        self.module.to(device)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
-        n = int(self.n_averaged)
-        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)  # type: ignore[no-untyped-call]
-        average(*zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True), None)
-        for kept, count in pairs:
-            if not kept.is_floating_point():
-                kept.copy_(count)
-        self.n_averaged += 1
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    return chain(module.parameters(), module.buffers())
+    def _update(self, averages: Sequence[Tensor], current: Sequence[Tensor], _: object) -> None:
+        """Of tensors of one kind; counts of batches are taken over."""
+        n = int(self.average.n_averaged)
+        if averages[0].is_floating_point():
+            get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)))(averages, current, None)  # type: ignore[no-untyped-call]
+            return
+        for average, count in zip(averages, current, strict=True):
+            average.copy_(count)
 
 
 class LogCoverage(Callback):
@@ -82,7 +69,8 @@ class LogCoverage(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the share that all processes together covered, in [0, 1]."""
-        self.coverage.seen = [all_reduce_any(seen, pl_module.device) for seen in self.coverage.seen]
+        marks = [torch.from_numpy(seen).to(pl_module.device, torch.uint8) for seen in self.coverage.seen]
+        self.coverage.seen = [trainer.strategy.reduce(m, reduce_op="max").cpu().numpy().astype(bool) for m in marks]
         pl_module.log("train/labelled_area_covered", self.coverage.share())
 
 

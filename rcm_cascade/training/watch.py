@@ -7,9 +7,8 @@ import time
 from math import inf
 from typing import Final
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-
-from rcm_cascade.training.ranks import all_gather
 
 EVERY_S: Final = 0.5
 
@@ -28,30 +27,20 @@ class WatchRanks(Callback):
 
     def begin(self, trainer: Trainer) -> None:
         """Watches from before the processes first meet; to be called before the training."""
-        launcher, first = trainer.strategy.launcher, int(os.environ.get(FIRST, os.getpid()))
-        if first != os.getpid():
-            threading.Thread(target=self._watch_first, args=(first,), daemon=True).start()
-        elif hasattr(launcher, "procs"):
-            os.environ[FIRST] = str(first)
-            for rank in range(1, trainer.num_devices):
-                threading.Thread(target=self._watch_other, args=(rank, trainer), daemon=True).start()
+        if hasattr(trainer.strategy.launcher, "procs"):
+            os.environ[FIRST] = str(os.getpid())
+        if trainer.num_devices > 1 and FIRST in os.environ:
+            threading.Thread(target=self._watch, args=(int(os.environ[FIRST]), trainer), daemon=True).start()
 
-    def _watch_first(self, first: int) -> None:
-        while os.getppid() == first:
-            if self.over.wait(EVERY_S):
-                return
-        _end(f"the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too")
-
-    def _watch_other(self, rank: int, trainer: Trainer) -> None:
-        while len(trainer.strategy.launcher.procs) < rank:  # type: ignore[union-attr]  # `begin` has asked
-            if self.over.wait(EVERY_S / 10):
-                return
-        pid = trainer.strategy.launcher.procs[rank - 1].pid  # type: ignore[union-attr]
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # at once, and leaves the process to Lightning
-        assert ended is not None
-        status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        if status and not self.over.wait(2 * EVERY_S if status > 0 else 0):  # Ctrl-C ends all of them, this one last
-            _end(f"process {rank} of {trainer.num_devices} (PID {pid}) ended with status {status}; the job ends")
+    def _watch(self, first: int, trainer: Trainer) -> None:
+        while not self.over.wait(EVERY_S):
+            if first not in (os.getpid(), os.getppid()):
+                _end(f"the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too")
+            for rank, other in enumerate(getattr(trainer.strategy.launcher, "procs", ()), start=1):
+                status = other.poll() or 0
+                if status and not self.over.wait(2 * EVERY_S if status > 0 else 0):  # Ctrl-C ends all, this one last
+                    told = f"process {rank} of {trainer.num_devices} (PID {other.pid})"
+                    _end(f"{told} ended with status {status}; the job ends")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on the processes need not wait for each other."""
@@ -72,8 +61,8 @@ class WatchRanks(Callback):
         if trainer.world_size == 1:
             return
         size = sum(float(p.detach().double().abs().sum()) for p in pl_module.parameters())
-        for name, value in (("losses", float(trainer.callback_metrics["train/loss"])), ("sums of weights", size)):
-            found = all_gather(value)
+        mine = torch.tensor([float(trainer.callback_metrics["train/loss"]), size], dtype=torch.float64)
+        for name, found in zip(("losses", "sums of weights"), pl_module.all_gather(mine).T.tolist(), strict=True):
             if not max(found) - min(found) <= 1e-6 * abs(found[0]) < inf:
                 raise RuntimeError(f"processes have come apart, or optim.lr is too high: their {name} are {found}")
 
