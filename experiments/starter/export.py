@@ -22,7 +22,6 @@ from rcm_cascade.models.checkpoint import (
     SUFFIX,
     LoadedCheckpoint,
     digest,
-    is_safetensors,
     load_checkpoint,
 )
 from rcm_cascade.runs.folder import RunFolder
@@ -64,7 +63,7 @@ def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torc
     Raises:
         InputError: if the checkpoint cannot be used, or ``out`` is of another name or cannot be written.
     """
-    if not is_safetensors(out):
+    if out.suffix.lower() != SUFFIX:
         raise InputError(f"{out} would not be recognised as an export; choose a name that ends in {SUFFIX}")
     loaded = load_checkpoint(checkpoint)
     origin = {"commit": commit, "checkpoint_sha256": digest(loaded.path)}

@@ -151,8 +151,9 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         raise InputError(
             f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
         )
+    export = path.suffix.lower() == SUFFIX
     try:
-        if is_safetensors(path):
+        if export:
             with safe_open(path, framework="pt", device="cpu") as file:
                 told, names = (file.metadata() or {}).get(HEADER, ""), file.keys()
                 weights = {name: file.get_tensor(name) for name in names}
@@ -164,8 +165,8 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
             f"file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one; copy or export it again"
         ) from error
     try:
-        plain = {**(json.loads(told)["header"] if is_safetensors(path) else content[HEADER])}
-        if not is_safetensors(path):
+        plain = {**(json.loads(told)["header"] if export else content[HEADER])}
+        if not export:
             weights = {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise InputError(
@@ -178,11 +179,6 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
             "install the version of rcm-cascade that wrote it"
         )
     return plain, weights
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is an export, by its name."""
-    return path.suffix.lower() == SUFFIX
 
 
 def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:

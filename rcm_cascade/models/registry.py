@@ -118,16 +118,7 @@ class Network(nn.Module):
     def __init__(self, arguments: Arguments, levels: Iterable[nn.Module]) -> None:
         super().__init__()
         self.arguments, self.levels = arguments, nn.ModuleList(levels)
-
-    @property
-    def geometry(self) -> tuple[LevelGeometry, ...]:
-        """Factor, depth and reach of each level, coarse to fine."""
-        return self.arguments.geometry
-
-    @property
-    def alignment(self) -> int:
-        """Full-resolution images are padded to a multiple of this many px."""
-        return self.arguments.alignment
+        self.geometry, self.alignment = arguments.geometry, arguments.alignment
 
     def predict(self, image: Tensor) -> Tensor:
         """Logits of the final map, ``(B, C, H, W)``, as `final` makes them; ``image`` as for ``forward``."""

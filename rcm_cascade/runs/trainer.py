@@ -19,10 +19,16 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.training.callbacks import EpochLine, LogCoverage, MovingAverage, ValidateAtEnd, WholeCheckpoints
+from rcm_cascade.training.callbacks import (
+    EpochLine,
+    LogCoverage,
+    MovingAverage,
+    ValidateAtEnd,
+    WatchRanks,
+    WholeCheckpoints,
+)
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import started
-from rcm_cascade.training.watch import WatchRanks
 
 
 def make_trainer(

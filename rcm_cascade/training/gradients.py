@@ -54,4 +54,6 @@ class MeanNorms:
     def take(self) -> dict[str, Tensor]:
         """Means over the steps since the last call; none if there were none."""
         steps, self.steps = self.steps, []
-        return dict(zip(self.names, sum(steps) / len(steps), strict=True)) if steps else {}
+        if not steps:
+            return {}
+        return dict(zip(self.names, sum(steps[1:], steps[0]) / len(steps), strict=True))

@@ -130,15 +130,13 @@ class ShowValidation(Callback):
     def _image(self, index: int, prediction: NDArray[np.uint8], classes: ClassTable) -> wandb.Image:
         region, sample = self.regions.regions[index], self.regions[index]
         caption = f"{self.regions.mosaics[region.mosaic].name}, from row {region.top}, column {region.left}"
-        factor = shrink_factor((self.regions.side, self.regions.side), REGION_PX)
-        truth, predicted = (shrink_labels(labels, factor) for labels in (sample["labels"].numpy(), prediction))
-        return region_image(shrink_image(sample["image"].numpy(), factor), truth, predicted, classes, caption)
+        return region_image(sample["image"].numpy(), sample["labels"].numpy(), prediction, classes, caption)
 
 
 def region_image(
     grey: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: ClassTable, caption: str
 ) -> wandb.Image:
-    """A region with two masks to lay over it, ``prediction`` and ``truth``. W&B gives the classes its own colours.
+    """A region, at most `REGION_PX` wide, with two masks to lay over it; W&B gives the classes its own colours.
 
     Args:
         grey: ``(H, W)`` uint8.
@@ -148,10 +146,11 @@ def region_image(
         caption: which region it is.
     """
     labels = {**dict(enumerate(classes.names)), UNLABELLED: "unlabelled"}
-    maps = {"prediction": prediction, "truth": truth}
+    factor = shrink_factor((grey.shape[0], grey.shape[1]), REGION_PX)
+    maps = {"prediction": shrink_labels(prediction, factor), "truth": shrink_labels(truth, factor)}
     masks = {name: {"mask_data": mask, "class_labels": labels} for name, mask in maps.items()}
     # JPEG: the same region is sent at every validation, and speckle makes a PNG of it several times as large.
-    return wandb.Image(grey, masks=masks, caption=caption, file_type="jpg")
+    return wandb.Image(shrink_image(grey, factor), masks=masks, caption=caption, file_type="jpg")
 
 
 def score_media(name: str, matrix: NDArray[np.int64], classes: ClassTable) -> dict[str, Any]:
@@ -220,7 +219,7 @@ def open_wandb(
         overrides = next((job["overrides"] for job in jobs if job["folder"] == folder.name), [])
     if not identity.is_file():  # drawn once a folder: one made of its path would go on with a deleted folder's run
         write_text(identity, secrets.token_hex(8))
-    settings = {k: v for k, v in SETTINGS.items() if f"WANDB_{k.upper()}" not in os.environ}
+    settings: dict[str, Any] = {k: v for k, v in SETTINGS.items() if f"WANDB_{k.upper()}" not in os.environ}
     begin = partial(
         wandb.init,
         project=project,
@@ -235,7 +234,14 @@ def open_wandb(
         reinit="create_new",  # a run of somebody else's in this process goes on, and no job continues another's
     )
     try:
-        run = _begin_anyway(begin, mode, settings)
+        try:
+            run = begin(settings=wandb.Settings(mode=mode, **settings))
+        except (wandb.Error, TimeoutError) as error:
+            if mode not in ("online", "run"):
+                raise
+            print(f"W&B cannot be reached ({reason(error)}): writing offline files", file=sys.stderr)
+            wandb.teardown()  # its other process would still hold the run's id
+            run = begin(settings=wandb.Settings(mode="offline", **settings))
     except (wandb.Error, ValueError, TimeoutError) as error:
         raise InputError(
             f"W&B does not begin a run ({reason(error)}); check the WANDB_… variables and the logger's keys, or train "
@@ -245,17 +251,6 @@ def open_wandb(
     place = f"offline files, which `wandb sync {run.sync_dir}` uploads" if run.offline else run.url
     print(f"W&B: {place}", file=sys.stderr)
     return WandbRun(experiment=run)
-
-
-def _begin_anyway(begin: Any, mode: str, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401  # wandb is not typed
-    try:
-        return begin(settings=wandb.Settings(mode=mode, **settings))
-    except (wandb.Error, TimeoutError) as error:
-        if mode not in ("online", "run"):
-            raise
-        print(f"W&B cannot be reached ({reason(error)}): writing offline files", file=sys.stderr)
-        wandb.teardown()  # its other process would still hold the run's id
-        return begin(settings=wandb.Settings(mode="offline", **settings))
 
 
 def _mode() -> str:
