@@ -24,11 +24,10 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
-from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
+from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
-from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import (
@@ -45,7 +44,7 @@ from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
 from rcm_cascade.training.compiled import compiled_forward
 from rcm_cascade.training.history import MetricsCsv
-from rcm_cascade.training.initial import digest_init, read_initial, settle_init
+from rcm_cascade.training.initial import read_initial, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.ranks import rank
@@ -82,12 +81,13 @@ def identify(config: TrainConfig) -> dict[str, str] | None:
         For `changed_data`; None if the data set is not there.
 
     Raises:
-        InputError: if the data set is there and wrong, or the initial weights are gone.
+        InputError: if the data set is there and wrong.
+        OSError: if the initial weights are gone.
     """
     facts = _data_facts(config)
     if facts is None or config.init is None:
         return facts
-    return facts | {"init": digest_init(config.init, init_path(config.init))}
+    return facts | {"init": digest(init_path(config.init))}
 
 
 def init_path(init: str) -> Path:
@@ -194,7 +194,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         write_json(folder.result, result)
         if wandb is not None:
             best = folder.best if config.logger.artifact else None
-            wandb.show_result(result, metrics, header.classes, best)
+            wandb.log_result(result, metrics, header.classes, best)
         outcome = "finished"
         return result
     finally:
@@ -310,11 +310,9 @@ def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> 
 
     return open_wandb(
         folder.path,
-        confusion_picture,
         project=config.logger.project,
         group=config.logger.group,
-        config=config.to_plain(),
-        facts=facts,
+        config={**config.to_plain(), **facts},
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
     )
 

@@ -19,10 +19,16 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.training.callbacks import EpochLine, LogCoverage, MovingAverage, ValidateAtEnd, WholeCheckpoints
+from rcm_cascade.training.callbacks import (
+    EpochLine,
+    LogCoverage,
+    MovingAverage,
+    ValidateAtEnd,
+    WatchRanks,
+    WholeCheckpoints,
+)
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import started
-from rcm_cascade.training.watch import WatchRanks
 
 
 def make_trainer(
@@ -71,7 +77,6 @@ def make_trainer(
         limit_val_batches=None if validating else 0,
         check_val_every_n_epoch=datamodule.validate_every,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.optim.clip_norm or None,
         use_distributed_sampler=False,
         enable_model_summary=False,
         enable_progress_bar=bar,
