@@ -74,11 +74,10 @@ def annotate_image(
 
     Raises:
         TypeError: if the image is neither uint8 nor uint16.
-        ValueError: if the image is not ``(H, W)`` or empty.
-        InputError: if a name is unknown or the tile is below 1 px.
+        InputError: if the image is not ``(H, W)`` or empty, a name is unknown, or the tile is below 1 px.
     """
     made = open_backend(model, backend, precision)
-    grey = _checked(image)
+    grey = grey_image(image)
     options = AnnotationOptions(tile, memory)
     return annotate_with(made, grey, measure(grey, normalisation), options, progress=progress, levels=levels)
 
@@ -109,12 +108,11 @@ def annotate_with(
             add nothing up.
 
     Raises:
-        InputError: if memory runs out even in the smallest strips.
-        ValueError: as `annotate_image` does.
+        InputError: if memory runs out even in the smallest strips; and as `annotate_image` does.
     """
     started = time.perf_counter()
     options = options or AnnotationOptions()
-    shape = _checked(image).shape
+    shape = grey_image(image).shape
     plans = plan(backend, shape, options.tile, options.memory) if plans is None else plans
     labels = np.empty(shape, np.uint8)
     level_labels = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
@@ -188,7 +186,13 @@ class _Ahead:
             self._reported = self.done
 
 
-def _checked(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+def grey_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """An image as the network sees it, 8 bit.
+
+    Raises:
+        TypeError: if the image is neither uint8 nor uint16.
+        InputError: if it is not ``(H, W)`` or empty.
+    """
     if image.ndim != 2 or not image.size:
-        raise ValueError(f"image has shape {image.shape}; expected (H, W) with H and W of 1 or more")
+        raise InputError(f"the image has shape {image.shape}; expected (H, W) with H and W of 1 or more")
     return to_uint8(image)

@@ -49,7 +49,7 @@ def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
         classes = ClassTable((*classes.classes, look))
     pixel_size_um = annotated.pixel_size_um
     return compose(
-        [Panel(annotated.name, _numbered(rgb, shown))],
+        [Panel(annotated.mosaic.name, _numbered(rgb, shown))],
         classes,
         pixel_size_um=None if pixel_size_um is None else pixel_size_um * factor,
         caption=_caption(annotated),
@@ -65,7 +65,7 @@ def _caption(annotated: MosaicAnnotation) -> str:
             for number, region in enumerate(annotated.regions, start=1)
         )
         sentences.append(f"Look here first, largest regions: {', '.join(listed)}.")
-    if annotated.pixel_size_source == "assumed":
+    if annotated.mosaic.pixel_size_source == "assumed":
         sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
     sentences.append(", ".join(filter(None, (f"rcm_cascade {__version__}", annotated.note))) + ".")
     return " ".join(sentences)
