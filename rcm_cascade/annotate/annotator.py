@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure
+from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
@@ -39,7 +40,6 @@ class MosaicAnnotation:
 
     Args:
         mosaic: as the network saw it, on the working grid.
-        image: ``(H, W)`` uint8 on the mosaic's own grid.
         annotation: on the working grid, with tile, precision, backend and time.
         labels: class ids ``(H, W)`` uint8 on the mosaic's own grid.
         header: of the network's checkpoint: classes, and what it was trained on.
@@ -50,7 +50,6 @@ class MosaicAnnotation:
     """
 
     mosaic: Mosaic
-    image: NDArray[np.uint8]
     annotation: Annotation
     labels: NDArray[np.uint8]
     header: CheckpointHeader
@@ -166,29 +165,66 @@ class Annotator:
             self._backends[key] = open_backend(self.network, *key, self.checkpoint)
         return self._backends[key]
 
-    def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
+    def open(
+        self, path_or_array: str | Path | NDArray[np.uint8] | NDArray[np.uint16], *, pixel_size_um: float | None = None
+    ) -> Mosaic:
         """Opens a mosaic at this network's working pixel size.
 
         Warns with a `ResolutionWarning` if its pixel size is not known and the working one is assumed.
 
         Args:
-            path: any format that the data set folder knows.
+            path_or_array: a file of any format that the data set folder knows, or ``(H, W)`` uint8 or uint16.
             pixel_size_um: goes before what the file states.
 
         Raises:
             InputError: if the file cannot be read or its pixels are too coarse.
+            TypeError: if an array is neither uint8 nor uint16.
         """
-        _check_pixel_size(pixel_size_um)
-        mosaic = open_mosaic(
-            path,
-            classes=self.header.classes,
-            manifest_pixel_size_um=pixel_size_um,
-            working_pixel_size_um=self.header.working_pixel_size_um,
-            assume=True,
-            normalisation=self.header.normalisation,
-            cache=self.cache,
+        if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
+            raise InputError(f"the pixel size is {pixel_size_um:g} µm; expected a number above 0")
+        working = self.header.working_pixel_size_um
+        if isinstance(path_or_array, np.ndarray):
+            mosaic = self._from_array(grey_image(path_or_array), pixel_size_um)
+        else:
+            path = Path(path_or_array)
+            mosaic = open_mosaic(
+                MosaicEntry(path.name, path, pixel_size_um=pixel_size_um),
+                self.header.classes,
+                self.cache,
+                working,
+                default_pixel_size_um=working,
+                normalisation=self.header.normalisation,
+            )
+        if mosaic.pixel_size_source == "manifest":  # there is none: the size was given
+            return replace(mosaic, pixel_size_source="given")
+        if mosaic.pixel_size_source == "dataset":  # there is none: it is the working size
+            warnings.warn(
+                f"{mosaic.image_path or 'the array'} states no pixel size; {working:g} µm is assumed; state it in the "
+                "manifest, or by annotate --pixel-size",
+                ResolutionWarning,
+                stacklevel=2,
+            )
+            return replace(mosaic, pixel_size_source="assumed")
+        return mosaic
+
+    def _from_array(self, native: NDArray[np.uint8], pixel_size_um: float | None) -> Mosaic:
+        """A mosaic that lives in memory alone."""
+        working = self.header.working_pixel_size_um
+        native_um = working if pixel_size_um is None else pixel_size_um
+        known = native_um is not None and working is not None
+        image = area_resample(native, native_um, working) if known else native
+        return Mosaic(
+            name=UNNAMED,
+            patient=UNNAMED,
+            site="",
+            image=image,
+            labels=None,
+            intensity=measure(image, self.header.normalisation),
+            native_image=native,
+            native_pixel_size_um=native_um,
+            pixel_size_source="unknown" if native_um is None else "dataset" if pixel_size_um is None else "manifest",
+            working_pixel_size_um=working,
         )
-        return mosaic if pixel_size_um is None else replace(mosaic, pixel_size_source="given")
 
     def annotate(
         self,
@@ -213,13 +249,8 @@ class Annotator:
             TypeError: if an array is neither uint8 nor uint16.
         """
         started = time.perf_counter()
-        if not isinstance(path_or_array, np.ndarray):
-            mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
-            return self.annotate_mosaic(mosaic, options, progress=progress, read_s=time.perf_counter() - started)
-        native = grey_image(path_or_array)
-        mosaic = self._from_array(native, pixel_size_um)
-        found = self.annotate_mosaic(mosaic, options, progress=progress, read_s=time.perf_counter() - started)
-        return replace(found, image=native)
+        mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
+        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=time.perf_counter() - started)
 
     def annotate_mosaic(
         self,
@@ -249,18 +280,12 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
+        backend = self.prepare(options)
         annotation = annotate_with(
-            self.prepare(options),
-            mosaic.image,
-            mosaic.intensity,
-            options,
-            progress=progress,
-            levels=levels,
-            observe=observe,
+            backend, mosaic.image, mosaic.intensity, options, progress=progress, levels=levels, observe=observe
         )
         return MosaicAnnotation(
             mosaic=mosaic,
-            image=mosaic.native_image(),
             annotation=annotation,
             labels=nearest_resample(annotation.labels, mosaic.native_shape),
             header=self.header,
@@ -269,34 +294,6 @@ class Annotator:
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
             read_s=read_s,
         )
-
-    def _from_array(self, native: NDArray[np.uint8], pixel_size_um: float | None) -> Mosaic:
-        """A mosaic that lives in memory alone, and of which only the working grid is kept."""
-        _check_pixel_size(pixel_size_um)
-        working = self.header.working_pixel_size_um
-        source: Literal["given", "assumed", "unknown"]
-        source = "given" if pixel_size_um is not None else "unknown" if working is None else "assumed"
-        if source == "assumed":
-            warnings.warn(f"the array states no pixel size; {working:g} µm is assumed", ResolutionWarning, stacklevel=3)
-        resampled = working is not None and pixel_size_um is not None
-        image = area_resample(native, pixel_size_um, working) if resampled else native
-        return Mosaic(
-            name=UNNAMED,
-            patient=UNNAMED,
-            site="",
-            image=image,
-            labels=None,
-            intensity=measure(image, self.header.normalisation),
-            native_shape=(native.shape[0], native.shape[1]),
-            native_pixel_size_um=working if pixel_size_um is None else pixel_size_um,
-            pixel_size_source=source,
-            working_pixel_size_um=working,
-        )
-
-
-def _check_pixel_size(pixel_size_um: float | None) -> None:
-    if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
-        raise InputError(f"the pixel size is {pixel_size_um:g} µm; expected a number above 0")
 
 
 def _size(pixel_size_um: float | None) -> str:

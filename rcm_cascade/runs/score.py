@@ -76,7 +76,7 @@ def score(
     limit = calibration.pixels_per_mosaic(len(mosaics))
     with progress_bar(f"evaluating {len(mosaics)} mosaics", sum(m.image.size for m in mosaics) / 1e6, "MP") as advance:
         for number, mosaic in enumerate(mosaics):
-            truth = mosaic.native_labels()
+            truth = mosaic.native_labels
             assert truth is not None
             assert mosaic.labels is not None
             sampler = calibration.LogitSampler(mosaic.labels, len(classes), limit)
@@ -96,7 +96,7 @@ def score(
             )
             results.append(result)
             picture = comparison(
-                mosaic.native_image(), np.asarray(truth), prediction, classes, mosaic.native_pixel_size_um,
+                mosaic.native_image, np.asarray(truth), prediction, classes, mosaic.native_pixel_size_um,
                 title=mosaic.name,
             )  # fmt: skip
             save_png(picture, comparison_path(out, number, mosaic.name))

@@ -32,14 +32,13 @@ def annotated(height: int = 300, width: int = 400, **changed: Any) -> MosaicAnno
         image=image,
         labels=None,
         intensity=measure(image),
-        native_shape=labels.shape,
+        native_image=image,
         native_pixel_size_um=changed.pop("pixel_size_um", 2.0),
         pixel_size_source=changed.pop("pixel_size_source", "file"),
         working_pixel_size_um=2.0,
     )
     values: dict[str, Any] = {
         "mosaic": mosaic,
-        "image": image,
         "annotation": annotation,
         "labels": labels,
         "header": CheckpointHeader(

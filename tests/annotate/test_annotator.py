@@ -13,6 +13,7 @@ from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.engine import annotate_image
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.cache import MosaicCache
+from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
@@ -42,7 +43,7 @@ def test_a_file_on_the_working_grid(tmp_path: Path, cache: MosaicCache) -> None:
     expected = annotate_image(telling_network(torch.float32), image)
     assert len(np.unique(expected.labels)) == 6
     assert np.array_equal(result.labels, expected.labels)
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.mosaic.native_image, image)
     assert (result.mosaic.name, result.checkpoint, result.checkpoint_sha256) == ("m.png", "c.ckpt", "00")
     assert (result.pixel_size_um, result.mosaic.working_pixel_size_um) == (2.0, 2.0)
     assert result.read_s is not None
@@ -66,7 +67,7 @@ def test_a_finer_mosaic_is_annotated_on_the_working_grid_and_labelled_on_its_own
     assert result.labels.shape == (121, 150)
     assert np.array_equal(result.annotation.labels, expected)
     assert np.array_equal(result.labels, nearest_resample(expected, (121, 150)))
-    assert np.array_equal(result.image, image)
+    assert np.array_equal(result.mosaic.native_image, image)
 
 
 @pytest.mark.parametrize("as_array", [True, False])
@@ -93,14 +94,8 @@ def test_a_network_of_native_pixels_needs_no_pixel_size(as_array: bool, tmp_path
 def test_a_mosaic_of_a_data_set(tmp_path: Path, cache: MosaicCache) -> None:
     save(tmp_path / "m.png", (90, 70))
     annotator = make(cache, synthetic=True)
-    mosaic = open_mosaic(
-        tmp_path / "m.png",
-        name="first",
-        classes=RCM_CLASSES,
-        dataset_pixel_size_um=1.0,
-        working_pixel_size_um=2.0,
-        cache=cache,
-    )
+    entry = MosaicEntry("first", tmp_path / "m.png")
+    mosaic = open_mosaic(entry, RCM_CLASSES, cache, 2.0, default_pixel_size_um=1.0)
 
     result = annotator.annotate_mosaic(mosaic, read_s=1.5)
 

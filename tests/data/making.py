@@ -9,7 +9,7 @@ from rcm_cascade.data.mosaic import Mosaic
 
 def memory_mosaic(image: NDArray[np.uint8], labels: NDArray[np.uint8] | None, name: str = "m") -> Mosaic:
     """A mosaic that is in no file."""
-    return Mosaic(name, name, "", image, labels, measure(image), (image.shape[0], image.shape[1]))
+    return Mosaic(name, name, "", image, labels, measure(image), image, labels)
 
 
 def textured(

@@ -16,7 +16,7 @@ from rcm_cascade.classes import ClassTable
 from rcm_cascade.data import mosaic as mosaic_module
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import Intensity, measure, to_uint8
-from rcm_cascade.data.manifest import Dataset, read_dataset, write_dataset
+from rcm_cascade.data.manifest import Dataset, MosaicEntry, read_dataset, write_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, open_mosaic, resolve_working_pixel_size
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resize_image
 from rcm_cascade.errors import InputError
@@ -61,8 +61,9 @@ def root(tmp_path: Path, picture: NDArray[np.uint8], labels: NDArray[np.uint8], 
 
 
 def open_a(root: Path, classes: ClassTable, cache: MosaicCache, **options: Any) -> Mosaic:
-    given = {"label_path": root / "labels" / "a.png", "working_pixel_size_um": 1.0, **options}
-    return open_mosaic(root / "a.tif", name="a.tif", patient="p1", site="arm", classes=classes, cache=cache, **given)
+    given = {"label": root / "labels" / "a.png", "working_pixel_size_um": 1.0, **options}
+    entry = MosaicEntry("a.tif", root / "a.tif", given.pop("label"), patient="p1", site="arm")
+    return open_mosaic(entry, classes, cache, **given)
 
 
 def test_on_its_own_grid(
@@ -72,15 +73,14 @@ def test_on_its_own_grid(
         mosaic = open_a(root, classes, cache, working_pixel_size_um=working)
         np.testing.assert_array_equal(mosaic.image, picture)
         np.testing.assert_array_equal(mosaic.labels, labels)
-        assert mosaic.native_image() is mosaic.image
-        assert mosaic.native_labels() is mosaic.labels
+        assert mosaic.native_image is mosaic.image
+        assert mosaic.native_labels is mosaic.labels
         assert isinstance(mosaic.image, np.memmap)
         assert isinstance(mosaic.labels, np.memmap)
         assert (mosaic.native_shape, mosaic.working_pixel_size_um) == ((300, 420), working)
         assert (mosaic.native_pixel_size_um, mosaic.pixel_size_source) == (0.5, "file")
         assert mosaic.intensity == measure(picture)
         assert (mosaic.name, mosaic.patient, mosaic.site) == ("a.tif", "p1", "arm")
-        assert mosaic.label_path == root / "labels" / "a.png"
 
 
 def test_on_the_working_grid(
@@ -90,9 +90,9 @@ def test_on_the_working_grid(
     shape = (188, 262)
     np.testing.assert_array_equal(mosaic.image, resize_image(picture, shape))
     np.testing.assert_array_equal(mosaic.labels, majority_resample(labels, shape))
-    np.testing.assert_array_equal(mosaic.native_image(), picture)
-    np.testing.assert_array_equal(mosaic.native_labels(), labels)
-    assert isinstance(mosaic.native_image(), np.memmap)
+    np.testing.assert_array_equal(mosaic.native_image, picture)
+    np.testing.assert_array_equal(mosaic.native_labels, labels)
+    assert isinstance(mosaic.native_image, np.memmap)
     assert (mosaic.native_shape, mosaic.native_pixel_size_um, mosaic.working_pixel_size_um) == ((300, 420), 0.5, 0.8)
     assert mosaic.intensity == measure(mosaic.image)
     plain = open_a(root, classes, cache, normalisation="none")
@@ -102,13 +102,13 @@ def test_on_the_working_grid(
 
 def test_without_labels(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
     for working in (None, 1.0):
-        mosaic = open_a(root, classes, cache, label_path=None, working_pixel_size_um=working)
+        mosaic = open_a(root, classes, cache, label=None, working_pixel_size_um=working)
         assert mosaic.labels is None
-        assert mosaic.native_labels() is None
+        assert mosaic.native_labels is None
 
 
 def test_sixteen_bit(root: Path, classes: ClassTable, cache: MosaicCache, picture: NDArray[np.uint8]) -> None:
-    mosaic = open_mosaic(root / "c.tif", classes=classes, working_pixel_size_um=None, cache=cache)
+    mosaic = open_mosaic(MosaicEntry("c.tif", root / "c.tif"), classes, cache, None)
     np.testing.assert_array_equal(mosaic.image, to_uint8(picture.astype(np.uint16) * 13 + 400))
     assert mosaic.image.max() == 255
     assert (mosaic.name, mosaic.patient) == ("c.tif", "c.tif")
@@ -118,7 +118,6 @@ def test_opened_again_nothing_is_decoded_and_it_takes_milliseconds(
     root: Path, classes: ClassTable, cache: MosaicCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_a(root, classes, cache)
-    first.native_labels()
 
     def forbidden(*_: Any) -> Any:
         raise AssertionError("decoded again")
@@ -128,7 +127,6 @@ def test_opened_again_nothing_is_decoded_and_it_takes_milliseconds(
     started = time.perf_counter()
     for _ in range(10):
         again = open_a(root, classes, cache)
-        again.native_image(), again.native_labels()
     assert (time.perf_counter() - started) / 10 < 0.05
     np.testing.assert_array_equal(again.image, first.image)
     assert again.intensity == first.intensity
@@ -163,16 +161,16 @@ def test_pickles_by_path(root: Path, classes: ClassTable, cache: MosaicCache) ->
         assert not copy.image.flags.writeable
         np.testing.assert_array_equal(copy.image, mosaic.image)
         np.testing.assert_array_equal(copy.labels, mosaic.labels)
-        np.testing.assert_array_equal(copy.native_labels(), mosaic.native_labels())
+        np.testing.assert_array_equal(copy.native_labels, mosaic.native_labels)
         assert (copy.name, copy.intensity, copy.native_shape) == (mosaic.name, mosaic.intensity, mosaic.native_shape)
 
 
 def test_in_memory(picture: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-    mosaic = Mosaic("m", "m", "", picture, labels, measure(picture), (300, 420))
+    mosaic = Mosaic("m", "m", "", picture, labels, measure(picture), picture, labels)
     copy = pickle.loads(pickle.dumps(mosaic))
     np.testing.assert_array_equal(copy.image, picture)
-    np.testing.assert_array_equal(copy.native_image(), picture)
-    np.testing.assert_array_equal(copy.native_labels(), labels)
+    np.testing.assert_array_equal(copy.native_image, picture)
+    np.testing.assert_array_equal(copy.native_labels, labels)
 
 
 def test_a_part_of_a_map_pickles_as_the_part(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
@@ -194,16 +192,15 @@ def test_crops_are_fast(root: Path, classes: ClassTable, cache: MosaicCache) -> 
 
 
 def test_an_unknown_pixel_size(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
-    path, options = root / "b.png", {"classes": classes, "cache": cache}
+    entry = MosaicEntry("b.png", root / "b.png")
     with pytest.raises(
         InputError, match=r"pixel size of .*b\.png is not known and the working one is 1 µm; add pixel_"
     ):
-        open_mosaic(path, working_pixel_size_um=1.0, **options)  # type: ignore[arg-type]
-    with pytest.warns(ResolutionWarning, match=r"b\.png states no pixel size; 0\.7 µm is assumed"):
-        assumed = open_mosaic(path, working_pixel_size_um=0.7, assume=True, **options)  # type: ignore[arg-type]
-    assert (assumed.native_pixel_size_um, assumed.pixel_size_source) == (0.7, "assumed")
-    assert assumed.image.shape == (300, 420)
-    native = open_mosaic(path, working_pixel_size_um=None, assume=True, **options)  # type: ignore[arg-type]
+        open_mosaic(entry, classes, cache, 1.0)
+    given = open_mosaic(entry, classes, cache, 0.7, default_pixel_size_um=0.7)
+    assert (given.native_pixel_size_um, given.pixel_size_source) == (0.7, "dataset")
+    assert given.image.shape == (300, 420)
+    native = open_mosaic(entry, classes, cache, None)
     assert (native.native_pixel_size_um, native.pixel_size_source) == (None, "unknown")
 
 
@@ -259,15 +256,6 @@ def test_the_working_pixel_size(root: Path) -> None:
 
 def keep(dataset: Dataset, mosaic: str) -> Dataset:
     return replace(dataset, entries=tuple(entry for entry in dataset.entries if entry.mosaic == mosaic))
-
-
-def test_a_dropped_cache_file_is_built_again(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
-    mosaic = open_a(root, classes, cache)
-    before = np.array(mosaic.native_labels())
-    for path in cache.folder.rglob("*.npy"):
-        path.unlink()
-    np.testing.assert_array_equal(mosaic.native_labels(), before)
-    assert mosaic.native_image().shape == (300, 420)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from rcm_cascade.runs.data import load_training_data
 
 
 def mosaic(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Mosaic:
-    return Mosaic("m", "p", "", image, labels, measure(image), (image.shape[0], image.shape[1]), 8.0, "file", 8.0)
+    return Mosaic("m", "p", "", image, labels, measure(image), image, labels, 8.0, "file", 8.0)
 
 
 def easy_mosaic(seed: int) -> Mosaic:

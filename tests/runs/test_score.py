@@ -85,7 +85,7 @@ def test_each_levels_own_map_is_scored_in_the_same_pass(
     summary = score(checkpoint, mosaics, tmp_path / "out", read_dataset(phantoms), part="test")
 
     assert passes == [m.name for m in mosaics]
-    truths = [np.asarray(m.native_labels()) for m in mosaics]
+    truths = [np.asarray(m.native_labels) for m in mosaics]
     assert [(row["level"], row["factor"]) for row in summary["levels"]] == [(1, 4), (2, 2), (3, 1)]
     for i, row in enumerate(summary["levels"]):
         maps = [a.level_map(i) for a in annotated]

@@ -20,7 +20,8 @@ from rcm_cascade.errors import InputError
 for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: adding one is adding a file
     importlib.import_module(f"{__name__}.{_file.name}")
 
-PixelSizeSource = Literal["manifest", "file", "dataset", "unknown"]
+PixelSizeSource = Literal["given", "manifest", "file", "dataset", "assumed", "unknown"]
+"""Where a pixel size is from; *given* and *assumed* are what annotation makes of the manifest's and the data set's."""
 
 _MAX_ANISOTROPY: Final = 0.01
 

@@ -42,7 +42,7 @@ def network() -> CascadedUNet:
 
 
 def mosaic(image: NDArray[np.uint8]) -> Mosaic:
-    return Mosaic("m", "m", "", image, None, measure(image), (image.shape[0], image.shape[1]))
+    return Mosaic("m", "m", "", image, None, measure(image), image)
 
 
 def logits(backend: Backend, image: NDArray[np.uint8]) -> NDArray[np.float32]:
