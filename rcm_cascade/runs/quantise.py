@@ -31,7 +31,7 @@ def quantise_checkpoint(checkpoint: Path, root: Path | None = None, accept_loss:
     """
     annotator = Annotator.load(checkpoint, device="cpu")
     annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))  # refuses what OpenVINO cannot run
-    from rcm_cascade.annotate.cpu.quantise import prepare_int8
+    from rcm_cascade.annotate.cpu.int8 import prepare_int8
 
     return prepare_int8(annotator, partial(calibration_mosaics, annotator.header, checkpoint, root), accept_loss)
 

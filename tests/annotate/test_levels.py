@@ -113,7 +113,6 @@ def test_other_cascades_are_exact_too(arguments: dict[str, Any]) -> None:
 @pytest.mark.parametrize("shape", [(45, 603), (603, 45), (90, 350)])
 def test_cuts_chosen_for_speed_are_exact(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "STRIP_PIXELS", {"cpu": 96**2})
-    monkeypatch.setattr(levels, "FLOAT_PIXELS", 1000)
     image = noise(*shape, seed=5)
     backend = torch_backend(telling_network())
     fine = plan(backend, image.shape)[-1]
