@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from rcm_cascade.commands.train import run
-=======
-from rcm_cascade.commands.train import train
->>>>>>> h1
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.runs.compose import compose_config
 
