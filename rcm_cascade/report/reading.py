@@ -20,11 +20,6 @@ from rcm_cascade.runs.score import EVALUATION, evaluate, is_scored
 from rcm_cascade.training.history import read_history
 
 
-def is_evaluated(job: Job) -> bool:
-    """Whether a job's test split has been scored, mosaic by mosaic, with the checkpoint and labels that it has now."""
-    return is_scored(job.folder)
-
-
 def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, str]]:
     """The results of the finished jobs, scored where need be, and why some have none, both by the job's name.
 
@@ -34,11 +29,11 @@ def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, st
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, str] = {}
     finished = [job for job in jobs if job.state == "finished"]
-    missing = [job for job in finished if not is_evaluated(job)]
+    missing = [job for job in finished if not is_scored(job.folder)]
     for job in finished:
         what = ""
         try:
-            if not is_evaluated(job):  # it may be by now: a twin that is linked to the same folder was scored
+            if not is_scored(job.folder):  # it may be by now: a twin that is linked to the same folder was scored
                 what = "cannot be scored: "
                 place = f"{missing.index(job) + 1} of {len(missing)}"
                 print(f"scoring the test split of {job.name} ({place})", file=sys.stderr)
@@ -99,5 +94,5 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
 
 def _score(job: Job) -> None:
     evaluate(job.folder.best, find_dataset(read_config(job.folder.config).data), "test", None)
-    if not is_evaluated(job):
+    if not is_scored(job.folder):
         raise InputError(f"{job.folder.path / EVALUATION} was not written; is the checkpoint another run's?")
