@@ -82,7 +82,7 @@ def _column(comparison: Comparison, metric: str) -> str:
 
 def _numbers(comparison: Comparison, c: Configuration, name: str, level: int = FINAL_MAP) -> dict[str, Any]:
     """Of a class, or of `ALL`, whose means have no ``_mean`` in the name of their column."""
-    row = {}
+    row: dict[str, Any] = {}
     for (label, of_level, of_class, metric), number in comparison.numbers.items():
         if (label, of_level, of_class) == (c.label, level, name):
             found = number.difference

@@ -219,7 +219,8 @@ def learning_figure(
         figure = Figure(figsize=(WIDTH, max(4.2, 0.8 + LEGEND_LINE * lines)), layout="constrained")
         axes = figure.subplots()
         for look, curve in drawn:
-            style = {"color": look.color, "linestyle": look.dash, "marker": "o" if len(curve) == 1 else ""}
+            style: dict[str, Any] = {"color": look.color, "linestyle": look.dash}
+            style["marker"] = "o" if len(curve) == 1 else ""
             axes.plot(curve[:, 0] / seconds, curve[:, 2], label=_wrapped(look.label), **style)
         axes.set_xlim(left=0)
         axes.set(xlabel=f"{unit} of training, validation left out", ylabel=title)

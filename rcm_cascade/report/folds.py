@@ -41,12 +41,13 @@ def pool_folds(
         The same three, of the pooled jobs.
     """
     sets: dict[tuple[tuple[str, ...], int], dict[int, Job]] = {}
-    kept, pooled, why = [], {}, dict(failures)
+    kept, why = [], dict(failures)
+    pooled: dict[str, Outcome] = {}
     for job in sweep.jobs:
         overrides = tuple(o for o in job.overrides if not _FOLD.fullmatch(o))
         if overrides == job.overrides:
             kept.append(job)
-            pooled |= {name: outcome for name, outcome in outcomes.items() if name == job.name}
+            pooled |= {job.name: outcomes[job.name]} if job.name in outcomes else {}
         else:
             fold = next(int(match[1]) for o in reversed(job.overrides) if (match := _FOLD.fullmatch(o)))
             sets.setdefault((overrides, job.seed), {}).setdefault(fold, job)

@@ -80,5 +80,5 @@ def test_stages_come_as_they_are_executed() -> None:
 
 def test_a_geometric_mean_with_a_zero_is_zero() -> None:
     rows: list[Row] = [{"step": float(i), "train/grad_norm_level1": norm} for i, norm in enumerate([10.0, 0.1, 0.0])]
-    assert gradient_norms(rows) == {(1, WHOLE_LEVEL): (pytest.approx(10), 0)}
-    assert mean_gradients([rows, rows[:1]]) == {(1, WHOLE_LEVEL): (pytest.approx(10), 0)}
+    assert gradient_norms(rows)[1, WHOLE_LEVEL] == pytest.approx((10, 0))
+    assert mean_gradients([rows, rows[:1]])[1, WHOLE_LEVEL] == pytest.approx((10, 0))
