@@ -23,7 +23,7 @@ from rcm_cascade.evaluate.calibration import pixels_per_mosaic
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import png_data_uri, save_png
@@ -107,7 +107,7 @@ def write_run_page(path: Path) -> Path:
         path: the run's folder.
     """
     folder = RunFolder(path)
-    header, result, history = load_checkpoint(folder.best).header, folder.read_result(), read_history(folder.metrics)
+    header, result, history = read_header(folder.best), folder.read_result(), read_history(folder.metrics)
     sections = []
     for name, title in ((EVALUATION, "Evaluation on the test split"), ("validation", "Validation mosaics")):
         if (path / name / "metrics.json").is_file():

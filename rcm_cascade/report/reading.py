@@ -10,7 +10,7 @@ from typing import Any
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.report.numbers import long_table
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.data import find_dataset
@@ -80,16 +80,11 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
         classes: ``name`` and maybe ``color`` of each.
         checkpoint: of the run that was scored; need not be there.
     """
-    names = tuple(str(c["name"]) for c in classes)
-    if all("color" in c for c in classes):
-        return ClassTable(tuple(LabelClass(i, name, classes[i]["color"]) for i, name in enumerate(names)))
-    try:
-        table = load_checkpoint(checkpoint).header.classes
-    except InputError:
-        table = RCM_CLASSES
-    if table.names == names:
-        return table
-    return ClassTable(tuple(LabelClass(i, name, "#8c8c8c") for i, name in enumerate(names)))
+    names, colors = [str(c["name"]) for c in classes], [c.get("color") for c in classes]
+    if None in colors:
+        table = read_header(checkpoint).classes if checkpoint.is_file() else RCM_CLASSES
+        colors = [c.color for c in table.classes] if list(table.names) == names else ["#8c8c8c"] * len(names)
+    return ClassTable(tuple(LabelClass(i, *both) for i, both in enumerate(zip(names, colors, strict=True))))
 
 
 def _score(job: Job) -> None:
