@@ -1,7 +1,7 @@
 """The configurations of a sweep over their seeds, each set against one of them."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -168,7 +168,7 @@ def compare_configurations(
     if chosen not in having:
         raise InputError(
             f"--reference {reference} names {chosen.label!r}, of which {sweep.path} has no finished job; name one of "
-            + "; ".join(repr(c.label) for c in having)
+            f"{'; '.join(repr(c.label) for c in having)}"
         )
     score = default_score(chosen.outcomes) if score is None else score
     configurations = tuple(set_against(c, chosen) for c in having)
@@ -217,15 +217,11 @@ def find_configuration(configurations: Sequence[Configuration], name: str) -> Co
     Raises:
         InputError: if there is none, or more than one.
     """
-    exact = [c for c in configurations if c.label == name]
-    found = exact or [c for c in configurations if name in c.label]
-    if len(found) != 1:
-        which = "none" if not found else "more than one"
-        raise InputError(
-            f"--reference {name} names {which} of the sweep's configurations; they are "
-            + "; ".join(repr(c.label) for c in configurations)
-        )
-    return found[0]
+    found = [c for c in configurations if c.label == name] or [c for c in configurations if name in c.label]
+    if len(found) == 1:
+        return found[0]
+    which, labels = "more than one" if found else "none", "; ".join(repr(c.label) for c in configurations)
+    raise InputError(f"--reference {name} names {which} of the sweep's configurations; they are {labels}")
 
 
 def set_against(ours: Configuration, reference: Configuration) -> Configuration:
@@ -253,26 +249,26 @@ def _differences(ours: Configuration, reference: Configuration) -> Iterator[tupl
     """To the reference, and of each level to the next coarser."""
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
-        a, b = (_by_seed(side, lambda o: o.confusions) for side in (outcomes, theirs))
+        a, b = (_by_seed(side, [o.confusions for o in side]) for side in (outcomes, theirs))
         for key, metric in METRICS.items():
-            found = zip((*outcomes[0].classes, MEAN), paired_differences(a, b, metric.with_mean), strict=True)
-            yield from (((ours.label, FINAL_MAP, name, key), difference) for name, difference in found)
+            found = paired_differences(a, b, metric.with_mean)
+            for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
+                yield (ours.label, FINAL_MAP, name, key), difference
         if all(o.regions is not None for o in (*outcomes, *theirs)):
-            a, b = (_by_seed(side, lambda o: o.regions) for side in (outcomes, theirs))
-            found = zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True)
-            yield from (((ours.label, FINAL_MAP, ALL, key), difference) for key, difference in found)
-    recorded = all(o.levels is not None and o.levels.shape[1] == len(ours.levels) for o in outcomes)
-    if recorded and len({o.tested for o in outcomes}) == 1:
-        maps = _by_seed(outcomes, lambda o: o.levels)  # by seed (P, L, C, C)
-        for i, (level, _) in enumerate(ours.levels[1:], start=1):
-            finer, coarser = ({seed: of[:, which] for seed, of in maps.items()} for which in (i, i - 1))
+            a, b = (_by_seed(side, [o.regions for o in side]) for side in (outcomes, theirs))
+            for key, difference in zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True):
+                yield (ours.label, FINAL_MAP, ALL, key), difference
+    levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
+    if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
+        maps = [_by_seed(outcomes, [of_run[:, i] for of_run in levels]) for i in range(len(ours.levels))]
+        for (level, _), finer, coarser in zip(ours.levels[1:], maps[1:], maps, strict=False):
             for key, metric in METRICS.items():
                 yield (ours.label, level, MEAN, key), paired_differences(finer, coarser, metric.with_mean)[-1]
 
 
-def _by_seed(outcomes: Sequence[Outcome], counts: Callable[[Outcome], NDArray[Any] | None]) -> dict[int, NDArray[Any]]:
-    """Counts summed by patient, ``(P, …)``, of outcomes that all have them."""
-    return {o.job.seed: o.by_patient(values) for o in outcomes if (values := counts(o)) is not None}
+def _by_seed(outcomes: Sequence[Outcome], values: Sequence[Any]) -> dict[int, NDArray[Any]]:
+    """Sums by patient of what was counted on each mosaic ``(M, …)`` in each run."""
+    return {o.job.seed: o.by_patient(of_run) for o, of_run in zip(outcomes, values, strict=True)}
 
 
 def _left_out(job: Job, configuration: str, failure: str | None) -> LeftOut:
