@@ -205,8 +205,7 @@ class Annotator:
         """A mosaic that lives in memory alone."""
         working = self.header.working_pixel_size_um
         native_um = working if pixel_size_um is None else pixel_size_um
-        known = native_um is not None and working is not None
-        image = area_resample(native, native_um, working) if known else native
+        image = native if native_um is None or working is None else area_resample(native, native_um, working)
         return Mosaic(
             name=UNNAMED,
             patient=UNNAMED,

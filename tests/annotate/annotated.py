@@ -24,7 +24,7 @@ def annotated(height: int = 300, width: int = 400, **changed: Any) -> MosaicAnno
     assert len(np.unique(labels)) == 6
     annotation = Annotation(labels, (), ((64, 64), (64, 64)), "fp32", "torch", "cpu", 2.0)
     labels = changed.pop("labels", labels)
-    image = changed.pop("image", noise(*labels.shape, seed=30))
+    image = changed.pop("image", noise(labels.shape[0], labels.shape[1], seed=30))
     mosaic = Mosaic(
         name="m",
         patient="m",

@@ -199,8 +199,8 @@ def test_a_prior_upsampled_part_by_part_without_margin_is_noticed(
     right = levels.upsampled
     coarse = plans[level - 1]
 
-    def wrong(coarser: Tensor, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor:
-        if coarser.shape[-2:] != coarse.frame:
+    def wrong(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
+        if coarser is None or coarser.shape[-2:] != coarse.frame:
             return right(coarser, rows, cols, dtype)
         if cut == "bands":
             parts = torch.tensor_split(coarser, [b.core.start for b in coarse.bands[1:]], dim=3)

@@ -255,11 +255,11 @@ def measure_loss(
             same += int((exact == quick).sum())
             if mosaic.labels is not None:
                 counts += np.stack([confusion_matrix(p, mosaic.labels, len(classes)) for p in (exact, quick)])
-    values = np.where(np.isnan(found := sensitivity(counts)), None, found)
+    exact_values, int8_values = ([None if np.isnan(v) else float(v) for v in row] for row in sensitivity(counts))
     return Int8Report(
         annotator.checkpoint_sha256,
         agreement=same / pixels,
-        sensitivity={name: (exact, quick) for name, exact, quick in zip(classes.names, *values, strict=True)},
+        sensitivity=dict(zip(classes.names, zip(exact_values, int8_values, strict=True), strict=True)),
         calibrated_on=[m.name for m in calibrated_on],
         measured_on=[m.name for m in measured_on],
     )
