@@ -25,6 +25,7 @@ FORMAT: Final = 1
 FOLDER_VARIABLE: Final = "RCM_CASCADE_CACHE"
 
 _SETTLED_NS: Final = 2 * 10**9  # a file written later than this before hashing could change again within one tick
+_ABANDONED_S: Final = 24 * 3600.0  # after which an unfinished file is taken for a killed process's
 _used_here: set[Path] = set()
 """Cache files that this process has opened; module-wide, because several caches may share a folder."""
 
@@ -109,7 +110,8 @@ class MosaicCache:
         files = []
         for path in self.folder.glob("??/*"):
             with suppress(FileNotFoundError):  # another process shrinks it too
-                files.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+                if path.suffix == ".npy" or path.stat().st_mtime < time.time() - _ABANDONED_S:
+                    files.append((path.stat().st_mtime_ns, path.stat().st_size, path))
         excess = sum(size for _, size, _ in files) - self.max_bytes
         for _, size, path in sorted(files):
             if excess > 0 and path not in _used_here:

@@ -14,18 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.augment import augment
-from rcm_cascade.data.counting import count_values
-from rcm_cascade.data.intensity import normalise
+from rcm_cascade.data.intensity import count_values, normalise
 from rcm_cascade.data.mosaic import Mosaic, labels_of
-from rcm_cascade.data.patches import (
-    BLANK,
-    EpochSampler,
-    LoadingArguments,
-    PatchDataset,
-    RegionDataset,
-    Sample,
-    SampleKey,
-)
+from rcm_cascade.data.patches import EpochSampler, LoadingArguments, PatchDataset, RegionDataset, Sample, SampleKey
 
 
 class Batch(TypedDict):
@@ -73,10 +64,8 @@ class MosaicDataModule(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def validation_order(self) -> list[int]:
-        """The regions that this process validates on, in their order; -1: a blank one, where others have one more."""
-        rank, ranks = self._rank
-        own = list(range(rank, len(self.regions), ranks))
-        return own + [BLANK] * (-(-len(self.regions) // ranks) - len(own))
+        """The regions that this process validates on; see `RegionDataset.order`."""
+        return self.regions.order(*self._rank)
 
     @property
     def validate_every(self) -> int:

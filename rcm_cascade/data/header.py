@@ -81,11 +81,10 @@ _Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Length = Annotated[Length, BeforeValidator(parse_length)]
 
 
-_CLASSES: Final = TypeAdapter(list[LabelClass])
-
-
 def _table(classes: object) -> ClassTable:
-    return classes if isinstance(classes, ClassTable) else ClassTable(tuple(_CLASSES.validate_python(classes)))
+    if isinstance(classes, ClassTable):
+        return classes
+    return ClassTable(TypeAdapter(tuple[LabelClass, ...]).validate_python(classes))
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

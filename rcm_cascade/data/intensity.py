@@ -1,18 +1,20 @@
-"""Grey levels: to 8 bit, and to zero mean and unit spread, both per mosaic and never per tile."""
+"""Grey levels: counted, brought to 8 bit, to zero mean and unit spread, all per mosaic and never per tile."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-
-from rcm_cascade.data.counting import count_values
 
 Normalisation = Literal["mosaic", "none"]
 """``mosaic``: minus the mosaic's mean, over its standard deviation; ``none``: grey level over 255."""
 
 LOW_QUANTILE, HIGH_QUANTILE = 0.001, 0.999
+
+STRIP_PIXELS: Final = 2**22
+"""Pixels counted at a time: bincount copies its input to 8 bytes a pixel, which a 144 MP mosaic cannot afford."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,24 @@ def measure(image: NDArray[np.uint8], normalisation: Normalisation = "mosaic") -
 def normalise(grey: Tensor, offset: float | Tensor, scale: float | Tensor) -> Tensor:
     """Network input for grey levels of a floating dtype: ``(grey - offset) / scale``, broadcast."""
     return (grey - offset) / scale
+
+
+def count_values(values: NDArray[Any], bins: int = 256) -> NDArray[np.int64]:
+    """Counts the values 0 … ``bins`` - 1 of a map.
+
+    Args:
+        values: ``(H, W)``, an integer dtype; may be memory-mapped.
+        bins: above the largest value.
+
+    Returns:
+        ``(bins,)`` int64.
+    """
+    counts = np.zeros(bins, np.int64)
+    rows = max(1, STRIP_PIXELS // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        strip = values[start : start + rows]
+        if values.dtype == np.uint8:  # needs no copy; its counts are float32: exact below 2**24
+            counts += cv2.calcHist([strip], [0], None, [bins], [0, bins]).reshape(-1).astype(np.int64)
+        else:
+            counts += np.bincount(strip.reshape(-1), minlength=bins)
+    return counts

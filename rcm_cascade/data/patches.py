@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.augment import Augmentation, Parameters, scalar, unchanged
-from rcm_cascade.data.counting import count_values
+from rcm_cascade.data.intensity import count_values
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.windows import PatchGeometry, draw_position, read_square, window_grid
 from rcm_cascade.errors import InputError
@@ -237,6 +237,11 @@ class RegionDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.regions)
+
+    def order(self, rank: int, ranks: int) -> list[int]:
+        """The regions of one of several processes, in their order; `BLANK` where others have one more."""
+        own = list(range(rank, len(self), ranks))
+        return own + [BLANK] * (-(-len(self) // ranks) - len(own))
 
     def __getitem__(self, index: int) -> Sample:
         """The region of that number; of `BLANK`, the first, as if nothing were labelled."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rcm_cascade.data.counting import count_values
+from rcm_cascade.data.intensity import count_values
 
 SMALL_MM2: Final = 0.05
 """A region below this area holds about four dermal papillae (84 per mm²), too few for a pattern to be read."""

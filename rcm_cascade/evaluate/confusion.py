@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.counting import STRIP_PIXELS
+from rcm_cascade.data.intensity import STRIP_PIXELS
 
 
 def confusion_matrix(prediction: NDArray[Any], truth: NDArray[Any], num_classes: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.counting import count_values
+from rcm_cascade.data.intensity import count_values
 
 STRIP_PIXELS: Final = 2**22
 """Whole mosaics are worked through in strips of about this many pixels, so that temporaries stay small."""

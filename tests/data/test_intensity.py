@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from rcm_cascade.data.intensity import measure, normalise, to_uint8
+from rcm_cascade.data import intensity as intensity_module
+from rcm_cascade.data.intensity import count_values, measure, normalise, to_uint8
 
 
 def test_uint8_is_left_alone() -> None:
@@ -47,3 +48,14 @@ def test_measure_is_mean_and_spread_and_normalise_uses_them() -> None:
 def test_constant_images_and_no_normalisation() -> None:
     assert measure(np.full((3, 3), 9, np.uint8)).scale == 1
     assert measure(np.full((3, 3), 9, np.uint8), "none").scale == 255
+
+
+@pytest.mark.parametrize("strip", [1, 100, 2**22])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_every_value_is_counted(strip: int, dtype: type[np.uint8 | np.int32], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intensity_module, "STRIP_PIXELS", strip)
+    labels = np.random.default_rng(0).integers(0, 256, (37, 53), dtype=dtype)
+    for map_ in (labels, labels[::2, 1::3]):
+        counts = count_values(map_)
+        assert counts.dtype == np.int64
+        np.testing.assert_array_equal(counts, np.bincount(map_.reshape(-1), minlength=256))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rcm_cascade.data import counting
+from rcm_cascade.data import intensity
 from rcm_cascade.evaluate.coherence import SMALL_PX, measure_coherence, pool_coherence
 
 # 0.05 mm² at 50 µm are 20 px: a region of 20 px is no small one, one of 19 px is.
@@ -24,7 +24,7 @@ def drawn() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 @pytest.mark.parametrize("strip", [1, 2**24])
 def test_regions_by_hand(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "STRIP_PIXELS", strip)
+    monkeypatch.setattr(intensity, "STRIP_PIXELS", strip)
     labels, mask = drawn()
     result = measure_coherence(labels, mask, 4, PIXEL_UM)
     assert result.regions.tolist() == [1, 2, 2, 0]

@@ -6,7 +6,7 @@ import torch
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
-from rcm_cascade.data.counting import count_values
+from rcm_cascade.data.intensity import count_values
 
 SUFFIX: Final = ".json"
 

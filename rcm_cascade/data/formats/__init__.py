@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.counting import count_values
 from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, in_one_sentence, readable, size_text
+from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
 
 for _file in pkgutil.iter_modules(__path__):  # each makes its formats known: adding one is adding a file
