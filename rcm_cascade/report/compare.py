@@ -1,7 +1,7 @@
 """The configurations of a sweep over their seeds, each set against one of them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.metrics import METRICS, Numbers
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences
 from rcm_cascade.report.learning import GradientNorms, best_score, mean_gradients
 from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN, Key, Number, long_table, over_seeds
@@ -253,34 +253,26 @@ def _differences(ours: Configuration, reference: Configuration) -> Iterator[tupl
     """To the reference, and of each level to the next coarser."""
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
+        a, b = (_by_seed(side, lambda o: o.confusions) for side in (outcomes, theirs))
         for key, metric in METRICS.items():
-            matrices, others = ([o.confusions for o in side] for side in (outcomes, theirs))
-            found = _paired(outcomes, matrices, theirs, others, metric.with_mean)
-            for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
-                yield (ours.label, FINAL_MAP, name, key), difference
-        a, b = ([o.regions for o in side if o.regions is not None] for side in (outcomes, theirs))
-        if (len(a), len(b)) == (len(outcomes), len(theirs)):
-            found = _paired(outcomes, a, theirs, b, region_numbers)
-            for key, difference in zip(REGION_NUMBERS, found, strict=True):
-                yield (ours.label, FINAL_MAP, ALL, key), difference
-    levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
-    if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
+            found = zip((*outcomes[0].classes, MEAN), paired_differences(a, b, metric.with_mean), strict=True)
+            yield from (((ours.label, FINAL_MAP, name, key), difference) for name, difference in found)
+        if all(o.regions is not None for o in (*outcomes, *theirs)):
+            a, b = (_by_seed(side, lambda o: o.regions) for side in (outcomes, theirs))
+            found = zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True)
+            yield from (((ours.label, FINAL_MAP, ALL, key), difference) for key, difference in found)
+    recorded = all(o.levels is not None and o.levels.shape[1] == len(ours.levels) for o in outcomes)
+    if recorded and len({o.tested for o in outcomes}) == 1:
+        maps = _by_seed(outcomes, lambda o: o.levels)  # by seed (P, L, C, C)
         for i, (level, _) in enumerate(ours.levels[1:], start=1):
+            finer, coarser = ({seed: of[:, which] for seed, of in maps.items()} for which in (i, i - 1))
             for key, metric in METRICS.items():
-                finer, coarser = ([maps[:, which] for maps in levels] for which in (i, i - 1))
-                yield (ours.label, level, MEAN, key), _paired(outcomes, finer, outcomes, coarser, metric.with_mean)[-1]
+                yield (ours.label, level, MEAN, key), paired_differences(finer, coarser, metric.with_mean)[-1]
 
 
-def _paired(
-    ours: Sequence[Outcome],
-    sums: Sequence[NDArray[Any]],
-    theirs: Sequence[Outcome],
-    others: Sequence[NDArray[Any]],
-    numbers: Numbers,
-) -> tuple[Difference, ...]:
-    a = {o.job.seed: o.by_patient(values) for o, values in zip(ours, sums, strict=True)}
-    b = {o.job.seed: o.by_patient(values) for o, values in zip(theirs, others, strict=True)}
-    return paired_differences(a, b, numbers)
+def _by_seed(outcomes: Sequence[Outcome], counts: Callable[[Outcome], NDArray[Any] | None]) -> dict[int, NDArray[Any]]:
+    """Counts summed by patient, ``(P, …)``, of outcomes that all have them."""
+    return {o.job.seed: o.by_patient(values) for o in outcomes if (values := counts(o)) is not None}
 
 
 def _left_out(job: Job, configuration: str, failure: str | None) -> LeftOut:

@@ -137,6 +137,8 @@ def _curves(
             axes.plot(line[axis], line[key], label=name, **style)
         if log and (table[list(shown)].min() > 0).all():
             axes.set_yscale("log")
+        if colors:
+            axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4 if colors else 2)
         return svg_data_uri(figure)
 
@@ -286,7 +288,7 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
                     ax=axes,
                     yticklabels=[] if which else [f"level {level}" for level in cells.index],
                 )
-                axes.set(xlabel=title if row is grid[-1] else "", ylabel="")
+                axes.set(xlabel=title if label == list(recorded)[-1] else "", ylabel="")
             row[0].set_title(plain(label), fontsize=10, loc="left")
         return svg_data_uri(figure)
 

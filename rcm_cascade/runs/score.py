@@ -178,7 +178,7 @@ def evaluate(
     Raises:
         InputError: if checkpoint, data or split is wrong.
     """
-    dataset, run, header = read_dataset(root), RunFolder(checkpoint.resolve().parent.parent), read_header(checkpoint)
+    header, dataset, run = read_header(checkpoint), read_dataset(root), RunFolder(checkpoint.resolve().parent.parent)
     loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
     same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
     if split_file is not None or not same:

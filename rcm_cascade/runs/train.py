@@ -43,7 +43,7 @@ from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
 from rcm_cascade.training.compiled import compiled_forward
-from rcm_cascade.training.history import MetricsCsv, Row
+from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.initial import digest_init, read_initial, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
@@ -66,7 +66,8 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
     folder = RunFolder(path)
     with claim(folder, config) as state:
         if state == "finished":
-            _refuse_other_data(config, folder)
+            # one whose data has been moved away stays as it is
+            _refuse_changed(config, path, folder.read_result(), _data_facts(config) or {})
             if rank() == 0:
                 print(f"{path} is finished; nothing to do (delete the folder to train again)", file=sys.stderr)
             return folder.read_result()
@@ -98,18 +99,10 @@ def _data_facts(config: TrainConfig) -> dict[str, str] | None:
     return read_training_data(root, config.data).facts if (root / DATASET_FILE).is_file() else None
 
 
-def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
-    """A finished run is its data's as it was; one whose data has been moved away stays as it is."""
-    if (facts := _data_facts(config)) is not None:
-        _refuse_changed(config, folder, folder.read_result(), facts)
-
-
-def _refuse_changed(
-    config: TrainConfig, folder: RunFolder, recorded: Mapping[str, Any], facts: Mapping[str, str]
-) -> None:
+def _refuse_changed(config: TrainConfig, path: Path, recorded: Mapping[str, Any], facts: Mapping[str, str]) -> None:
     if what := changed_data(recorded, facts):
         raise InputError(
-            f"{what} of {dataset_folder(config.data)} changed since {folder.path} was trained on it; choose another "
+            f"{what} of {dataset_folder(config.data)} changed since {path} was trained on it; choose another "
             "folder with run=NAME, or delete this one"
         )
 
@@ -141,7 +134,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if resume:
         begun = read_header(folder.last)
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
-        _refuse_changed(config, folder, {k: v for k, v in recorded.items() if v}, loaded.facts)
+        _refuse_changed(config, folder.path, {k: v for k, v in recorded.items() if v}, loaded.facts)
     if initial is not None:
         checkpoint = initial.checkpoint
         initial = replace(initial, checkpoint=replace(checkpoint, header=loaded.recognised(checkpoint.header)))
@@ -180,11 +173,12 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         if not len(datamodule.regions):  # no validation set: the last epoch counts
             with written_whole(folder.best) as temporary:
                 shutil.copyfile(folder.last, temporary)
+        seconds = (r.get("time/epoch_s", 0.0) - r.get("time/validation_s", 0.0) for r in history.rows.values())
         result = {
             **identity,
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(sum(map(_training_seconds, history.rows.values())), 1),
+            "seconds": round(math.fsum(seconds), 1),
             "checkpoint": str(folder.best.relative_to(folder.path)),
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
@@ -284,10 +278,6 @@ def _validate(
     return score(folder.best, mosaics, folder.path / "validation", loaded.dataset, part="val", fit_temperature=True)
 
 
-def _training_seconds(row: Row) -> float:
-    return row.get("time/epoch_s", 0.0) - row.get("time/validation_s", 0.0)
-
-
 def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
     """Of a fold: the classes that its training mosaics hold, so that a report can name those that they do not."""
     if loaded.folds is None:
@@ -299,10 +289,8 @@ def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
 
 
 def _best(trainer: Trainer) -> dict[str, Any]:
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
-            return {"best_" + MONITORED.removeprefix("val/"): round(float(callback.best_model_score), 6)}
-    return {}
+    scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    return {"best_" + MONITORED.removeprefix("val/"): round(float(s), 6) for s in scores if s is not None}
 
 
 def _step_of(checkpoint: Path) -> int:
