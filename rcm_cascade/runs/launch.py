@@ -1,8 +1,6 @@
 """Runs a task for one configuration, or for each of a sweep, here or wherever Hydra's launcher puts it."""
 
-import json
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -32,11 +30,12 @@ from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
 from rcm_cascade.runs.folds import FOLDS_FILE, Folds
-from rcm_cascade.runs.jobs import FAILURE_FILE
+from rcm_cascade.runs.jobs import FAILURE_FILE, read_sweep
 from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
+EVERY_FOLD: Final = "data.fold=all"
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
@@ -96,7 +95,12 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         _hydra(argv, _HydraTask(task, identify))
     except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
         ended = exit_
-    failures = {name: error for name in plan.jobs if (error := _failure(folder / name)) is not None}
+    lost = "ended without a result; the same command goes on with it"
+    failures = {
+        job.name: job.sentence if job.state == "failed" else lost
+        for job in read_sweep(folder).jobs
+        if job.state != "finished"
+    }
     if failures:
         raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
     if ended is not None and ended.code:
@@ -162,7 +166,7 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
         jobs = split_jobs(values, params)
         folder = Path(composed.hydra.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
     slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
-    configs = _check([[EVERY_FOLD.sub(r"\1data.fold=0", o) for o in job] for job in jobs])
+    configs = _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs])
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
@@ -173,7 +177,7 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
     folds = None
-    if any(EVERY_FOLD.fullmatch(override) for job in jobs for override in job):
+    if any(EVERY_FOLD in job for job in jobs):
         folds = _draw_folds(folder, configs)
         jobs = split_jobs([*values, _fold_values(folds)], params)
         configs = _check(jobs)
@@ -181,9 +185,6 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
     for name, config in zip(plan.jobs, configs, strict=True):
         state_of(RunFolder(folder / name), config)
     return plan, folder, folds
-
-
-EVERY_FOLD: Final = re.compile(r"(\+{0,2})data\.fold=all")
 
 
 def _fold_values(folds: Folds) -> str:
@@ -208,15 +209,6 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
             "has changed; choose another folder with run=NAME, or delete this one"
         )
     return loaded.folds
-
-
-def _failure(folder: Path) -> str | None:
-    """Why a job is not finished; None if it is."""
-    if (folder / FAILURE_FILE).is_file():
-        return str(json.loads((folder / FAILURE_FILE).read_text())["error"])
-    if RunFolder(folder).result.is_file():
-        return None
-    return "ended without a result; the same command goes on with it"
 
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:

@@ -63,7 +63,7 @@ def score(
     Raises:
         InputError: if the data set's classes are not the checkpoint's, or it cannot be written.
     """
-    annotator = Annotator.load(checkpoint)
+    annotator = Annotator.load(checkpoint, cache=mosaics[0].cache)
     classes = annotator.header.classes
     if dataset.classes.names != classes.names:
         raise InputError(
@@ -181,6 +181,12 @@ def evaluate(
     header, dataset, run = read_header(checkpoint), read_dataset(root), RunFolder(checkpoint.resolve().parent.parent)
     loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
     same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    renamed = sorted(set(header.split) - {entry.mosaic for entry in dataset.entries})
+    if split_file is None and same and renamed:
+        raise InputError(
+            f"{root / 'manifest.csv'} no longer names {renamed[0]} ({len(renamed)} in all), by which the checkpoint "
+            "knows what it was trained on; restore the name, or say which mosaics to score with --split-file CSV"
+        )
     if split_file is not None or not same:
         loaded = replace(loaded, split=make_split(dataset, seed=0, split_file=split_file, training=False))
         _refuse_trained_on(dataset, loaded.split, part, header)

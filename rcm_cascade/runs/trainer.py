@@ -165,6 +165,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
+            r".*resuming from a checkpoint that ended before the epoch ended.*",  # an extended run repeats its batches
             r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
             r".*It is recommended to use `self\.log\(.*sync_dist=True.*",  # they are those of all processes already
             r"The `srun` command is available on your system but is not used.*",  # launcher=slurm is for that

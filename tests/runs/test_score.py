@@ -5,18 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic
+from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.calibration import LogitSample, LogitSampler, fit_temperature, measure_calibration
 from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.models.checkpoint import digest, load_checkpoint, store_temperature
 from rcm_cascade.runs.data import TrainingData, make_cache
-from rcm_cascade.runs.score import score
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.score import evaluate, is_scored, score
 
 
 @pytest.fixture
@@ -112,3 +116,57 @@ def test_a_mosaic_of_which_no_patient_is_given_counts_as_one(checkpoint: Path, p
     summary = score(checkpoint, mosaics, tmp_path / "b", nameless, part="test")
     assert summary["mosaics_without_patient"] == summary["mosaics"] == len(mosaics)
     assert not any(r.patient_given for r in read_results(tmp_path / "b" / "confusions.json")[1])
+
+
+@pytest.fixture
+def own(phantoms: Path, finished_run: Path, tmp_path: Path) -> tuple[Path, RunFolder]:
+    """A data set whose files may be changed, and a run on it."""
+    root, run = tmp_path / "set", RunFolder(tmp_path / "run")
+    for path in phantoms.rglob("*"):
+        if path.is_file():
+            (root / path.relative_to(phantoms)).parent.mkdir(parents=True, exist_ok=True)
+            (root / path.relative_to(phantoms)).write_bytes(path.read_bytes())
+    shutil.copytree(finished_run, run.path)
+    config = yaml.safe_load(run.config.read_text())
+    config["data"] |= {"root": str(root), "cache_dir": str(tmp_path / "cache")}
+    run.config.write_text(yaml.safe_dump(config))
+    return root, run
+
+
+def test_scores_of_labels_that_were_overwritten_are_stale(own: tuple[Path, RunFolder]) -> None:
+    root, run = own
+    before, _, _ = evaluate(run.best, root, "test", None)
+    assert is_scored(run)
+    split = load_checkpoint(run.best).header.split
+    label = next(entry.label for entry in read_dataset(root).entries if split[entry.mosaic] == "test")
+    assert label is not None
+    pixels = np.asarray(Image.open(label)).copy()
+    pixels[: len(pixels) // 2] = 0
+    Image.fromarray(pixels).save(label)
+    assert not is_scored(run)
+    after, _, _ = evaluate(run.best, root, "test", None)
+    assert is_scored(run)
+    assert after["confusion"] != before["confusion"]
+    shutil.rmtree(root)
+    assert is_scored(run)
+
+
+def test_an_evaluation_uses_the_cache_of_the_run(
+    own: tuple[Path, RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, run = own
+    monkeypatch.setenv("RCM_CASCADE_CACHE", str(tmp_path / "not-this-one"))
+    evaluate(run.best, root, "test", None)
+    assert list((tmp_path / "cache").rglob("*.npy"))
+    assert not (tmp_path / "not-this-one").exists()
+
+
+def test_renamed_mosaics_are_not_left_out_in_silence(own: tuple[Path, RunFolder]) -> None:
+    root, run = own
+    mosaic = next(m for m, part in load_checkpoint(run.best).header.split.items() if part == "test")
+    manifest = root / "manifest.csv"
+    renamed = str(Path(mosaic).with_name("renamed" + Path(mosaic).suffix))
+    (root / mosaic).rename(root / renamed)
+    manifest.write_text(manifest.read_text().replace(mosaic, renamed))
+    with pytest.raises(InputError, match=rf"no longer names {mosaic} \(1 in all\).* --split-file CSV"):
+        evaluate(run.best, root, "test", None)
