@@ -80,8 +80,8 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
         classes: ``name`` and maybe ``color`` of each.
         checkpoint: of the run that was scored; need not be there.
     """
-    names, colors = [str(c["name"]) for c in classes], [c.get("color") for c in classes]
-    if None in colors:
+    names, colors = [str(c["name"]) for c in classes], [str(c.get("color", "")) for c in classes]
+    if "" in colors:
         table = read_header(checkpoint).classes if checkpoint.is_file() else RCM_CLASSES
         colors = [c.color for c in table.classes] if list(table.names) == names else ["#8c8c8c"] * len(names)
     return ClassTable(tuple(LabelClass(i, *both) for i, both in enumerate(zip(names, colors, strict=True))))

@@ -276,7 +276,7 @@ def _validate(
     if not mosaics:
         print("no validation set: the last epoch counts", file=sys.stderr)
         return None
-    return score(folder.best, mosaics, folder.path / "validation", loaded.dataset, part="val", fit_temperature=True)
+    return score(folder.best, loaded, mosaics, folder.path / "validation", part="val", fit_temperature=True)
 
 
 def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.data.manifest import SplitName, read_dataset
+from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.calibration import LogitSample, LogitSampler, fit_temperature, measure_calibration
@@ -31,11 +31,9 @@ def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
     return path
 
 
-def opened(checkpoint: Path, phantoms: Path, part: SplitName) -> list[Mosaic]:
-    header = load_checkpoint(checkpoint).header
-    dataset = read_dataset(phantoms)
-    data = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
-    return list(data.open(part))
+def loaded(checkpoint: Path, phantoms: Path) -> TrainingData:
+    header, dataset = load_checkpoint(checkpoint).header, read_dataset(phantoms)
+    return TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
 
 
 def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> LogitSample:
@@ -51,14 +49,14 @@ def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> LogitSample:
 def test_the_temperature_is_fitted_on_validation_mosaics_and_used_on_test_mosaics(
     checkpoint: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    validation, test = (opened(checkpoint, phantoms, part) for part in ("val", "test"))
-    dataset = read_dataset(phantoms)
-    before = score(checkpoint, test, tmp_path / "before", dataset, part="test")
+    data = loaded(checkpoint, phantoms)
+    validation, test = data.open("val"), data.open("test")
+    before = score(checkpoint, data, test, tmp_path / "before", part="test")
     assert load_checkpoint(checkpoint).header.temperature == 1.0  # scoring alone stores none
     assert before["calibration"]["ece_at_temperature"] == before["calibration"]["ece"]
 
-    fitted = score(checkpoint, validation, tmp_path / "val", dataset, part="val", fit_temperature=True)
-    after = score(checkpoint, test, tmp_path / "after", dataset, part="test")
+    fitted = score(checkpoint, data, validation, tmp_path / "val", part="val", fit_temperature=True)
+    after = score(checkpoint, data, test, tmp_path / "after", part="test")
 
     assert fitted["checkpoint_sha256"] == after["checkpoint_sha256"] == digest(checkpoint)
     assert before["checkpoint_sha256"] != after["checkpoint_sha256"]  # the temperature is written into it
@@ -76,7 +74,8 @@ def test_the_temperature_is_fitted_on_validation_mosaics_and_used_on_test_mosaic
 def test_each_levels_own_map_is_scored_in_the_same_pass(
     checkpoint: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mosaics = opened(checkpoint, phantoms, "test")
+    data = loaded(checkpoint, phantoms)
+    mosaics = data.open("test")
     annotated = [Annotator.load(checkpoint).annotate_mosaic(m, levels=True) for m in mosaics]
     passes = []
     once = Annotator.annotate_mosaic
@@ -86,7 +85,7 @@ def test_each_levels_own_map_is_scored_in_the_same_pass(
         return once(self, mosaic, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Annotator, "annotate_mosaic", counted)
-    summary = score(checkpoint, mosaics, tmp_path / "out", read_dataset(phantoms), part="test")
+    summary = score(checkpoint, data, mosaics, tmp_path / "out", part="test")
 
     assert passes == [m.name for m in mosaics]
     truths = [np.asarray(m.native_labels) for m in mosaics]
@@ -110,10 +109,11 @@ def test_each_levels_own_map_is_scored_in_the_same_pass(
 
 
 def test_a_mosaic_of_which_no_patient_is_given_counts_as_one(checkpoint: Path, phantoms: Path, tmp_path: Path) -> None:
-    mosaics, dataset = opened(checkpoint, phantoms, "test"), read_dataset(phantoms)
-    assert score(checkpoint, mosaics, tmp_path / "a", dataset, part="test")["mosaics_without_patient"] == 0
-    nameless = replace(dataset, entries=tuple(replace(e, patient_given=False) for e in dataset.entries))
-    summary = score(checkpoint, mosaics, tmp_path / "b", nameless, part="test")
+    data = loaded(checkpoint, phantoms)
+    mosaics = data.open("test")
+    assert score(checkpoint, data, mosaics, tmp_path / "a", part="test")["mosaics_without_patient"] == 0
+    nameless = replace(data.dataset, entries=tuple(replace(e, patient_given=False) for e in data.dataset.entries))
+    summary = score(checkpoint, replace(data, dataset=nameless), mosaics, tmp_path / "b", part="test")
     assert summary["mosaics_without_patient"] == summary["mosaics"] == len(mosaics)
     assert not any(r.patient_given for r in read_results(tmp_path / "b" / "confusions.json")[1])
 
