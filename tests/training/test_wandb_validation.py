@@ -57,7 +57,7 @@ def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 4) ->
     arguments = LoadingArguments(PatchGeometry(64, 32, 32), None, batch_size=8, region_side=SIDE, max_regions=5)
     datamodule = MosaicDataModule(training, validation, 3, arguments)
     assert len(datamodule.regions) == 5
-    assert len({region.mosaic for region in datamodule.regions.regions}) == 2
+    assert len({mosaic for mosaic, _, _ in datamodule.regions.regions}) == 2
     torch.manual_seed(0)
     header = CheckpointHeader(CascadeArguments(num_classes=3, levels=1, base_depth=1, base_filters=4), classes, 1.0)
     module = CascadeModule(header, LossArguments(), OptimArguments(lr=0.05))
@@ -109,8 +109,8 @@ def test_masks_lie_on_their_own_regions(trained: Trained, tmp_path: Path) -> Non
     assert shown["count"] == 4
     different = set()
     for place, index in enumerate((0, 1, 2, 4)):
-        region, sample = regions.regions[index], regions[index]
-        assert shown["captions"][place] == f"v{region.mosaic}, from row {region.top}, column {region.left}"
+        (mosaic, top, left), sample = regions.regions[index], regions[index]
+        assert shown["captions"][place] == f"v{mosaic}, from row {top}, column {left}"
         picture = content.pixels(shown["filenames"][place])
         assert np.abs(picture - shrink_image(sample["image"].numpy(), 2).astype(float)).mean() < 6
         predicted = shrink_labels(trained.prediction(index), 2)
