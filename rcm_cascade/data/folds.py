@@ -59,9 +59,7 @@ def make_folds(dataset: Dataset, rule: FoldRule, pixels: ClassPixels) -> list[di
     """
     labelled = [entry for entry in dataset.entries if entry.label is not None]
     manifest = dataset.root / MANIFEST_FILE
-    if rule.rule == "patients":
-        splits = _by_patient(labelled, rule, pixels)
-    elif rule.rule == "sites":
+    if rule.rule == "sites":
         without = [entry.mosaic for entry in labelled if not entry.site]
         if without:
             raise InputError(
@@ -70,9 +68,16 @@ def make_folds(dataset: Dataset, rule: FoldRule, pixels: ClassPixels) -> list[di
             )
         splits = _by_site(labelled, rule)
     else:
-        names = [e.mosaic for e in labelled]
-        tested = [draw_share(names, TEST_SHARE, rule.seed, repeat) for repeat in range(rule.count or 0)]
-        splits = [split_rest(labelled, mosaics, rule.seed, repeat) for repeat, mosaics in enumerate(tested)]
+        folds = range(rule.count or 0)
+        if rule.rule == "patients":
+            held: dict[str, NDArray[np.int64]] = {}
+            for entry in labelled:
+                held[entry.patient] = pixels[entry.mosaic] + held.get(entry.patient, 0)
+            fold_of = assign_patients(held, len(folds), rule.seed)
+            tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in folds]
+        else:
+            tested = [draw_share([e.mosaic for e in labelled], TEST_SHARE, rule.seed, repeat) for repeat in folds]
+        splits = [split_rest(labelled, tested[fold], rule.seed, fold) for fold in folds]
     for fold, split in enumerate(splits):
         for part in ("train", "test"):
             if part not in split.values():
@@ -140,15 +145,6 @@ def format_folds(dataset: Dataset, splits: Sequence[Mapping[str, SplitName]]) ->
             patient = entry.patient if entry.patient_given else ""
             rows += [(entry.mosaic, patient, entry.site, fold) for fold in tested or (None,)]
     return csv_text(("mosaic", "patient", "site", "fold"), rows)
-
-
-def _by_patient(labelled: Sequence[MosaicEntry], rule: FoldRule, pixels: ClassPixels) -> list[dict[str, SplitName]]:
-    held: dict[str, NDArray[np.int64]] = {}
-    for entry in labelled:
-        held[entry.patient] = pixels[entry.mosaic] + held.get(entry.patient, 0)
-    fold_of = assign_patients(held, rule.count or 0, rule.seed)
-    tested = [{e.mosaic for e in labelled if fold_of[e.patient] == fold} for fold in range(rule.count or 0)]
-    return [split_rest(labelled, mosaics, rule.seed, fold) for fold, mosaics in enumerate(tested)]
 
 
 def _by_site(labelled: Sequence[MosaicEntry], rule: FoldRule) -> list[dict[str, SplitName]]:

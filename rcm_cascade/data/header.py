@@ -14,8 +14,6 @@ from pydantic.dataclasses import dataclass
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 
-UM_PER_UNIT: Final = {"mm": 1000.0, "um": 1.0}
-
 _LENGTH: Final = re.compile(r"\s*([0-9]*\.?[0-9]+|[0-9]+\.)\s*(mm|um|px)\s*")
 _ROUNDING: Final = 1e-6
 """Part of a pixel by which a quotient may exceed a whole number and not be rounded up: 0.3 mm at 0.1 µm is 3000 px."""
@@ -52,7 +50,7 @@ class Length:
                 "pixel_size_um to dataset.yaml or manifest.csv"
             )
         else:
-            pixels = self.value * UM_PER_UNIT[self.unit] / pixel_size_um
+            pixels = self.value * (1000.0 if self.unit == "mm" else 1.0) / pixel_size_um
         return max(math.ceil((pixels - _ROUNDING) / multiple), 1) * multiple
 
 

@@ -14,7 +14,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.header import Header, read_header
-from rcm_cascade.data.table import SPLIT_NAMES as SPLIT_NAMES
 from rcm_cascade.data.table import SplitName as SplitName
 from rcm_cascade.data.table import csv_text, read_mosaic_rows
 from rcm_cascade.errors import InputError

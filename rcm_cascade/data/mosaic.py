@@ -18,8 +18,6 @@ from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resa
 from rcm_cascade.errors import InputError
 from rcm_cascade.progress import progress_bar
 
-DEFAULT_WORKING_PIXEL_SIZE_UM = 1.0
-
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
@@ -180,7 +178,7 @@ def resolve_working_pixel_size(dataset: Dataset, override: float | Literal["nati
         return None if wanted == "native" else float(wanted)
     known = (pixel_size(entry.image, entry.pixel_size_um, dataset.pixel_size_um)[0] for entry in dataset.entries)
     if any(size is not None for size in known):
-        return DEFAULT_WORKING_PIXEL_SIZE_UM
+        return 1.0
     warnings.warn(
         f"data set {dataset.root} states no pixel size; mosaics are worked on as they are, and lengths must be in px",
         ResolutionWarning,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
-from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, in_one_sentence, readable, size_text
+from rcm_cascade.data.formats.base import FORMATS, Format, Pixels, in_one_sentence, readable
 from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
 
@@ -77,9 +77,10 @@ def read_labels(path: Path, classes: ClassTable, shape: tuple[int, int]) -> NDAr
         if pixels.ndim == 3:
             pixels = pixels[..., 0]
         if pixels.shape != shape:
+            size, expected = (" × ".join(map(str, given)) for given in (pixels.shape, shape))
             raise InputError(
-                f"label map {path} is {size_text(pixels.shape)}, its mosaic {size_text(shape)} (height × width); give "
-                "a label map of the mosaic's own size"
+                f"label map {path} is {size} px, its mosaic {expected} px (height × width); give a label map of the "
+                "mosaic's own size"
             )
         counts = count_values(pixels, 256 if pixels.dtype == np.uint8 else 65536)
         counts[[*range(len(classes)), UNLABELLED]] = 0

@@ -92,11 +92,6 @@ def check_size(path: Path, height: int, width: int) -> None:
     """
     if not 0 < height * width <= MAX_PIXELS:
         raise InputError(
-            f"{path} is {size_text((height, width))} (height × width), {height * width / 1e6:.0f} MP; expected 1 px to "
+            f"{path} is {height} × {width} px (height × width), {height * width / 1e6:.0f} MP; expected 1 px to "
             f"{MAX_PIXELS / 1e6:.0f} MP: split the mosaic"
         )
-
-
-def size_text(shape: tuple[int, ...]) -> str:
-    """``"height × width px"``."""
-    return f"{shape[0]} × {shape[1]} px"

@@ -19,10 +19,7 @@ def _read(path: Path, plugin: type[ImageFile]) -> Pixels:
     with path.open("rb") as file, plugin(file) as picture:
         check_size(path, picture.height, picture.width)
         if picture.mode == "P":
-            colours = picture.getpalette("RGB") or []
-            palette = np.zeros((256, 3), np.uint8)
-            palette[: len(colours) // 3] = np.array(colours, np.uint8).reshape(-1, 3)
-            return Pixels(np.asarray(picture), palette)
+            return Pixels(np.asarray(picture), np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3))
         if plugin is PngImageFile:
             return Pixels(imagecodecs.png_decode(path.read_bytes()))  # Pillow cuts 16-bit colour down to 8
         if plugin is Jpeg2KImageFile:
