@@ -13,7 +13,7 @@ from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import Coverage, MosaicDataModule, prepare
 from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
-from tests.data.making import memory_mosaic, textured
+from tests.data.factories import memory_mosaic, textured
 
 GEOMETRY = PatchGeometry(64, 32, 32)
 

@@ -20,7 +20,7 @@ from rcm_cascade.data.folds import (
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.splits import patients_straddling
 from rcm_cascade.errors import InputError
-from tests.data.making import memory_mosaic
+from tests.data.factories import memory_mosaic
 
 Pixels = dict[str, NDArray[np.int64]]
 

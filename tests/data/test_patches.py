@@ -19,7 +19,7 @@ from rcm_cascade.data.patches import (
 )
 from rcm_cascade.data.windows import PatchGeometry, window_grid
 from rcm_cascade.errors import InputError
-from tests.data.making import memory_mosaic, textured
+from tests.data.factories import memory_mosaic, textured
 
 GEOMETRY = PatchGeometry(window=64, stride=32, patch=32)
 

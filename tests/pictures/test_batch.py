@@ -6,7 +6,7 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.pictures.batch import batch_picture
 from tests.conftest import THREE
-from tests.data.making import memory_mosaic, textured
+from tests.data.factories import memory_mosaic, textured
 
 
 def test_patches_before_and_after_augmentation() -> None:

@@ -6,7 +6,7 @@ from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.report.compare import Comparison, compare_configurations
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import read_sweep
-from tests.report.making import make_sweep
+from tests.report.factories import make_sweep
 
 
 @pytest.fixture(scope="session")

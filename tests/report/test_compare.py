@@ -26,7 +26,7 @@ from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.jobs import Job, State, Sweep, read_sweep
-from tests.report.making import write_job, write_sweep
+from tests.report.factories import write_job, write_sweep
 
 
 def job(name: str, *overrides: str, seed: int = 0, state: State = "finished") -> Job:

@@ -9,7 +9,7 @@ from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
 from rcm_cascade.report.learning import WHOLE_LEVEL
 from rcm_cascade.report.numbers import Number
-from tests.report.making import STAGES
+from tests.report.factories import STAGES
 
 
 def read(rows: list[dict[str, Any]]) -> list[dict[str, str]]:

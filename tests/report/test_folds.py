@@ -15,7 +15,7 @@ from rcm_cascade.report.numbers import ALL, MEAN
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import write_report
 from rcm_cascade.runs.jobs import Job, read_sweep
-from tests.report.making import write_job, write_sweep
+from tests.report.factories import write_job, write_sweep
 from tests.report.test_pages import Page, table
 
 PARTS = ([0, 1, 2], [3, 4, 5], [6, 7])

@@ -15,7 +15,7 @@ from rcm_cascade.report.learning import (
     training_seconds,
 )
 from rcm_cascade.training.history import Row, read_history
-from tests.report.making import STAGES, write_metrics
+from tests.report.factories import STAGES, write_metrics
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from rcm_cascade.report.outcomes import REGION_NUMBERS, region_numbers
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import Job, read_sweep
 from rcm_cascade.runs.score import is_scored
-from tests.report.making import write_job, write_sweep, write_test_result
+from tests.report.factories import write_job, write_sweep, write_test_result
 
 
 def only_job(path: Path) -> Job:

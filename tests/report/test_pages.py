@@ -42,7 +42,7 @@ from rcm_cascade.report.tables import format_table
 from rcm_cascade.report.text import SYNTHETIC_NOTE
 from rcm_cascade.runs.score import comparison_path
 from tests.conftest import THREE
-from tests.report.making import make_sweep
+from tests.report.factories import make_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)

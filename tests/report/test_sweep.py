@@ -26,7 +26,7 @@ from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import GRADIENTS, LEVELS, RESULTS, galleries, write_report
 from rcm_cascade.report.sweep import write_report as report
 from rcm_cascade.runs.jobs import Job
-from tests.report.making import make_sweep, predict, write_job, write_sweep, write_test_result
+from tests.report.factories import make_sweep, predict, write_job, write_sweep, write_test_result
 from tests.report.test_pages import Page, check_self_contained
 
 

@@ -7,7 +7,7 @@ import yaml
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
 from rcm_cascade.runs.jobs import FAILURE_FILE, flatten, read_sweep
-from tests.report.making import write_metrics, write_sweep
+from tests.report.factories import write_metrics, write_sweep
 
 
 def bare_run(folder: Path, *, finished: bool = True, **config: object) -> None:

@@ -20,7 +20,7 @@ from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import CascadeModule, OptimArguments
 from rcm_cascade.training.wandb import ShowValidation, open_wandb
-from tests.data.making import memory_mosaic, textured
+from tests.data.factories import memory_mosaic, textured
 from tests.training.wandb_file import WandbFile, read_wandb
 
 pytestmark = [

@@ -11,7 +11,7 @@ from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import CascadeModule, OptimArguments
-from tests.data.making import memory_mosaic, textured
+from tests.data.factories import memory_mosaic, textured
 
 PATCH = 32
 CPU = torch.device("cpu")
