@@ -16,6 +16,17 @@ class JobsFailedError(Exception):
     """Some of several jobs failed, each alone; the message names them. The command line exits with status 1."""
 
 
+def reason(error: Exception) -> str:
+    """What a library complains of, in one line; what pydantic refuses, by its keys."""
+    from pydantic import ValidationError  # a tenth of a second to import
+
+    if isinstance(error, ValidationError):
+        found = [(".".join(map(str, e["loc"])), e["msg"], e["input"]) for e in error.errors()]
+        return "; ".join(f"{key}: {told}, not {got!r:.60}" if key else told for key, told, got in found)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 _ROOM: Final = "make room there, or choose another disk"
 _LEAVE: Final = "choose a folder that you may write to, or change its permissions"
 _REMEDIES: Final = {

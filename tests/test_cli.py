@@ -126,18 +126,22 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
         called.append(given)
         return len(called) - 1
 
+    quantised: list[tuple[object, ...]] = []
     monkeypatch.setattr("rcm_cascade.annotate.cohort.annotate_files", annotate)
+    monkeypatch.setattr("rcm_cascade.runs.quantise.quantise_checkpoint", lambda *given: quantised.append(given))
     plain = ["annotate", "a.tif", "b", "--checkpoint", "c.ckpt", "--out", "o"]
     more = ["--pixel-size", "0.5", "--tile", "64", "--memory", "500 MB", "--precision", "int8", "--backend", "openvino"]
 
     assert main(plain) == 0
     assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
-    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None, None, False)
+    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None)
+    assert not quantised
     assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
 
     files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
-    assert called[0] == (*files, AnnotationOptions(), None, None, False)
-    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5, Path("data"), True)
+    assert called[0] == (*files, AnnotationOptions(), None)
+    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5)
+    assert quantised == [(Path("c.ckpt"), Path("data"), True)]
 
 
 @pytest.mark.parametrize("command", [["train", "seed=-1"], ["phantom", "p", "--mosaics", "0"], ["anotate"]], ids=str)
@@ -181,7 +185,7 @@ def test_overrides_stand_anywhere_in_batch(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_hydras_arguments_reach_it_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[list[str]] = []
-    monkeypatch.setattr("rcm_cascade.runs.launch.main", lambda overrides, *_: called.append(overrides))
+    monkeypatch.setattr("rcm_cascade.runs.launch.launch", lambda overrides, *_: called.append(overrides))
     given = ["seed=0,1", "-m", "+sweep=levels", "--cfg", "job", "~data.root", "data=folder", "--multirun", "run=x"]
 
     assert main(["train", *given]) == 0
@@ -195,7 +199,7 @@ def test_an_interrupt_is_told_and_has_its_status(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rcm_cascade.runs.launch.main", interrupted)
+    monkeypatch.setattr("rcm_cascade.runs.launch.launch", interrupted)
 
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from the last saved state\n"

@@ -25,7 +25,7 @@ from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_text
-from rcm_cascade.report.tables import ResultRow, interval_note, result_rows
+from rcm_cascade.report.tables import interval_note, result_rows
 from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
@@ -195,7 +195,7 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
     """
     numbers = [_row("class", "sensitivity", "specificity", "Dice"), _row(*["---"] * 4)]
     for row in result_rows(summary, classes):
-        numbers.append(_row(f"**{row.name}**" if row.name == "mean" else row.name, *_cells(row)))
+        numbers.append(_row(f"**{row['name']}**" if row["name"] == "mean" else row["name"], *_cells(row)))
     shares = row_shares(np.array(summary["confusion"], np.int64))
     taken = [_row("truth, taken for →", *classes.names), _row(*["---"] * (len(classes) + 1))]
     for i, name in enumerate(classes.names):
@@ -206,8 +206,8 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
     return "\n".join([*numbers, "", note, "", *taken, ""])
 
 
-def _cells(row: ResultRow) -> list[str]:
-    return [_short(f"{number} ({interval})" if interval else number) for number, interval in row.numbers.values()]
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [_short(f"{number} ({interval})" if interval else number) for number, interval in row["numbers"].values()]
 
 
 def _short(number: str) -> str:

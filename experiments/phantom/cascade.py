@@ -67,7 +67,7 @@ def compare(data: TrainingData, checkpoint: Path) -> list[Compared]:
         annotated = annotator.annotate_mosaic(mosaic)
         truth = mosaic.native_labels
         assert truth is not None
-        compared.append(Compared(mosaic.name, annotated.image, truth, annotated.labels, annotated.pixel_size_um))
+        compared.append(Compared(mosaic.name, mosaic.native_image, truth, annotated.labels, annotated.pixel_size_um))
     return compared
 
 

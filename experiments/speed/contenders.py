@@ -150,7 +150,12 @@ def recomputation(backend: Backend, shape: tuple[int, int]) -> float:
     """Operations of annotating a mosaic, over those of one pass over it, each level by its operations a px."""
     plans = plan(backend, shape)
     costs = [s.gflop_per_mp * s.factor**2 for s in summarise_network(backend.arguments)]
-    done = sum(c * p.read_pixels(g.reach) for c, p, g in zip(costs, plans, backend.geometry, strict=True))
+    done = sum(
+        c * len(strip) * len(band.read)
+        for c, p, g in zip(costs, plans, backend.geometry, strict=True)
+        for strip in p.strips(g.reach)
+        for band in p.bands
+    )
     needed = sum(c * p.shape[0] * p.shape[1] for c, p in zip(costs, plans, strict=True))
     return done / needed
 

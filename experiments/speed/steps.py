@@ -9,7 +9,8 @@ import torch
 
 from experiments.speed.machine import stopwatch
 from rcm_cascade.data.datamodule import Batch
-from rcm_cascade.training.compiled import compiler_warnings, why
+from rcm_cascade.errors import reason
+from rcm_cascade.training.compiled import compiler_warnings
 from rcm_cascade.training.module import CascadeModule
 
 
@@ -100,7 +101,7 @@ class Step:
     def once(self) -> torch.Tensor:
         """One step; its loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.form.bf16):
-            loss = self.module.total(self.module.losses(self.module(self.batch["image"]), self.batch["labels"]))
+            loss = self.module.total(self.module.losses(self.module.network(self.batch["image"]), self.batch["labels"]))
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.module.optim.clip_norm:
@@ -137,5 +138,5 @@ def begun(step: Callable[[], object], device: torch.device) -> str | None:
             for _ in range(3 if device.type == "cuda" else 1):
                 step()
     except Exception as error:  # Inductor raises what its compilers do
-        return why(error)
+        return f"{type(error).__name__}: {reason(error):.200}"
     return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from experiments.code_version import code_version
@@ -20,10 +20,8 @@ from rcm_cascade.files import written_whole
 from rcm_cascade.models.checkpoint import (
     HEADER,
     SUFFIX,
-    Content,
     LoadedCheckpoint,
     digest,
-    is_safetensors,
     load_checkpoint,
 )
 from rcm_cascade.runs.folder import RunFolder
@@ -65,22 +63,30 @@ def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torc
     Raises:
         InputError: if the checkpoint cannot be used, or ``out`` is of another name or cannot be written.
     """
-    if not is_safetensors(out):
+    if out.suffix.lower() != SUFFIX:
         raise InputError(f"{out} would not be recognised as an export; choose a name that ends in {SUFFIX}")
     loaded = load_checkpoint(checkpoint)
     origin = {"commit": commit, "checkpoint_sha256": digest(loaded.path)}
     weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in loaded.network.state_dict().items()}
-    write_safetensors(out, Content(loaded.header.to_plain(), weights, origin))
+    write_safetensors(out, loaded.header.to_plain(), weights, origin)
 
 
-def write_safetensors(path: Path, content: Content) -> None:
+def write_safetensors(
+    path: Path, header: Mapping[str, Any], weights: Mapping[str, torch.Tensor], origin: Mapping[str, Any]
+) -> None:
     """Writes a file, whole or not at all. The same content makes the same bytes.
+
+    Args:
+        path: of the file.
+        header: as a checkpoint has it under ``rcm_cascade``; plain types.
+        weights: by their names in the network.
+        origin: where they came from: ``commit`` and ``checkpoint_sha256``, where known.
 
     Raises:
         InputError: if it cannot be written.
     """
-    told = json.dumps({"header": content.header, "origin": content.origin}, ensure_ascii=False, allow_nan=False)
-    tensors = {name: tensor.contiguous() for name, tensor in content.weights.items()}
+    told = json.dumps({"header": header, "origin": origin}, ensure_ascii=False, allow_nan=False)
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
     try:
         with written_whole(path) as temporary:
             # One key: the order of several is not ours. By save_file nobody else might read the file.
@@ -89,6 +95,13 @@ def write_safetensors(path: Path, content: Content) -> None:
         raise InputError(
             f"{path} cannot be written ({error}); make room on the disk, or choose a folder that may be written"
         ) from error
+
+
+def read_origin(path: Path) -> dict[str, str]:
+    """Where an export came from, as `write_safetensors` was told."""
+    with safe_open(path, framework="pt") as file:
+        origin: dict[str, str] = json.loads(file.metadata()[HEADER])["origin"]
+    return origin
 
 
 def tell(starter: LoadedCheckpoint, metrics: Mapping[str, Any], result: Mapping[str, Any], commit: str) -> str:

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
-from rcm_cascade.annotate.engine import Annotation, annotate_with
+from rcm_cascade.annotate.engine import Annotation, annotate_with, grey_image
 from rcm_cascade.annotate.levels import LevelPiece
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
 from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
-from rcm_cascade.data.intensity import measure, to_uint8
+from rcm_cascade.data.intensity import measure
 from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
@@ -39,36 +39,34 @@ class MosaicAnnotation:
     """A mosaic's labels on its own grid, and all that its report needs.
 
     Args:
-        name: of the mosaic.
-        image: ``(H, W)`` uint8 on the mosaic's own grid.
-        labels: class ids ``(H, W)`` uint8 on the mosaic's own grid.
-        pixel_size_um: µm per pixel of that grid; None: not known.
-        pixel_size_source: given, manifest, file, dataset, assumed or unknown.
-        working_pixel_size_um: µm per pixel at which the network saw it; None: its own grid.
+        mosaic: as the network saw it, on the working grid.
         annotation: on the working grid, with tile, precision, backend and time.
-        classes: of the labels.
+        labels: class ids ``(H, W)`` uint8 on the mosaic's own grid.
+        header: of the network's checkpoint: classes, and what it was trained on.
         checkpoint: file name; empty for a network that came from no file.
         checkpoint_sha256: of the file's content; empty likewise.
-        synthetic: the network was trained on phantoms.
+        source_sha256: of the mosaic's file; empty for an array.
         read_s: seconds from file or array to the working grid; None: not measured.
-        source_sha256: of the file's content; empty for an array.
-        init_sha256: of the file whose weights the network's training began with; empty for random ones.
     """
 
-    name: str
-    image: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-    pixel_size_um: float | None
-    pixel_size_source: str
-    working_pixel_size_um: float | None
+    mosaic: Mosaic
     annotation: Annotation
-    classes: ClassTable
+    labels: NDArray[np.uint8]
+    header: CheckpointHeader
     checkpoint: str
     checkpoint_sha256: str
-    synthetic: bool
+    source_sha256: str
     read_s: float | None
-    source_sha256: str = ""
-    init_sha256: str = ""
+
+    @property
+    def classes(self) -> ClassTable:
+        """Of the labels."""
+        return self.header.classes
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """µm per pixel of the mosaic's own grid; None: not known."""
+        return self.mosaic.native_pixel_size_um
 
     @cached_property
     def regions(self) -> list[LabelRegion]:
@@ -79,7 +77,7 @@ class MosaicAnnotation:
     @property
     def note(self) -> str:
         """What every output says of a network that was trained on phantoms; empty of others."""
-        return SYNTHETIC if self.synthetic else ""
+        return SYNTHETIC if self.header.synthetic else ""
 
     def area_mm2(self, pixels: int) -> float | None:
         """Area of some px of the mosaic's own grid; None: its pixel size is not known."""
@@ -129,10 +127,13 @@ class Annotator:
             cache: of decoded mosaics; None: the user's.
 
         Raises:
-            InputError: if the checkpoint cannot be used or the device is not there.
+            InputError: if the checkpoint cannot be used.
+            RuntimeError: of PyTorch, if the device is not there.
         """
         loaded = load_checkpoint(checkpoint)
-        network = loaded.network.to(_device(device))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        network = loaded.network.to(device)
         return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
 
     @classmethod
@@ -144,7 +145,8 @@ class Annotator:
             cache: as in `load`.
 
         Raises:
-            InputError: if the package was installed without it, or the device is not there.
+            InputError: if the package was installed without it.
+            RuntimeError: of PyTorch, if the device is not there.
         """
         return cls.load(starter_path(), device, cache)
 
@@ -163,31 +165,59 @@ class Annotator:
             self._backends[key] = open_backend(self.network, *key, self.checkpoint)
         return self._backends[key]
 
-    def open(self, path: str | Path, *, pixel_size_um: float | None = None) -> Mosaic:
+    def open(
+        self, path_or_array: str | Path | NDArray[np.uint8] | NDArray[np.uint16], *, pixel_size_um: float | None = None
+    ) -> Mosaic:
         """Opens a mosaic at this network's working pixel size.
 
         Warns with a `ResolutionWarning` if its pixel size is not known and the working one is assumed.
 
         Args:
-            path: any format that the data set folder knows.
+            path_or_array: a file of any format that the data set folder knows, or ``(H, W)`` uint8 or uint16.
             pixel_size_um: goes before what the file states.
 
         Raises:
             InputError: if the file cannot be read or its pixels are too coarse.
+            TypeError: if an array is neither uint8 nor uint16.
         """
-        _check_pixel_size(pixel_size_um)
+        if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
+            raise InputError(f"the pixel size is {pixel_size_um:g} µm; expected a number above 0")
         working = self.header.working_pixel_size_um
-        entry = MosaicEntry(Path(path).name, Path(path), pixel_size_um=pixel_size_um)
-        mosaic = open_mosaic(entry, self.header.classes, self.cache, working, self.header.normalisation, working)
-        if mosaic.pixel_size_source == "dataset":  # there is none: it is the working size that stood behind the file's
+        if isinstance(path_or_array, np.ndarray):
+            mosaic = self._from_array(grey_image(path_or_array), pixel_size_um)
+        else:
+            path = Path(path_or_array)
+            entry = MosaicEntry(path.name, path, pixel_size_um=pixel_size_um)
+            mosaic = open_mosaic(entry, self.header.classes, self.cache, working, self.header.normalisation, working)
+        if mosaic.pixel_size_source == "manifest":  # there is none: the size was given
+            return replace(mosaic, pixel_size_source="given")
+        if mosaic.pixel_size_source == "dataset":  # there is none: it is the working size
             warnings.warn(
-                f"{path} states no pixel size; {working:g} µm is assumed; state it in the manifest, or by annotate "
-                "--pixel-size",
+                f"{mosaic.image_path or 'the array'} states no pixel size; {working:g} µm is assumed; state it in the "
+                "manifest, or by annotate --pixel-size",
                 ResolutionWarning,
                 stacklevel=2,
             )
             return replace(mosaic, pixel_size_source="assumed")
-        return mosaic if pixel_size_um is None else replace(mosaic, pixel_size_source="given")
+        return mosaic
+
+    def _from_array(self, native: NDArray[np.uint8], pixel_size_um: float | None) -> Mosaic:
+        """A mosaic that lives in memory alone."""
+        working = self.header.working_pixel_size_um
+        native_um = working if pixel_size_um is None else pixel_size_um
+        image = native if native_um is None or working is None else area_resample(native, native_um, working)
+        return Mosaic(
+            name=UNNAMED,
+            patient=UNNAMED,
+            site="",
+            image=image,
+            labels=None,
+            intensity=measure(image, self.header.normalisation),
+            native_image=native,
+            native_pixel_size_um=native_um,
+            pixel_size_source="unknown" if native_um is None else "dataset" if pixel_size_um is None else "manifest",
+            working_pixel_size_um=working,
+        )
 
     def annotate(
         self,
@@ -212,12 +242,8 @@ class Annotator:
             TypeError: if an array is neither uint8 nor uint16.
         """
         started = time.perf_counter()
-        if isinstance(path_or_array, np.ndarray):
-            mosaic = self._from_array(path_or_array, pixel_size_um)
-        else:
-            mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
-        read_s = time.perf_counter() - started
-        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=read_s)
+        mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
+        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=time.perf_counter() - started)
 
     def annotate_mosaic(
         self,
@@ -252,65 +278,15 @@ class Annotator:
             backend, mosaic.image, mosaic.intensity, options, progress=progress, levels=levels, observe=observe
         )
         return MosaicAnnotation(
-            name=mosaic.name,
-            image=mosaic.native_image,
-            labels=nearest_resample(annotation.labels, mosaic.native_shape),
-            pixel_size_um=mosaic.native_pixel_size_um,
-            pixel_size_source=mosaic.pixel_size_source,
-            working_pixel_size_um=mosaic.working_pixel_size_um,
+            mosaic=mosaic,
             annotation=annotation,
-            classes=self.header.classes,
+            labels=nearest_resample(annotation.labels, mosaic.native_shape),
+            header=self.header,
             checkpoint="" if self.checkpoint is None else self.checkpoint.name,
             checkpoint_sha256=self.checkpoint_sha256,
-            synthetic=self.header.synthetic,
-            read_s=read_s,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
-            init_sha256=self.header.init,
+            read_s=read_s,
         )
-
-    def _from_array(self, array: NDArray[np.uint8] | NDArray[np.uint16], pixel_size_um: float | None) -> Mosaic:
-        _check_pixel_size(pixel_size_um)
-        if array.ndim != 2 or not array.size:
-            raise InputError(f"the array has shape {array.shape}; expected (H, W) with H and W of 1 or more")
-        native = image = to_uint8(array)
-        working = self.header.working_pixel_size_um
-        if working is not None and pixel_size_um is not None:
-            image = area_resample(native, pixel_size_um, working)
-        elif working is not None:
-            warnings.warn(f"the array states no pixel size; {working:g} µm is assumed", ResolutionWarning, stacklevel=3)
-        source: Literal["given", "assumed", "unknown"]
-        source = "given" if pixel_size_um is not None else "unknown" if working is None else "assumed"
-        return Mosaic(
-            name=UNNAMED,
-            patient=UNNAMED,
-            site="",
-            image=image,
-            labels=None,
-            intensity=measure(image, self.header.normalisation),
-            native_image=native,
-            native_pixel_size_um=working if pixel_size_um is None else pixel_size_um,
-            pixel_size_source=source,
-            working_pixel_size_um=working,
-        )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device {name!r} cannot be used ({str(error).splitlines()[0]}); expected auto, cpu, or a GPU that "
-            "PyTorch sees, such as cuda:0"
-        ) from error
-    return device
-
-
-def _check_pixel_size(pixel_size_um: float | None) -> None:
-    if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
-        raise InputError(f"the pixel size is {pixel_size_um:g} µm; expected a number above 0")
 
 
 def _size(pixel_size_um: float | None) -> str:

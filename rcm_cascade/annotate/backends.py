@@ -3,7 +3,7 @@
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,6 @@ from rcm_cascade.models import Network
 PRECISIONS: Final = ("auto", "fp32", "bf16", "int8")
 """``fp32``: the network's dtype; ``bf16``: bfloat16; ``auto``: ``bf16`` where the processor computes in it, else
 ``fp32``; ``int8``: of a checkpoint that was quantised."""
-
-DTYPE_NAMES: Final[Mapping[torch.dtype, str]] = {torch.float32: "fp32", torch.float64: "fp64"}
 
 Read = Callable[[Span], Tensor]
 """What a level's network sees of some rows of a band, ``(1, C, rows, width)``, zero below the padded mosaic."""
@@ -151,14 +149,11 @@ def open_backend(
 
     Raises:
         InputError: for an unknown name, or a backend that is not installed or cannot run the network.
-        ValueError: for another dtype or number of channels, or bf16 of a float64 network.
     """
     names = "auto", *dict.fromkeys(name for name, _ in reversed(BACKENDS))
     for value, kind, allowed in ((backend, "backend", names), (precision, "precision", PRECISIONS)):
         if value not in allowed:
             raise InputError(f"{kind} is {value!r}; expected one of {', '.join(allowed)}")
-    if model.arguments.in_channels != 1:
-        raise ValueError(f"the network has {model.arguments.in_channels} input channels; mosaics are grey and have 1")
     parameter = next(model.parameters())
     resolved = _resolve_precision(precision, parameter.device, parameter.dtype)
     refusals: list[str] = []
@@ -185,11 +180,7 @@ def convolution_arithmetic(device: torch.device) -> AbstractContextManager[objec
 
 
 def _resolve_precision(precision: str, device: torch.device, dtype: torch.dtype) -> str:
-    full = DTYPE_NAMES.get(dtype)
-    if full is None:
-        raise ValueError(f"the network has dtype {dtype}; expected torch.float32 or torch.float64")
-    if precision == "bf16" and full != "fp32":
-        raise ValueError(f"precision is 'bf16' and the network has dtype {dtype}; expected torch.float32")
+    full = "fp64" if dtype == torch.float64 else "fp32"
     if precision == "auto":
         return "bf16" if full == "fp32" and has_bf16(device) else full
     if precision == "bf16" and not has_bf16(device):

@@ -74,7 +74,6 @@ def annotate_files(
         reading = reader.submit(read, files[0])
         for number, file in enumerate(files, start=1):
             current = reading
-            current.exception()  # waits: one file is read at a time
             if number < len(files):
                 reading = reader.submit(read, files[number])
             with _reported(failures):

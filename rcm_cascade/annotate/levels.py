@@ -28,9 +28,6 @@ STRIP_PIXELS: Final = {"cpu": 2**18, "cuda": 2**22}
 """Px of a strip at most, by device. Measured on a CPU: larger ones fall out of the cache, in smaller ones the rows that
 convolutions keep weigh more. A GPU wants large ones; this one is not measured."""
 
-FLOAT_PIXELS: Final = 2**22
-"""Px of the mosaic that are floating-point at once while a coarse level's strip is averaged."""
-
 
 @dataclass(frozen=True)
 class LevelPiece:
@@ -41,8 +38,8 @@ class LevelPiece:
         rows: of the level's output.
         cols: of the level's output.
         logits: of the level's network, ``(C, rows, cols)``, on its device and in its dtype.
-        merged: of the final map, at the finest level: ``logits``, or of independent levels the log of their mean
-            probabilities. None at coarser levels.
+        merged: of the final map, at the finest level: equal to ``logits``, or of independent levels the log of their
+            mean probabilities. None at coarser levels.
     """
 
     level: int
@@ -115,17 +112,14 @@ def level_pieces(
             read = partial(strip_input, backend, image, intensity, seen, current, band.read)
             for rows, logits in backend.run(level, current, len(band.read), read):
                 logits = logits.to(backend.dtype)[..., band.core.within(band.read)]
-                below = partial(_below, coarser, rows, band.core, logits.dtype)
+                below = partial(upsampled, coarser, rows, band.core, logits.dtype)
                 if prior is not None:
                     prior[..., _slice(rows), _slice(band.core)] = backend.handed_on(logits, below)
                 height, width = rows.clipped(current.shape[0]), band.core.clipped(current.shape[1])
                 if len(height) and len(width):
                     inside = 0, slice(None), slice(len(height)), slice(len(width))
-                    own, merged = logits[inside], None
-                    if level == last:
-                        final = backend.merged(logits, below)
-                        merged = own if final is logits else final[inside]
-                    yield LevelPiece(level, _slice(height), _slice(width), own, merged)
+                    merged = backend.merged(logits, below)[inside] if level == last else None
+                    yield LevelPiece(level, _slice(height), _slice(width), logits[inside], merged)
                 if progress is not None:
                     share = len(rows) * len(band.read) * math.log2(current.alignment) / sum(work)
                     progress(image.size / 1e6 * share)
@@ -161,8 +155,9 @@ def strip_input(
         return torch.zeros((1, channels, len(rows), len(cols)), dtype=backend.dtype, device=backend.device)
     grey = read_level(image, plan.factor, inside, cols, backend)
     x = normalise(grey, intensity.offset, intensity.scale)
-    if coarser is not None:
-        x = torch.cat([x, upsampled(coarser, inside, cols, x.dtype)], dim=1)
+    prior = upsampled(coarser, inside, cols, x.dtype)
+    if prior is not None:
+        x = torch.cat([x, prior], dim=1)
     return F.pad(x, (0, 0, 0, len(rows) - len(inside)))
 
 
@@ -181,26 +176,20 @@ def read_level(image: NDArray[np.uint8], factor: int, rows: Span, cols: Span, ba
     Returns:
         ``(1, 1, rows, cols)``, grey levels in ``[0, 255]``.
     """
-    means = torch.empty((1, 1, len(rows), len(cols)), dtype=backend.dtype, device=backend.device)
-    band = max(1, FLOAT_PIXELS // (factor * factor * len(cols)))
-    for top in range(rows.start, rows.stop, band):
-        part = Span(top, min(top + band, rows.stop))
-        block = torch.from_numpy(_replicated(image, _scaled(part, factor), _scaled(cols, factor)))
-        grey = block.to(backend.device).to(backend.dtype)
-        means[:, :, part.within(rows)] = area_average(grey[None, None], factor)
-    return means
+    block = torch.from_numpy(_replicated(image, _scaled(rows, factor), _scaled(cols, factor)))
+    return area_average(block.to(backend.device).to(backend.dtype)[None, None], factor)
 
 
-def upsampled(coarser: Tensor, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor:
-    """What of a coarser level ``(1, C, h / 2, w / 2)`` belongs to a part of the next one, ``(1, C, rows, cols)``."""
+def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
+    """What of a coarser level ``(1, C, h / 2, w / 2)`` belongs to a part of the next one, ``(1, C, rows, cols)``.
+
+    None where there is no coarser level, or none that is wanted.
+    """
+    if coarser is None:
+        return None
     down, across = (prior_span(span, size) for span, size in zip((rows, cols), coarser.shape[-2:], strict=True))
     part = upsample(coarser[..., _slice(down), _slice(across)].to(dtype))
     return part[..., rows.within(_scaled(down, 2)), cols.within(_scaled(across, 2))]
-
-
-def _below(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
-    """What the coarser level has handed on for a part of this one, up-sampled; None at the coarsest."""
-    return None if coarser is None else upsampled(coarser, rows, cols, dtype)
 
 
 def _replicated(image: NDArray[np.uint8], rows: Span, cols: Span) -> NDArray[np.uint8]:

@@ -89,10 +89,6 @@ class LevelPlan:
         for start in range(0, self.covered[0] + delay, self.rows):
             yield Span(start, start + self.rows)
 
-    def read_pixels(self, delay: int) -> int:
-        """Px that the level's network sees, halos included; see `strips`."""
-        return round_up(self.covered[0] + delay, self.rows) * sum(len(b.read) for b in self.bands)
-
 
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple of ``multiple`` that is ≥ ``value``."""
@@ -109,14 +105,7 @@ def cut_bands(size: int, frame: int, width: int, alignment: int, halo: int) -> t
             the frame's border, or as much narrower as is left.
         alignment: cores and reads start and reads end on multiples of it.
         halo: px read beyond the core on each side, a multiple of the alignment; less only at the frame's border.
-
-    Raises:
-        ValueError: if a length contradicts this.
     """
-    if not 1 <= size <= frame:
-        raise ValueError(f"size is {size} px in a frame of {frame} px; expected 1 or more, and no more than the frame")
-    if width < 1 or halo < 0 or width % alignment or halo % alignment or frame % alignment:
-        raise ValueError(f"width {width}, halo {halo} and frame {frame} px must be multiples of {alignment} px")
     read_width = min(width + 2 * halo, frame)
     bands: list[Band] = []
     start = 0
@@ -148,14 +137,9 @@ def plan_levels(
         shape: height and width of the mosaic.
         cuts: height of a strip and width of a band's core at each level, coarse to fine, multiples of the level's
             alignment; strips are no higher than what there is to read.
-
-    Raises:
-        ValueError: if a length contradicts this.
     """
     plans = []
     for index, (level, (rows, width)) in enumerate(zip(geometry, cuts, strict=True)):
-        if rows < 1 or rows % level.alignment:
-            raise ValueError(f"strips of {rows} px must be a multiple of {level.alignment} px")
         frame, output = level_shapes(level, alignment, shape)
         covered = output if index == len(geometry) - 1 else frame
         bands = cut_bands(covered[1], frame[1], width, level.alignment, level.halo)

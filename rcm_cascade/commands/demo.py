@@ -36,7 +36,7 @@ def demo(steps: Annotated[int, Option(metavar="N", help="Training steps of 16 pa
     folder = RunFolder(RUN)
     run(config, folder.path)
     data = load_training_data(config.data)
-    before = score(starter_path(), data.open("test"), folder.path / "before", data.dataset, part="test")
+    before = score(starter_path(), data, data.open("test"), folder.path / "before", part="test")
     after, classes, _ = evaluate(folder.best, ROOT, "test", None)
     held_out = data.entries("test")[0].image
     annotated = folder.path / "annotated"

@@ -32,9 +32,10 @@ def report(
     to a reference with intervals over patients, and which of these the data cannot tell from zero. Finished jobs that
     have not been evaluated are evaluated first.
     """
-    from rcm_cascade.report.sweep import page_path, write_report
+    from rcm_cascade.report.pages import PAGE
+    from rcm_cascade.report.sweep import write_report
 
     comparison = write_report(sweep, reference=reference, score=score, metric=metric)
-    print(page_path(sweep))
+    print(sweep / PAGE)
     if any(entry.state == "not scored" for entry in comparison.left_out):
         raise typer.Exit(1)

@@ -87,9 +87,8 @@ def area_resample(image: NDArray[np.uint8], from_um: float, to_um: float) -> NDA
 def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Label map ``(H, W)`` at another size, each pixel the class with the largest area among its *labelled* part.
 
-    Exact at any ratio, also to more pixels; a pixel without any labelled part is 255. Ties go to the lowest id, unlike
-    those of `pool_labels`: parts of pixels have no order in which they are scanned, and trained networks and recorded
-    scores depend on these labels.
+    Exact at any ratio, also to more pixels; a pixel without any labelled part is 255. Ties go to the class that comes
+    first in scan order (row by row), as in `rcm_cascade.training.targets.pool_labels`.
 
     Args:
         labels: class ids and 255.
@@ -100,14 +99,39 @@ def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDAr
     tie = np.float32(_TIE * labels.size / (shape[0] * shape[1]))
     for top, bottom, first, last in _row_strips(labels.shape, shape):
         rows = labels[first:last]
-        most = np.zeros((bottom - top, shape[1]), np.float32)
-        winner = result[top:bottom]
-        for id_ in np.flatnonzero(np.bincount(rows.reshape(-1), minlength=256)[:UNLABELLED]):
-            votes = (down[top:bottom, first:last] @ (rows == id_).astype(np.float32)) @ across
-            ahead = votes > most + tie
-            winner[ahead] = id_
-            np.maximum(most, votes, out=most, where=ahead)
+        ids = np.flatnonzero(np.bincount(rows.reshape(-1), minlength=256)[:UNLABELLED])
+        if len(ids):
+            parts = down[top:bottom, first:last]
+            votes = np.stack([(parts @ (rows == i).astype(np.float32)) @ across for i in ids])
+            best = votes.max(axis=0)
+            ahead = (votes >= best - tie) & (best > 0)
+            winner = np.where(best > 0, ids[ahead.argmax(axis=0)], UNLABELLED)
+            i, j = np.nonzero(ahead.sum(axis=0) > 1)
+            if len(i):
+                winner[i, j] = _first_seen(labels, shape, i + top, j, ids, ahead[:, i, j])
+            result[top:bottom] = winner
     return result
+
+
+def _first_seen(
+    labels: NDArray[np.uint8],
+    shape: tuple[int, int],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    tied: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Of the classes that are tied in some new pixels, ``(classes, n)``, the one that comes first in scan order."""
+    places = []
+    for new, before, after in zip((rows, columns), labels.shape, shape, strict=True):
+        first, last = new * before // after, -(-(new + 1) * before // after)
+        steps = np.arange((last - first).max(initial=0))
+        places.append(np.minimum(first[:, np.newaxis] + steps, last[:, np.newaxis] - 1))  # the last again: no harm
+    seen = labels[places[0][:, :, np.newaxis], places[1][:, np.newaxis, :]].reshape(len(rows), -1)
+    counts = np.zeros((256, len(rows)), np.bool_)
+    counts[ids] = tied
+    at = counts[seen, np.arange(len(rows))[:, np.newaxis]].argmax(axis=1)
+    return np.take_along_axis(seen, at[:, np.newaxis], axis=1)[:, 0]
 
 
 def nearest_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

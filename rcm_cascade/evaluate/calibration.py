@@ -1,7 +1,7 @@
 """Whether a probability means what it says: calibration error, reliability, and the temperature that mends them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,9 +24,6 @@ TOTAL_PIXELS: Final = 2_000_000
 TEMPERATURES: Final = (0.05, 20.0)
 """Between which the temperature is sought. The optimum of a network that errs nowhere is 0, that of one whose logits
 say nothing infinite."""
-
-CHUNK: Final = 2**18
-"""Px whose probabilities are in memory at once, in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,10 @@ class LogitSampler:
     """
 
     def __init__(self, labels: NDArray[np.uint8], num_classes: int, limit: int = MOSAIC_PIXELS) -> None:
-        self.step = _step(labels, limit)
+        labelled = int(np.count_nonzero(labels != UNLABELLED))
+        self.step = max(1, math.isqrt(labelled // limit))  # smaller ones have too many on average
+        while np.count_nonzero(labels[:: self.step, :: self.step] != UNLABELLED) > limit:
+            self.step += 1
         grid = np.asarray(labels[:: self.step, :: self.step])
         rows, cols = np.nonzero(grid != UNLABELLED)  # in scan order, so a strip's pixels are neighbours
         self._truth: NDArray[np.uint8] = grid[rows, cols]
@@ -115,19 +115,15 @@ def pixels_per_mosaic(mosaics: int) -> int:
 
 
 def negative_log_likelihood(sample: LogitSample, temperature: float = 1.0) -> float:
-    """Mean of ``-log softmax(z / T)[truth]`` over pixels, in nats (Guo et al. 2017, section 2); NaN without a pixel.
+    """Mean of ``-log softmax(z / T)[truth]`` over pixels, in nats (Guo et al. 2017, section 2).
 
     Args:
-        sample: of one mosaic or many.
+        sample: of one mosaic or many, with a pixel at least.
         temperature: T, above 0.
     """
-    if not len(sample.truth):
-        return float("nan")
-    total = 0.0
-    for logits, truth in _chunks(sample):
-        scaled = logits / temperature
-        total += float((_log_sum_exp(scaled) - scaled[np.arange(len(truth)), truth]).sum())
-    return total / len(sample.truth)
+    scaled = sample.logits.astype(np.float64) / temperature
+    losses = _log_sum_exp(scaled) - scaled[np.arange(len(scaled)), sample.truth]
+    return float(losses.sum()) / len(losses)
 
 
 def fit_temperature(sample: LogitSample) -> float:
@@ -169,14 +165,11 @@ def reliability(sample: LogitSample, temperature: float = 1.0, bins: int = BINS)
         ``low``, ``high``, ``pixels``, ``confidence`` and ``accuracy`` (means over the bin's pixels, ``None`` without
         one) of each bin.
     """
-    counts, confidences, rights = np.zeros(bins, np.int64), np.zeros(bins), np.zeros(bins)
-    for logits, truth in _chunks(sample):
-        scaled = logits / temperature
-        confidence = np.exp(scaled.max(axis=1) - _log_sum_exp(scaled))
-        index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-        counts += np.bincount(index, minlength=bins)
-        confidences += np.bincount(index, confidence, bins)
-        rights += np.bincount(index, logits.argmax(axis=1) == truth, bins)
+    scaled = sample.logits.astype(np.float64) / temperature
+    confidence = np.exp(scaled.max(axis=1) - _log_sum_exp(scaled))
+    right = scaled.argmax(axis=1) == sample.truth
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    counts, confidences, rights = (np.bincount(index, weights, bins) for weights in (None, confidence, right))
     return [
         {
             "low": i / bins,
@@ -210,37 +203,17 @@ def measure_calibration(sample: LogitSample, temperature: float) -> dict[str, An
         sample: of all mosaics.
         temperature: that the checkpoint holds.
     """
-    before, after = reliability(sample), reliability(sample, temperature)
-    measured = len(sample.truth) > 0
-    return {
-        "pixels": len(sample.truth),
-        "bins": BINS,
-        "temperature": temperature,
-        "ece": expected_calibration_error(before),
-        "ece_at_temperature": expected_calibration_error(after),
-        "nll": negative_log_likelihood(sample) if measured else None,
-        "nll_at_temperature": negative_log_likelihood(sample, temperature) if measured else None,
-        "reliability": before,
-        "reliability_at_temperature": after,
-    }
-
-
-def _chunks(sample: LogitSample) -> Iterator[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
-    for start in range(0, len(sample.truth), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield sample.logits[part].astype(np.float64), sample.truth[part]
+    pixels = len(sample.truth)
+    measured: dict[str, Any] = {"pixels": pixels, "bins": BINS, "temperature": temperature}
+    for suffix, divisor in (("", 1.0), ("_at_temperature", temperature)):
+        rows = reliability(sample, divisor)
+        measured[f"ece{suffix}"] = expected_calibration_error(rows)
+        measured[f"nll{suffix}"] = negative_log_likelihood(sample, divisor) if pixels else None
+        measured[f"reliability{suffix}"] = rows
+    return measured
 
 
 def _log_sum_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
     largest = values.max(axis=1)
     total: NDArray[np.float64] = largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
     return total
-
-
-def _step(labels: NDArray[np.uint8], limit: int) -> int:
-    """The step of a grid with at most ``limit`` labelled px."""
-    labelled = int(np.count_nonzero(labels != UNLABELLED))
-    step = max(1, math.isqrt(labelled // limit))  # smaller ones have too many on average: they need no counting
-    while np.count_nonzero(labels[::step, ::step] != UNLABELLED) > limit:
-        step += 1
-    return step

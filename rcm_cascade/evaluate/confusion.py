@@ -26,7 +26,8 @@ def confusion_matrix(prediction: NDArray[Any], truth: NDArray[Any], num_classes:
     Raises:
         ValueError: if the shapes differ, or a labelled pixel's truth or prediction is no class id.
     """
-    _check_shapes(prediction.shape, truth.shape)
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction has shape {prediction.shape} and truth {truth.shape}; expected the same grid")
     counts = np.zeros(65536, np.int64)
     width = max(1, prediction.size // max(1, prediction.shape[0])) if prediction.ndim else 1
     rows = max(1, STRIP_PIXELS // width)
@@ -86,9 +87,10 @@ def macro_means(values: NDArray[np.float64], matrices: NDArray[np.int64]) -> NDA
 
 
 class ConfusionMatrix(Metric):
-    """`confusion_matrix` as a metric: batches and processes are summed, on CPU or GPU, exactly.
+    """`confusion_matrix` as a metric: batches and processes are summed, exactly.
 
-    torchmetrics' own needs gigabytes for a mosaic in deterministic mode; this one needs 8 bytes a pixel of a strip.
+    Class ids are counted on the CPU, wherever the network runs: they are bytes, and torchmetrics' own count needs
+    gigabytes for a mosaic in deterministic mode.
 
     Args:
         num_classes: ``C``, at most 255.
@@ -109,22 +111,8 @@ class ConfusionMatrix(Metric):
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Adds class ids of one shape and any integer dtype; 255 in ``truth`` is not counted."""
-        _check_shapes(tuple(prediction.shape), tuple(truth.shape))
-        size, wrong, skipped = self.num_classes, self.num_classes**2, self.num_classes**2 + 1
-        counts = torch.zeros(size**2 + 2, dtype=torch.int64, device=self.matrix.device)
-        for start in range(0, truth.numel(), STRIP_PIXELS):
-            strip = slice(start, start + STRIP_PIXELS)
-            p, t = prediction.reshape(-1)[strip].long(), truth.reshape(-1)[strip].long()
-            code = torch.where((p < 0) | (p >= size) | (t < 0) | (t >= size), wrong, t * size + p)
-            # Integer bincount without weights is exact and allowed in deterministic mode on every device.
-            counts += torch.bincount(torch.where(t == UNLABELLED, skipped, code), minlength=size**2 + 2)
-        if counts[wrong] > 0:
-            labelled = truth != UNLABELLED
-            for name, ids in (("truth", truth[labelled]), ("prediction", prediction[labelled])):
-                outside = ids[(ids < 0) | (ids >= size)]
-                if outside.numel():
-                    raise ValueError(_sentence(name, int(outside[0]), outside.numel(), size))
-        self.matrix += counts[:wrong].view(size, size)
+        counts = confusion_matrix(prediction.cpu().numpy(), truth.cpu().numpy(), self.num_classes)
+        self.matrix += torch.from_numpy(counts).to(self.matrix.device)
 
     def compute(self) -> Tensor:
         """``(C, C)`` int64, rows = truth."""
@@ -151,20 +139,11 @@ def _to_bytes(ids: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return ids.astype(np.uint8)
 
 
-def _check_shapes(prediction: tuple[int, ...], truth: tuple[int, ...]) -> None:
-    if prediction != truth:
-        raise ValueError(f"prediction has shape {prediction} and truth {truth}; expected the same grid")
-
-
 def _check_ids(name: str, counts: NDArray[np.int64], num_classes: int) -> None:
     outside = np.flatnonzero(counts[num_classes:])
     if len(outside):
-        first = num_classes + int(outside[0])
-        raise ValueError(_sentence(name, first, int(counts[num_classes:].sum()), num_classes))
-
-
-def _sentence(name: str, value: int, count: int, num_classes: int) -> str:
-    return (
-        f"{name} holds {value}, which is no class id, among {count} such labelled pixels; expected 0 to "
-        f"{num_classes - 1}" + (f", or {UNLABELLED} for unlabelled" if name == "truth" else "")
-    )
+        raise ValueError(
+            f"{name} holds {num_classes + outside[0]}, which is no class id, among {counts[num_classes:].sum()} such "
+            f"labelled pixels; expected 0 to {num_classes - 1}"
+            + (f", or {UNLABELLED} for unlabelled" if name == "truth" else "")
+        )

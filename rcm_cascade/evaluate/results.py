@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,28 +68,22 @@ def score_mosaic(
     prediction: NDArray[np.uint8],
     truth: NDArray[np.uint8],
     *,
-    mosaic: str,
-    patient: str,
-    site: str,
-    pixel_size_um: float | None,
     classes: ClassTable,
+    pixel_size_um: float | None,
     coherence: bool = True,
     levels: Iterable[tuple[int, NDArray[np.uint8]]] = (),
-    patient_given: bool = True,
+    **mosaic: Any,  # noqa: ANN401 (fields of MosaicResult)
 ) -> MosaicResult:
     """Compares label maps of a mosaic with its truth.
 
     Args:
         prediction: class ids on the mosaic's own grid, ``(H, W)`` uint8.
         truth: the same, 255 = unlabelled.
-        mosaic: as in `MosaicResult`, and so are the next three.
-        patient: see there.
-        site: see there.
-        pixel_size_um: see there.
         classes: the class table.
+        pixel_size_um: of the mosaic's own grid, or ``None``.
         coherence: whether to count regions too (about 0.1 s per megapixel and map).
         levels: down-sampling and own map of each level, coarse to fine, on the mosaic's own grid; taken one by one.
-        patient_given: as in `MosaicResult`.
+        **mosaic: what else `MosaicResult` has: ``mosaic``, ``patient``, ``site`` and ``patient_given``.
 
     Raises:
         ValueError: if the shapes differ or a labelled pixel has no class id.
@@ -106,38 +100,21 @@ def score_mosaic(
             scored.append(LevelResult(factor, matrix, regions))
         else:
             scored.append(LevelResult(factor, confusion_matrix(own, truth, len(classes)), measured(own)))
-    return MosaicResult(
-        mosaic=mosaic,
-        patient=patient,
-        site=site,
-        pixel_size_um=pixel_size_um,
-        confusion=matrix,
-        prediction_coherence=regions,
-        truth_coherence=measured(truth),
-        levels=tuple(scored),
-        patient_given=patient_given,
-    )
+    counted: dict[str, Any] = {
+        "prediction_coherence": regions,
+        "truth_coherence": measured(truth),
+        "levels": tuple(scored),
+    }
+    return MosaicResult(pixel_size_um=pixel_size_um, confusion=matrix, **counted, **mosaic)
 
 
 def format_results(results: Sequence[MosaicResult], classes: ClassTable) -> str:
     """The content of `confusions.json`: all that is needed to pool these mosaics with others later."""
-    mosaics = [
-        {
-            "mosaic": r.mosaic,
-            "patient": r.patient,
-            "patient_given": r.patient_given,
-            "site": r.site,
-            "pixel_size_um": r.pixel_size_um,
-            "confusion": r.confusion.tolist(),
-            "coherence": {"prediction": _counts(r.prediction_coherence), "truth": _counts(r.truth_coherence)},
-            "levels": [
-                {"factor": v.factor, "confusion": v.confusion.tolist(), "coherence": _counts(v.coherence)}
-                for v in r.levels
-            ],
-        }
-        for r in results
-    ]
-    return json.dumps({"classes": classes.names, "mosaics": mosaics}, allow_nan=False, ensure_ascii=False) + "\n"
+    mosaics = [asdict(result) for result in results]
+    for plain in mosaics:
+        plain["coherence"] = {name: plain.pop(f"{name}_coherence") for name in ("prediction", "truth")}
+    content = {"classes": classes.names, "mosaics": mosaics}
+    return json.dumps(content, default=np.ndarray.tolist, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_results(path: Path) -> tuple[tuple[str, ...], list[MosaicResult]]:
@@ -175,45 +152,25 @@ def is_evaluation_of(folder: Path, checkpoint: Path) -> bool:
     """
     if not all((folder / name).is_file() for name in ("metrics.json", "confusions.json")):
         return False
-    if not checkpoint.is_file():
-        return True
     try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get(CHECKPOINT_KEY) == digest(checkpoint)
+        recorded = json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get(CHECKPOINT_KEY)
+    except (OSError, ValueError, AttributeError):
+        recorded = None
+    return not checkpoint.is_file() or recorded == digest(checkpoint)
 
 
 def _mosaic_result(plain: dict[str, Any], classes: int) -> MosaicResult:
-    size = plain["pixel_size_um"]
-    return MosaicResult(
-        mosaic=plain["mosaic"],
-        patient=plain["patient"],
-        site=plain["site"],
-        pixel_size_um=size,
-        confusion=_array(plain["confusion"], (classes, classes)),
-        prediction_coherence=_coherence(plain["coherence"]["prediction"], classes, size),
-        truth_coherence=_coherence(plain["coherence"]["truth"], classes, size),
-        levels=tuple(
-            LevelResult(
-                level["factor"],
-                _array(level["confusion"], (classes, classes)),
-                _coherence(level["coherence"], classes, size),
-            )
-            for level in plain.get("levels", ())
-        ),
-        patient_given=bool(plain.get("patient_given", True)),  # older files do not say
-    )
+    def coherence(counts: dict[str, Any] | None) -> Coherence | None:
+        if counts is None:
+            return None
+        arrays = {name: _array(counts[name], (classes,)) for name in COUNTS}
+        return Coherence(**arrays, pixel_size_um=plain["pixel_size_um"])
 
-
-def _counts(coherence: Coherence | None) -> dict[str, list[int]] | None:
-    return None if coherence is None else {name: getattr(coherence, name).tolist() for name in COUNTS}
-
-
-def _coherence(plain: dict[str, Any] | None, classes: int, pixel_size_um: float | None) -> Coherence | None:
-    if plain is None:
-        return None
-    return Coherence(**{name: _array(plain[name], (classes,)) for name in COUNTS}, pixel_size_um=pixel_size_um)
+    regions, levels, shape = plain.pop("coherence"), plain.pop("levels", ()), (classes, classes)
+    plain |= {f"{name}_coherence": coherence(regions[name]) for name in ("prediction", "truth")}
+    plain["confusion"] = _array(plain["confusion"], shape)
+    scored = (LevelResult(v["factor"], _array(v["confusion"], shape), coherence(v["coherence"])) for v in levels)
+    return MosaicResult(levels=tuple(scored), **plain)
 
 
 def _array(values: list[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:

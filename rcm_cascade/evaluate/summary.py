@@ -51,22 +51,21 @@ def summarise(
     matrices, patients = [r.confusion for r in results], [r.patient for r in results]
     matrix = np.sum(matrices, axis=0)
     drawn = bootstrap(matrices, patients, draws=draws, seed=seed)
-    intervals = {f"{key}_ci": [i if i is None else list(i) for i in found] for key, found in drawn.intervals.items()}
-    numbers = _numbers(matrix)
+    *of_classes, mean = _numbers(matrix)
+    *intervals, of_mean = (
+        {f"{key}_ci": i if i is None else list(i) for key, i in zip(drawn.intervals, row, strict=True)}
+        for row in zip(*drawn.intervals.values(), strict=True)
+    )
     return {
         "classes": [
-            {
-                "name": c.name,
-                "color": c.color,
-                "labelled_pixels": int(matrix[c.id].sum()),
-                "patients": drawn.holding[c.id],
-                **{key: values[c.id] for key, values in (numbers | intervals).items()},
-            }
-            for c in classes.classes
+            {"name": c.name, "color": c.color, "labelled_pixels": int(matrix[c.id].sum()), "patients": held}
+            | numbers
+            | bounds
+            for c, held, numbers, bounds in zip(classes.classes, drawn.holding, of_classes, intervals, strict=True)
         ],
-        "mean": {key: values[-1] for key, values in (numbers | intervals).items()},
+        "mean": mean | of_mean,
         "averages": {
-            "pooled": {key: values[-1] for key, values in numbers.items()},
+            "pooled": mean,
             "per_mosaic": _spreads(np.stack(matrices)),
             "per_patient": _spreads(pool_by_patient(matrices, patients)),
         },
@@ -76,18 +75,12 @@ def summarise(
         "mosaics": len(results),
         "patients": drawn.patients,
         "mosaics_without_patient": sum(not r.patient_given for r in results),
-        "bootstrap": {
-            "method": METHOD,
-            "patients": drawn.patients,
-            "draws": draws,
-            "level": drawn.level,
-            "seed": seed,
-        },
+        "bootstrap": {"method": METHOD, "patients": drawn.patients, "draws": draws, "level": drawn.level, "seed": seed},
         "coherence": {
             "prediction": pool_coherence([r.prediction_coherence for r in results], classes.names),
             "truth": pool_coherence([r.truth_coherence for r in results], classes.names),
         },
-        "levels": _levels(results, classes),
+        "levels": _levels(results, classes.names),
         "calibration": None if calibration is None else dict(calibration),
         "synthetic": synthetic,
     }
@@ -95,16 +88,12 @@ def summarise(
 
 def per_mosaic_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
     """One row a mosaic; NaN where undefined."""
-    return pd.DataFrame(
-        {
-            "mosaic": r.mosaic,
-            "patient": r.patient,
-            "site": r.site,
-            "pixel_size_um": "" if r.pixel_size_um is None else f"{r.pixel_size_um:g}",
-            **_cells(r.confusion, classes),
-        }
-        for r in results
-    )
+    table = pd.DataFrame([_cells(r.confusion, classes) for r in results])
+    for place, name in enumerate(("mosaic", "patient", "site")):
+        table.insert(place, name, [getattr(r, name) for r in results])
+    sizes = ("" if r.pixel_size_um is None else f"{r.pixel_size_um:g}" for r in results)
+    table.insert(3, "pixel_size_um", list(sizes))
+    return table
 
 
 def per_patient_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
@@ -129,9 +118,10 @@ def write_metrics(out: Path, summary: dict[str, Any], results: Sequence[MosaicRe
     write_json(out / "metrics.json", summary)
 
 
-def _numbers(matrix: NDArray[np.int64]) -> dict[str, list[Any]]:
-    """Each metric of each class and, last, its macro mean, from ``(C, C)``."""
-    return {key: [_plain(v) for v in metric.with_mean(matrix)] for key, metric in METRICS.items()}
+def _numbers(matrix: NDArray[np.int64]) -> list[dict[str, float | None]]:
+    """By metric: of each class and, last, the macro means, from ``(C, C)``."""
+    columns = zip(*(metric.with_mean(matrix) for metric in METRICS.values()), strict=True)
+    return [{key: _plain(value) for key, value in zip(METRICS, row, strict=True)} for row in columns]
 
 
 def _spreads(matrices: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
@@ -148,25 +138,16 @@ def _spreads(matrices: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
     return spreads
 
 
-def _levels(results: Sequence[MosaicResult], classes: ClassTable) -> list[dict[str, Any]]:
-    factors = {tuple(level.factor for level in r.levels) for r in results}
-    if len(factors) > 1:
+def _levels(results: Sequence[MosaicResult], names: Sequence[str]) -> list[dict[str, Any]]:
+    if len({tuple(level.factor for level in r.levels) for r in results}) > 1:
         return []
     rows = []
-    for i, factor in enumerate(factors.pop()):
-        numbers = _numbers(np.sum([r.levels[i].confusion for r in results], axis=0))
-        rows.append(
-            {
-                "level": i + 1,
-                "factor": factor,
-                "mean": {key: values[-1] for key, values in numbers.items()},
-                "classes": [
-                    {"name": name, **{key: values[c] for key, values in numbers.items()}}
-                    for c, name in enumerate(classes.names)
-                ],
-                "coherence": pool_coherence([r.levels[i].coherence for r in results], classes.names),
-            }
-        )
+    for number, levels in enumerate(zip(*(r.levels for r in results), strict=True), start=1):
+        *of_classes, mean = _numbers(np.sum([level.confusion for level in levels], axis=0))
+        named = [{"name": name} | numbers for name, numbers in zip(names, of_classes, strict=True)]
+        coherence = pool_coherence([level.coherence for level in levels], names)
+        about = {"level": number, "factor": levels[0].factor}
+        rows.append(about | {"mean": mean, "classes": named, "coherence": coherence})
     return rows
 
 

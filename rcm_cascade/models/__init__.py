@@ -1,9 +1,13 @@
-"""Networks: pure `torch.nn.Module`, no Lightning. A design is known once its module is imported here."""
+"""Networks: pure `torch.nn.Module`, no Lightning. Every module here is imported, so that a design's registers it."""
 
-from rcm_cascade.models import cascade, dynunet, ensemble
+from importlib import import_module
+from pkgutil import iter_modules
+
 from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
 from rcm_cascade.models.registry import Arguments, Network, build_network
 from rcm_cascade.models.unet import UNet
 
 __all__ = ["Arguments", "CascadeArguments", "CascadedUNet", "Network", "UNet", "build_network"]
-__all__ += ["cascade", "dynunet", "ensemble"]
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

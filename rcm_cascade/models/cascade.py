@@ -101,8 +101,10 @@ class CascadedUNet(Network):
     """
 
     def __init__(self, arguments: LevelArguments | None = None, **keywords: Any) -> None:  # noqa: ANN401  # several types
-        arguments = arguments or CascadeArguments(**keywords)
-        super().__init__(arguments, level_networks(arguments))
+        given = arguments or CascadeArguments(**keywords)
+        channels = [given.in_channels + (given.prior_channels if i else 0) for i in range(given.levels)]
+        shapes = zip(channels, given.depths, strict=True)
+        super().__init__(given, [UNet(read, given.num_classes, given.base_filters, depth) for read, depth in shapes])
 
     def as_prior(self, logits: Tensor) -> Tensor:
         """See `Network.as_prior`: probabilities or logits."""
@@ -113,8 +115,10 @@ class CascadedUNet(Network):
         return prior.detach() if given.detach_prior else prior
 
     def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
-        """See `Network.level_input`: the image beside the up-sampled prior."""
-        return image if prior is None else torch.cat([image, upsample(prior)], dim=1)
+        """See `Network.level_input`: the image beside the up-sampled prior, where there is one."""
+        return (
+            image if prior is None or not self.arguments.prior_channels else torch.cat([image, upsample(prior)], dim=1)
+        )
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of every level, coarse to fine.
@@ -136,15 +140,6 @@ class CascadedUNet(Network):
             logits[..., : -(-height // geometry.factor), : -(-width // geometry.factor)]
             for logits, geometry in zip(outputs, self.geometry, strict=True)
         ]
-
-
-def level_networks(arguments: LevelArguments) -> list[UNet]:
-    """A U-Net a level, coarse to fine, with fresh weights."""
-    channels = [arguments.in_channels + (arguments.prior_channels if i else 0) for i in range(arguments.levels)]
-    return [
-        UNet(read, arguments.num_classes, arguments.base_filters, depth)
-        for read, depth in zip(channels, arguments.depths, strict=True)
-    ]
 
 
 def area_average(image: Tensor, factor: int) -> Tensor:

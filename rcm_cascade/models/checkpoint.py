@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import math
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
+from typing import Annotated, Any, Final
 
+import pydantic.dataclasses
 import torch
+from pydantic import ConfigDict, Field, InstanceOf
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from rcm_cascade import __version__
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, reason
 from rcm_cascade.files import written_whole
 from rcm_cascade.models.registry import Arguments, Network, build_network, read_arguments
 
@@ -30,8 +31,10 @@ SUFFIX: Final = ".safetensors"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-@dataclass(frozen=True)
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class CheckpointHeader:
     """The part of a checkpoint under the key ``rcm_cascade``.
 
@@ -55,32 +58,20 @@ class CheckpointHeader:
             the normalisation is not known, or the class table is not the network's.
     """
 
-    model: Arguments
-    classes: ClassTable
-    working_pixel_size_um: float | None
+    model: InstanceOf[Arguments]
+    classes: InstanceOf[ClassTable]
+    working_pixel_size_um: Positive | None
     normalisation: Normalisation = "mosaic"
     dataset: str = ""
     dataset_id: str = ""
     mosaics_id: str = ""
     split: Mapping[str, SplitName] = field(default_factory=dict)
     synthetic: bool = False
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     init: str = ""
     version: str = __version__
 
     def __post_init__(self) -> None:
-        texts = (self.dataset, self.dataset_id, self.mosaics_id, self.init, self.version)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(self.synthetic, bool):
-            raise ValueError("dataset, dataset_id, mosaics_id, init, version or synthetic is not of its type")
-        if not isinstance(self.split, Mapping) or not set(self.split.values()) <= set(get_args(SplitName)):
-            raise ValueError(f"split is {self.split!r:.80}; expected train, val or test for each mosaic")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
-        working = self.working_pixel_size_um
-        if working is not None and not 0 < working < math.inf:
-            raise ValueError(f"working_pixel_size_um is {working}; expected a number above 0, or null")
-        if self.normalisation not in get_args(Normalisation):
-            raise ValueError(f"normalisation is {self.normalisation!r}; expected one of {get_args(Normalisation)}")
         if self.model.num_classes != len(self.classes):
             raise ValueError(f"the network has {self.model.num_classes} classes and the table {len(self.classes)}")
 
@@ -94,20 +85,6 @@ class CheckpointHeader:
         """The inverse of `to_plain`."""
         rest = {k: v for k, v in plain.items() if k not in ("format", "model", "classes")}
         return cls(model=read_arguments(plain["model"]), classes=ClassTable.from_plain(plain["classes"]), **rest)
-
-
-class Content(NamedTuple):
-    """What a .safetensors file holds; nothing of it has been checked but that it is there.
-
-    Args:
-        header: as a checkpoint has it under ``rcm_cascade``; plain types.
-        weights: by their names in the network; on the CPU.
-        origin: where it came from: ``commit`` and ``checkpoint_sha256``, where known.
-    """
-
-    header: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    origin: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -127,9 +104,14 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     Raises:
         InputError: if the file is missing, unreadable, of another program, or of a newer format.
     """
-    header, weights = _read(Path(path))
+    plain, weights = read_plain(Path(path))
     with _no_contradiction(path):
-        _refuse_other_shapes(header.model, weights)
+        header = CheckpointHeader.from_plain(plain)
+        # Compared before anything is allocated: a header may claim a network of any size.
+        for name, shape in weight_shapes(header.model).items():
+            if name not in weights or weights[name].shape != shape:
+                found = "missing" if name not in weights else tuple(weights[name].shape)
+                raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
         network = build_network(header.model)
         network.load_state_dict(weights)
     return LoadedCheckpoint(network.eval(), header, Path(path))
@@ -141,22 +123,9 @@ def read_header(path: str | Path) -> CheckpointHeader:
     Raises:
         InputError: as `load_checkpoint` does.
     """
-    return _read(Path(path))[0]
-
-
-def _read(path: Path) -> tuple[CheckpointHeader, Mapping[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(
-            f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
-        )
-    plain, weights = read_safetensors(path)[:2] if is_safetensors(path) else _read_ckpt(path)
-    if plain.get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint {path} has format {plain.get('format')}, this version reads {FORMAT}; "
-            "install the version of rcm-cascade that wrote it"
-        )
+    plain, _ = read_plain(Path(path))
     with _no_contradiction(path):
-        return CheckpointHeader.from_plain(plain), weights
+        return CheckpointHeader.from_plain(plain)
 
 
 @contextmanager
@@ -165,63 +134,51 @@ def _no_contradiction(path: str | Path) -> Iterator[None]:
         yield
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
-            f"checkpoint {path} contradicts itself ({str(error).splitlines()[0]}); train again or use another"
+            f"checkpoint {path} contradicts itself ({reason(error)}); train again or use another"
         ) from error
 
 
-def _read_ckpt(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise InputError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: "
-            "give a .ckpt file that `rcm-cascade train` wrote"
-        ) from error
-    try:
-        return {**content[HEADER]}, {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(
-            f"checkpoint {path} is not one of rcm-cascade; give a .ckpt file that `rcm-cascade train` wrote"
-        ) from error
+def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """What a checkpoint says of itself, and its weights on the CPU by their names in the network.
 
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is an export, by its name."""
-    return path.suffix.lower() == SUFFIX
-
-
-def read_safetensors(path: Path) -> Content:
-    """Reads an export. The library checks sizes and offsets before it reads a tensor; nothing in the file is executed.
+    Nothing has been checked but that both are there. The libraries execute nothing in a file, and check its sizes and
+    offsets before they read a tensor.
 
     Raises:
-        InputError: if the file is unreadable, damaged, or of another program.
+        InputError: if the file is missing, unreadable, damaged, of another program, or of a newer format.
     """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            told = (file.metadata() or {}).get(HEADER)
-            names = file.keys()
-            weights = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    if not path.is_file():
         raise InputError(
-            f"checkpoint {path} cannot be read ({str(error).splitlines()[0]}); it is damaged or no {SUFFIX} file: "
-            "copy or export it again"
+            f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
+        )
+    export = path.suffix.lower() == SUFFIX
+    try:
+        if export:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                told, names = (file.metadata() or {}).get(HEADER, ""), file.keys()
+                weights = {name: file.get_tensor(name) for name in names}
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError) as error:
+        raise InputError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: give a .ckpt "
+            f"file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one; copy or export it again"
         ) from error
     try:
-        content = json.loads(told or "")
-        return Content({**content["header"]}, weights, {**content.get("origin", {})})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        plain = {**(json.loads(told)["header"] if export else content[HEADER])}
+        if not export:
+            weights = {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise InputError(
-            f"checkpoint {path} is not one of rcm-cascade: its metadata has no {HEADER} that says which network it is; "
-            "give a file that rcm-cascade exported, or the .ckpt file that `rcm-cascade train` wrote"
+            f"checkpoint {path} is not one of rcm-cascade: it does not say under {HEADER} which network it is; give a "
+            ".ckpt file that `rcm-cascade train` wrote"
         ) from error
-
-
-def _refuse_other_shapes(arguments: Arguments, weights: Mapping[str, Tensor]) -> None:
-    """Compares before anything is allocated: a header may claim a network of any size."""
-    for name, shape in weight_shapes(arguments).items():
-        if name not in weights or weights[name].shape != shape:
-            found = "missing" if name not in weights else tuple(weights[name].shape)
-            raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
+    if plain.get("format") != FORMAT:
+        raise InputError(
+            f"checkpoint {path} has format {plain.get('format')}, this version reads {FORMAT}; "
+            "install the version of rcm-cascade that wrote it"
+        )
+    return plain, weights
 
 
 def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:
@@ -238,19 +195,13 @@ def store_temperature(path: str | Path, temperature: float) -> None:
         temperature: as `CheckpointHeader` has it.
 
     Raises:
-        InputError: as `load_checkpoint` does, or if the file is an export or cannot be written.
+        InputError: as `load_checkpoint` does, or if the file cannot be written.
         ValueError: if the temperature is not a number above 0.
     """
-    path = Path(path)
-    if is_safetensors(path):
-        raise InputError(
-            f"{path} is an export, which stays as it is; store the temperature in the .ckpt file it came from, and "
-            "export that again"
-        )
     header = replace(read_header(path), temperature=temperature)
     content = torch.load(path, map_location="cpu", weights_only=True)
     content[HEADER] = header.to_plain()
-    write_checkpoint(content, path)
+    write_checkpoint(content, Path(path))
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:

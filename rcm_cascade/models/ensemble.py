@@ -26,10 +26,6 @@ class EnsembleArguments(LevelArguments):
 class UNetEnsemble(CascadedUNet):
     """U-Nets that see the image alone, each at its resolution; the final map is the log of their mean probabilities."""
 
-    def level_input(self, image: Tensor, prior: Tensor | None) -> Tensor:
-        """The image."""
-        return image
-
     def final(self, outputs: Sequence[Tensor]) -> Tensor:
         """See `Network.final`: the log of the levels' mean probabilities."""
         total = outputs[0].softmax(dim=1)

@@ -1,12 +1,12 @@
 """The designs by name: what each says of itself in its arguments, and what a network of any design can do.
 
-A design is a module here with two classes: its arguments, under `register`, and its network. `rcm_cascade.models`
-imports it, and a file in ``conf/model`` names it.
+A design is a module here with two classes, its arguments, under `register`, and its network, and a file in
+``conf/model`` that names it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, TypeVar
 
 import torch.nn.functional as F
@@ -118,16 +118,7 @@ class Network(nn.Module):
     def __init__(self, arguments: Arguments, levels: Iterable[nn.Module]) -> None:
         super().__init__()
         self.arguments, self.levels = arguments, nn.ModuleList(levels)
-
-    @property
-    def geometry(self) -> tuple[LevelGeometry, ...]:
-        """Factor, depth and reach of each level, coarse to fine."""
-        return self.arguments.geometry
-
-    @property
-    def alignment(self) -> int:
-        """Full-resolution images are padded to a multiple of this many px."""
-        return self.arguments.alignment
+        self.geometry, self.alignment = arguments.geometry, arguments.alignment
 
     def predict(self, image: Tensor) -> Tensor:
         """Logits of the final map, ``(B, C, H, W)``, as `final` makes them; ``image`` as for ``forward``."""
@@ -210,11 +201,8 @@ def with_design(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Plain arguments with their design, which used to be told by ``network`` and ``prior``."""
     if "design" in plain:
         return dict(plain)
-    kept = {key: value for key, value in plain.items() if key != "network"}
-    if plain.get("network") == "dynunet":
-        design, unread = "dynunet", ["levels", "depth_increment", "prior", "detach_prior"]
-    elif plain.get("prior") == "none":
-        design, unread = "ensemble", ["prior", "detach_prior"]
-    else:
-        design, unread = "cascade", []
-    return {"design": design} | {key: value for key, value in kept.items() if key not in unread}
+    apart = plain.get("prior") == "none"
+    design = "dynunet" if plain.get("network") == "dynunet" else "ensemble" if apart else "cascade"
+    unread = {"network", "levels", "depth_increment", "prior", "detach_prior"}
+    unread -= {field.name for field in fields(DESIGNS[design])}
+    return {"design": design} | {key: value for key, value in plain.items() if key not in unread}

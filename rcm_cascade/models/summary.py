@@ -5,30 +5,24 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rcm_cascade.models.registry import Arguments, build_network
+from rcm_cascade.models.registry import Arguments, LevelGeometry, build_network
 
 
 @dataclass(frozen=True)
-class LevelSummary:
+class LevelSummary(LevelGeometry):
     """One level in numbers.
 
     Args:
         level: 1 is the coarsest.
-        factor: down-sampling of the mosaic.
-        depth: poolings.
         parameters: trainable numbers.
         convolutions: convolution layers, transposed and 1×1 ones too.
-        reach: one-sided reach in px of the level.
         gflop_per_mp: 10⁹ floating-point operations (a multiply-add is two) for a megapixel (10⁶ px) of the
             full-resolution mosaic.
     """
 
     level: int
-    factor: int
-    depth: int
     parameters: int
     convolutions: int
-    reach: int
     gflop_per_mp: float
 
 
@@ -45,12 +39,10 @@ def summarise_network(arguments: Arguments) -> list[LevelSummary]:
         layers = [m for m in unet.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
         rows.append(
             LevelSummary(
+                **vars(geometry),
                 level=i,
-                factor=geometry.factor,
-                depth=geometry.depth,
                 parameters=sum(p.numel() for p in unet.parameters()),
                 convolutions=len(layers),
-                reach=geometry.reach,
                 gflop_per_mp=counter.get_total_flops() / (side * geometry.factor) ** 2 / 1e3,
             )
         )

@@ -50,18 +50,13 @@ class UNet(nn.Module):
         run_block: what calls a block, ``run_block(block, x)``; training may put one here that saves memory.
 
     Raises:
-        ValueError: if an argument is out of range, or the input's height or width is no multiple of ``2 ** depth``.
+        ValueError: if the input's height or width is no multiple of ``2 ** depth``.
     """
 
     run_block: Callable[[nn.Module, Tensor], Tensor] = staticmethod(_call)
 
     def __init__(self, in_channels: int, num_classes: int, base_filters: int, depth: int) -> None:
         super().__init__()
-        if min(in_channels, num_classes, base_filters, depth) < 1:
-            raise ValueError(
-                f"in_channels {in_channels}, num_classes {num_classes}, base_filters {base_filters} and depth {depth} "
-                "must all be at least 1"
-            )
         self.depth = depth
         widths = [base_filters * 2**k for k in range(depth + 1)]
         self.encoder = nn.ModuleList(_block(i, o) for i, o in zip([in_channels, *widths], widths[:-1], strict=False))

@@ -1,9 +1,6 @@
 """A picture of a batch before and after augmentation, with labels."""
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.augment import augment, centre_crop
@@ -27,22 +24,12 @@ def batch_picture(
     patch = datamodule.arguments.geometry.patch
     before = centre_crop(batch["image"], patch), centre_crop(batch["labels"], patch)
     after = augment(batch["image"], batch["labels"], batch["augment"], patch)
-    panels = [
-        Panel(f"{when} {i + 1}", _enlarged(blend(_grey(image[i]), labels[i].numpy(), classes, 0.3)))
-        for when, (image, labels) in (("as read", before), ("augmented", after))
-        for i in range(len(image))
-    ]
-    shown = max(1, 200 // patch)
-    size = pixel_size_um / shown if pixel_size_um else None
+    times = max(1, 200 // patch)  # small patches are enlarged, so that their pixels can be judged
+    panels = []
+    for when, (images, labels) in (("as read", before), ("augmented", after)):
+        for i, image in enumerate(images.float().round().clamp(0, 255).byte().numpy()):
+            rgb = blend(image, labels[i].numpy(), classes, 0.3)
+            panels.append(Panel(f"{when} {i + 1}", rgb.repeat(times, axis=0).repeat(times, axis=1)))
+    size = pixel_size_um / times if pixel_size_um else None
     caption = "Patches of one batch before and after augmentation; colours mark labelled pixels."
     return compose(panels, classes, pixel_size_um=size, caption=caption, unlabelled=False, columns=len(panels) // 2)
-
-
-def _grey(image: Tensor) -> NDArray[np.uint8]:
-    return image.float().round().clamp(0, 255).numpy().astype(np.uint8)
-
-
-def _enlarged(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Small patches are shown with whole-number magnification, so that their pixels can be judged."""
-    times = max(1, 200 // rgb.shape[0])
-    return rgb.repeat(times, axis=0).repeat(times, axis=1)

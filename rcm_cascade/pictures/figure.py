@@ -1,16 +1,18 @@
 """Figures: panels side by side with titles, scale bar, legend and caption."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from rcm_cascade.classes import UNLABELLED_COLOR, ClassTable
 
@@ -55,43 +57,35 @@ def compose(
     """
     if not panels:
         raise ValueError("there is no panel to compose; expected at least one")
-    columns = columns or len(panels)
-    cell = max(p.rgb.shape[1] for p in panels)
-    columns = min(columns, len(panels))
+    columns = min(columns or len(panels), len(panels))
+    widest, tallest = (max(p.rgb.shape[axis] for p in panels) for axis in (1, 0))
     # A figure is mostly seen shrunk to the width of a page: the wider it is, the larger its letters.
-    tallest = max(p.rgb.shape[0] for p in panels)
-    size = min(28, max(12, round(max(max(cell, tallest) / 38, columns * cell / 80))))
-    gap, line = size, round(1.5 * size)
-    width = max(columns * cell + (columns + 1) * gap, 30 * size)
-    titles = [_wrap(panel.title, _font(size, bold=True), cell) for panel in panels]
-    words = _wrap(caption, _font(size), width - 2 * gap) if caption else []
-    entries = [(c.name, c.color) for c in classes.classes] + ([("unlabelled", UNLABELLED_COLOR)] if unlabelled else [])
-    # Drawn on a sheet that is tall enough in any case, and cut off below what was drawn.
-    text_height = line * (sum(map(len, titles)) + len(words) + len(entries) + 2)
-    sheet = Image.new("RGB", (width, sum(p.rgb.shape[0] + 2 * gap for p in panels) + text_height + 4 * gap), "white")
-    draw = ImageDraw.Draw(sheet)
-
-    top = gap
+    size = min(28, max(12, round(max(widest / 38, tallest / 38, columns * widest / 80))))
+    width = max(columns * (widest + size) - size, 28 * size)
+    titles = [_text(panel.title, size, widest, bold=True) for panel in panels]
+    pictures = [ImageOps.expand(Image.fromarray(panel.rgb), 1, FRAME) for panel in panels]
+    blocks = []
     for start in range(0, len(panels), columns):
-        row, named = panels[start : start + columns], titles[start : start + columns]
-        below = top + max(map(len, named)) * round(1.35 * size) + size // 3
-        for i, (panel, lines) in enumerate(zip(row, named, strict=True)):
-            left, (height, across) = gap + i * (cell + gap), panel.rgb.shape[:2]
-            _draw_lines(draw, lines, left, top, _font(size, bold=True))
-            sheet.paste(Image.fromarray(panel.rgb), (left, below))
-            draw.rectangle((left - 1, below - 1, left + across, below + height), outline=FRAME)
-        top = below + max(p.rgb.shape[0] for p in row) + gap
-
+        rows = (
+            [ImageOps.expand(image, (0, 0, max(0, widest + 2 - image.width), 0), "white") for image in row]
+            for row in (titles[start : start + columns], pictures[start : start + columns])
+        )
+        blocks.append(_join([_join(row, size) for row in rows], size // 3, down=True))
     length, label = scale_bar(panels[0].rgb.shape[1], pixel_size_um)
-    middle, thick = top + line // 2, max(3, round(size / 4))
-    draw.rectangle((gap, middle - thick // 2, gap + length - 1, middle - thick // 2 + thick - 1), fill=INK)
-    draw.text((gap + length + size // 2, middle), label, fill=INK, font=_font(size), anchor="lm")
-    top = _draw_legend(draw, entries, gap, top + line, width, _font(size))
-    if words:
-        top += size // 3
-        _draw_lines(draw, words, gap, top, _font(size))
-        top += len(words) * round(1.35 * size)
-    return sheet.crop((0, 0, width, top + gap))
+    bar = ImageOps.expand(Image.new("RGB", (length, max(3, round(size / 4))), INK), (0, size // 2), "white")
+    blocks.append(_join([bar, _text(label, size, width)], size // 2))
+    entries = [(c.name, c.color) for c in classes.classes] + ([("unlabelled", UNLABELLED_COLOR)] if unlabelled else [])
+    lines: list[list[Image.Image]] = [[]]
+    for name, color in entries:
+        square = ImageOps.expand(Image.new("RGB", (size, size), color), 1, FRAME)
+        entry = _join([square, _text(name, size, width)], size // 2)
+        if lines[-1] and sum(shown.width + size for shown in lines[-1]) + entry.width > width:
+            lines.append([])
+        lines[-1].append(entry)
+    blocks.append(_join([_join(line, size) for line in lines], size // 3, down=True))
+    if caption:
+        blocks.append(_text(caption, size, width))
+    return ImageOps.expand(_join(blocks, size // 2, down=True), size, "white")
 
 
 def scale_bar(width: int, pixel_size_um: float | None) -> tuple[int, str]:
@@ -105,64 +99,39 @@ def scale_bar(width: int, pixel_size_um: float | None) -> tuple[int, str]:
         Length in px, at least 1, and a label such as ``"500 µm"``, ``"2 mm"`` or ``"100 px"``.
     """
     unit = pixel_size_um or 1.0
-    longest = max(width * unit / 4, unit)
-    power = 10.0 ** math.floor(math.log10(longest) + 1e-9)
-    length = max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9))
+    longest = max(width * unit / 4, unit) * (1 + 1e-9)
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     if pixel_size_um is None:
         label = f"{length:g} px"
-    elif length >= 1000:
-        label = f"{length / 1000:g} mm"
-    else:
-        label = f"{length:g} µm"
     return max(1, round(length / unit)), label
 
 
-def _draw_lines(
-    draw: ImageDraw.ImageDraw, lines: Sequence[str], left: int, top: int, font: ImageFont.FreeTypeFont
-) -> None:
-    for i, line in enumerate(lines):
-        draw.text((left, top + i * round(1.35 * font.size)), line, fill=INK, font=font)
+def _join(images: Sequence[Image.Image], gap: int, *, down: bool = False) -> Image.Image:
+    """Images beside each other, or below each other, on white."""
+    starts = [0, *accumulate(gap + (image.height if down else image.width) for image in images)]
+    across = max(image.width if down else image.height for image in images)
+    sheet = Image.new("RGB", (across, starts[-1] - gap) if down else (starts[-1] - gap, across), "white")
+    for start, image in zip(starts, images, strict=False):
+        sheet.paste(image, (0, start) if down else (start, 0))
+    return sheet
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    entries: Sequence[tuple[str, str]],
-    gap: int,
-    top: int,
-    width: int,
-    font: ImageFont.FreeTypeFont,
-) -> int:
-    """Draws names beside squares of their colours, in as many lines as it takes; returns where they end."""
-    size = int(font.size)
-    line, left = round(1.5 * size), gap
-    for name, color in entries:
-        length = round(1.5 * size + font.getlength(name))
-        if left > gap and left + length > width - gap:
-            left, top = gap, top + line
-        middle = top + line // 2
-        draw.rectangle((left, middle - size // 2, left + size, middle - size // 2 + size), fill=color, outline=FRAME)
-        draw.text((left + round(1.5 * size), middle), name, fill=INK, font=font, anchor="lm")
-        left += length + round(1.4 * size)
-    return top + line
+def _text(text: str, size: int, width: int, *, bold: bool = False) -> Image.Image:
+    """Lines of at most ``width`` px, or of one letter."""
+    font, line = _font(size, bold), round(1.35 * size)
+    lines, letters = [text], len(text)
+    while letters > 1 and max(map(font.getlength, lines)) > width:
+        letters -= 1
+        lines = textwrap.wrap(text, letters)
+    sheet = Image.new("RGB", (math.ceil(max(map(font.getlength, lines))), line * len(lines)), "white")
+    for i, words in enumerate(lines):
+        ImageDraw.Draw(sheet).text((0, i * line), words, fill=INK, font=font)
+    return sheet
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines of at most ``width`` px; a word that is longer by itself is cut."""
-    lines = [""]
-    for word in text.split():
-        while len(word) > 1 and font.getlength(word) > width:
-            cut = next((n for n in range(len(word) - 1, 1, -1) if font.getlength(word[:n]) <= width), 1)
-            lines += [word[:cut], ""]
-            word = word[cut:]
-        joined = f"{lines[-1]} {word}".strip()
-        if font.getlength(joined) > width:
-            lines.append(word)
-        else:
-            lines[-1] = joined
-    return [line for line in lines if line] or [""]

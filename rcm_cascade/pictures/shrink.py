@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.intensity import count_values
+from rcm_cascade.data.resample import majority_resample
 
 STRIP_PIXELS: Final = 2**22
 """Whole mosaics are worked through in strips of about this many pixels, so that temporaries stay small."""
@@ -52,24 +52,12 @@ def shrink_labels(labels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
         factor: at least 1.
 
     Returns:
-        uint8 ``(ceil(H / factor), ceil(W / factor))``; ties go to the lowest id, 255 where a block has no label.
+        uint8 ``(ceil(H / factor), ceil(W / factor))``; ties as in `majority_resample`, 255 where a block has no label.
     """
-    if factor == 1:
-        return labels
-    shrunk = []
-    for strip in strips(labels, factor):
-        winner: NDArray[np.uint8] | None = None
-        for label in np.flatnonzero(count_values(strip)[:UNLABELLED]):
-            count = _block_sums((strip == label).view(np.uint8), factor, 1)
-            if winner is None:
-                winner, votes = np.where(count > 0, np.uint8(label), np.uint8(UNLABELLED)), count
-            else:
-                np.copyto(winner, np.uint8(label), where=count > votes)
-                np.maximum(votes, count, out=votes)
-        if winner is None:
-            winner = np.full([-(-side // factor) for side in strip.shape], UNLABELLED, np.uint8)
-        shrunk.append(winner)
-    return np.concatenate(shrunk)
+    height, width = (-(-side // factor) for side in labels.shape)
+    missing = height * factor - labels.shape[0], width * factor - labels.shape[1]
+    padded = np.pad(labels, ((0, missing[0]), (0, missing[1])), constant_values=UNLABELLED) if any(missing) else labels
+    return majority_resample(padded, (height, width)) if factor > 1 else labels
 
 
 def strips(image: NDArray[np.uint8], factor: int) -> Iterator[NDArray[np.uint8]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.metrics import METRICS, Numbers
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences
 from rcm_cascade.report.learning import GradientNorms, best_score, mean_gradients
 from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN, Key, Number, long_table, over_seeds
@@ -168,7 +168,7 @@ def compare_configurations(
     if chosen not in having:
         raise InputError(
             f"--reference {reference} names {chosen.label!r}, of which {sweep.path} has no finished job; name one of "
-            + "; ".join(repr(c.label) for c in having)
+            f"{'; '.join(repr(c.label) for c in having)}"
         )
     score = default_score(chosen.outcomes) if score is None else score
     configurations = tuple(set_against(c, chosen) for c in having)
@@ -217,15 +217,11 @@ def find_configuration(configurations: Sequence[Configuration], name: str) -> Co
     Raises:
         InputError: if there is none, or more than one.
     """
-    exact = [c for c in configurations if c.label == name]
-    found = exact or [c for c in configurations if name in c.label]
-    if len(found) != 1:
-        which = "none" if not found else "more than one"
-        raise InputError(
-            f"--reference {name} names {which} of the sweep's configurations; they are "
-            + "; ".join(repr(c.label) for c in configurations)
-        )
-    return found[0]
+    found = [c for c in configurations if c.label == name] or [c for c in configurations if name in c.label]
+    if len(found) == 1:
+        return found[0]
+    which, labels = "more than one" if found else "none", "; ".join(repr(c.label) for c in configurations)
+    raise InputError(f"--reference {name} names {which} of the sweep's configurations; they are {labels}")
 
 
 def set_against(ours: Configuration, reference: Configuration) -> Configuration:
@@ -253,34 +249,26 @@ def _differences(ours: Configuration, reference: Configuration) -> Iterator[tupl
     """To the reference, and of each level to the next coarser."""
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
+        a, b = (_by_seed(side, [o.confusions for o in side]) for side in (outcomes, theirs))
         for key, metric in METRICS.items():
-            matrices, others = ([o.confusions for o in side] for side in (outcomes, theirs))
-            found = _paired(outcomes, matrices, theirs, others, metric.with_mean)
+            found = paired_differences(a, b, metric.with_mean)
             for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
                 yield (ours.label, FINAL_MAP, name, key), difference
-        a, b = ([o.regions for o in side if o.regions is not None] for side in (outcomes, theirs))
-        if (len(a), len(b)) == (len(outcomes), len(theirs)):
-            found = _paired(outcomes, a, theirs, b, region_numbers)
-            for key, difference in zip(REGION_NUMBERS, found, strict=True):
+        if all(o.regions is not None for o in (*outcomes, *theirs)):
+            a, b = (_by_seed(side, [o.regions for o in side]) for side in (outcomes, theirs))
+            for key, difference in zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True):
                 yield (ours.label, FINAL_MAP, ALL, key), difference
     levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
     if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
-        for i, (level, _) in enumerate(ours.levels[1:], start=1):
+        maps = [_by_seed(outcomes, [of_run[:, i] for of_run in levels]) for i in range(len(ours.levels))]
+        for (level, _), finer, coarser in zip(ours.levels[1:], maps[1:], maps, strict=False):
             for key, metric in METRICS.items():
-                finer, coarser = ([maps[:, which] for maps in levels] for which in (i, i - 1))
-                yield (ours.label, level, MEAN, key), _paired(outcomes, finer, outcomes, coarser, metric.with_mean)[-1]
+                yield (ours.label, level, MEAN, key), paired_differences(finer, coarser, metric.with_mean)[-1]
 
 
-def _paired(
-    ours: Sequence[Outcome],
-    sums: Sequence[NDArray[Any]],
-    theirs: Sequence[Outcome],
-    others: Sequence[NDArray[Any]],
-    numbers: Numbers,
-) -> tuple[Difference, ...]:
-    a = {o.job.seed: o.by_patient(values) for o, values in zip(ours, sums, strict=True)}
-    b = {o.job.seed: o.by_patient(values) for o, values in zip(theirs, others, strict=True)}
-    return paired_differences(a, b, numbers)
+def _by_seed(outcomes: Sequence[Outcome], values: Sequence[Any]) -> dict[int, NDArray[Any]]:
+    """Sums by patient of what was counted on each mosaic ``(M, …)`` in each run."""
+    return {o.job.seed: o.by_patient(of_run) for o, of_run in zip(outcomes, values, strict=True)}
 
 
 def _left_out(job: Job, configuration: str, failure: str | None) -> LeftOut:

@@ -4,17 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report.compare import Comparison, Configuration
 from rcm_cascade.report.learning import sort_stages
-from rcm_cascade.report.numbers import ALL, MEAN, Number
+from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN
 from rcm_cascade.report.outcomes import REGION_NUMBERS
 
 TRUTH = "truth"
 """The configuration of the row that holds the regions of the painted labels."""
-
-WHOLE = ("train_seconds", "time_to_score_s", "epochs_to_score", "ece", "ece_at_temperature")
-"""Numbers of a whole configuration that are written with their standard deviation."""
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
@@ -30,31 +26,38 @@ def result_rows(comparison: Comparison) -> list[dict[str, Any]]:
     Numbers are means over seeds, ``…_sd`` their standard deviation and ``…_n`` the seeds that have them;
     ``…_difference`` is that to the reference with its interval, and ``…_differs`` whether that leaves out zero.
     """
-    rows = []
+    names, rows = (*comparison.classes.names, MEAN, ALL), []
     for c in comparison.configurations:
-        first, shared = c.outcomes[0], _shared(comparison, c)
-        for name, holding in zip((*comparison.classes.names, MEAN), [*first.holding, first.patients], strict=True):
-            numbers = {f"{m}_{k}": v for m in METRICS for k, v in _columns(comparison.number(c, m, name)).items()}
-            rows.append({"configuration": c.label, "class": name} | numbers | shared | {"patients_holding": holding})
-        rows.append({"configuration": c.label, "class": ALL} | shared | _whole(comparison, c))
+        first = c.outcomes[0]
+        for name, holding in zip(names, [*first.holding, first.patients, None], strict=True):
+            row = {"configuration": c.label, "class": name, **_numbers(comparison, c, name)}
+            row |= {
+                "reference": comparison.reference.label,
+                "seeds": len(c.outcomes),
+                "seeds_compared": c.seeds_compared or None,
+                "jobs": len(c.jobs),
+                "mosaics": len(first.mosaics),
+                "patients": first.patients,
+                "patients_holding": holding,
+                "remark": c.remark,
+            }
+            rows.append(row | ({"score": comparison.score} if name == ALL else {}))
     truth = (comparison.first.metrics.get("coherence") or {}).get("truth")
     if truth and not comparison.reference.remark:
-        regions = {column: truth.get(key) for key, column in _region_columns(comparison).items()}
+        regions = {_column(comparison, key): truth.get(key) for key in REGION_NUMBERS}
         rows.append({"configuration": TRUTH, "class": ALL} | regions)
     return rows
 
 
 def level_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """One row a configuration and level: macro means of the level's own map, and differences to the next coarser."""
-    density = _region_columns(comparison)["regions_per_area"]
-    rows = []
-    for c in comparison.configurations:
-        for level, factor in c.levels:
-            row = {"configuration": c.label, "level": level, "factor": factor}
-            for m in METRICS:
-                row |= {f"{m}_{k}": v for k, v in _columns(comparison.number(c, m, MEAN, level)).items()}
-            rows.append(row | {density: comparison.number(c, "regions_per_area", ALL, level).mean})
-    return rows
+    return [
+        {"configuration": c.label, "level": level, "factor": factor}
+        | _numbers(comparison, c, MEAN, level)
+        | {_column(comparison, "regions_per_area"): comparison.number(c, "regions_per_area", ALL, level).mean}
+        for c in comparison.configurations
+        for level, factor in c.levels
+    ]
 
 
 def gradient_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -68,51 +71,32 @@ def gradient_rows(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _region_columns(comparison: Comparison) -> dict[str, str]:
-    """The names in the tables of `REGION_NUMBERS`; the first one's unit is the data's."""
+def _column(comparison: Comparison, metric: str) -> str:
+    """Its name in the tables, where regions per area are per unit of the data."""
+    if metric == "time_to_score_s_n":
+        return "seeds_that_reached_score"
     coherence = comparison.first.metrics.get("coherence") or {}
     unit = (coherence.get("prediction") or {}).get("unit", "mm2").lower()
-    return {key: f"regions_per_{unit}" if key == "regions_per_area" else key for key in REGION_NUMBERS}
+    return metric.replace("regions_per_area", f"regions_per_{unit}")
 
 
-def _shared(comparison: Comparison, c: Configuration) -> dict[str, Any]:
-    """What each row of a configuration says."""
-    return {
-        "reference": comparison.reference.label,
-        "seeds": len(c.outcomes),
-        "seeds_compared": c.seeds_compared or None,
-        "jobs": len(c.jobs),
-        "mosaics": len(c.outcomes[0].mosaics),
-        "patients": c.outcomes[0].patients,
-        "remark": c.remark,
-    }
-
-
-def _whole(comparison: Comparison, c: Configuration) -> dict[str, Any]:
-    """What is one number for a configuration, not one a class."""
-    row = {key: comparison.number(c, key, ALL).mean for key in ("parameters", "gflop_per_mp")}
-    for key in WHOLE:
-        number = comparison.number(c, key, ALL)
-        row |= {key: number.mean, f"{key}_sd": number.sd}
-    for key, column in _region_columns(comparison).items():
-        columns = _columns(comparison.number(c, key, ALL))
-        row |= {column: columns.pop("mean")} | {f"{column}_{k}": v for k, v in columns.items() if k != "n"}
-    reached = comparison.number(c, "time_to_score_s", ALL).n
-    return row | {"score": comparison.score, "seeds_that_reached_score": reached}
-
-
-def _columns(number: Number) -> dict[str, Any]:
-    found = number.difference
-    low, high = (found and found.interval) or (None, None)
-    return {
-        "mean": number.mean,
-        "sd": number.sd,
-        "n": number.n,
-        "difference": found and found.value,
-        "difference_low": low,
-        "difference_high": high,
-        "differs": found and found.differs,
-    }
+def _numbers(comparison: Comparison, c: Configuration, name: str, level: int = FINAL_MAP) -> dict[str, Any]:
+    """Of a class, or of `ALL`, whose means have no ``_mean`` in the name of their column."""
+    row: dict[str, Any] = {}
+    for (label, of_level, of_class, metric), number in comparison.numbers.items():
+        if (label, of_level, of_class) == (c.label, level, name):
+            found = number.difference
+            low, high = (found and found.interval) or (None, None)
+            row |= {
+                metric if name == ALL else f"{metric}_mean": number.mean,
+                f"{metric}_sd": number.sd,
+                f"{metric}_n": number.n,
+                f"{metric}_difference": found and found.value,
+                f"{metric}_difference_low": low,
+                f"{metric}_difference_high": high,
+                f"{metric}_differs": found and found.differs,
+            }
+    return {_column(comparison, column): value for column, value in row.items()}
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (whatever JSON holds)

@@ -4,19 +4,20 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Final
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
+from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.pictures.figure import INK
 from rcm_cascade.pictures.plot import STYLE, svg_data_uri
 from rcm_cascade.report.learning import GradientNorms, sort_stages
@@ -59,29 +60,10 @@ class Look:
     dash: str
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A number with the interval drawn round it.
-
-    Args:
-        value: None: nothing is drawn.
-        interval: None: the number is drawn as a cross.
-        filled: whether the dot is.
-    """
-
-    value: float | None
-    interval: tuple[float, float] | None
-    filled: bool = True
-
-
 def looks(labels: Sequence[str], reference: str) -> list[Look]:
     """One for each label: the reference black, the others in colours, which repeat with other dashes."""
-    others = [label for label in labels if label != reference]
-    made = {
-        label: Look(label, COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)])
-        for i, label in enumerate(others)
-    }
-    return [made.get(label) or Look(label, INK, "-") for label in labels]
+    pairs = cycle((color, dash) for dash in DASHES for color in COLORS)
+    return [Look(label, INK, "-") if label == reference else Look(label, *next(pairs)) for label in labels]
 
 
 def loss_curves(history: History) -> str | None:
@@ -137,6 +119,8 @@ def _curves(
             axes.plot(line[axis], line[key], label=name, **style)
         if log and (table[list(shown)].min() > 0).all():
             axes.set_yscale("log")
+        if colors:
+            axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4 if colors else 2)
         return svg_data_uri(figure)
 
@@ -174,7 +158,7 @@ def reliability_picture(calibration: Mapping[str, Any]) -> str:
 
 
 def dot_figure(
-    panels: Mapping[str, Mapping[str, Dot]],
+    panels: Mapping[str, Mapping[str, Difference | None]],
     shown: Sequence[Look],
     lines: Mapping[str, float | None],
     title: str = "",
@@ -182,12 +166,12 @@ def dot_figure(
     """Numbers of configurations with their intervals, a panel a number; None without a value.
 
     Args:
-        panels: by panel (the mean, each class) and label.
+        panels: by panel (the mean, each class) and label; a number without an interval is drawn as a cross.
         shown: the configurations, from top to bottom.
-        lines: by panel: where a vertical line is drawn, such as the zero of differences or the truth's number.
-        title: of what is along the axes.
+        lines: by panel: where a vertical line is drawn, such as the truth's number.
+        title: of what is along the axes, where that are differences: those that do not differ from zero are hollow.
     """
-    if not any(dot.value is not None for panel in panels.values() for dot in panel.values()):
+    if not any(dot is not None and dot.value is not None for panel in panels.values() for dot in panel.values()):
         return None
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -199,7 +183,14 @@ def dot_figure(
             if lines.get(name) is not None:
                 axes.axvline(lines[name], color=INK, linewidth=1, linestyle="-" if title else "--")
             for row, look in enumerate(shown):
-                _draw_dot(axes, row, panel.get(look.label, Dot(None, None)), look.color)
+                dot = panel.get(look.label)
+                if dot is None or dot.value is None:
+                    continue
+                if dot.interval is not None:
+                    axes.plot(dot.interval, (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
+                face, marker = "white" if title and not dot.differs else look.color, "o" if dot.interval else "x"
+                style = {"color": look.color, "markerfacecolor": face, "markersize": 7, "markeredgewidth": 1.6}
+                axes.plot(dot.value, row, marker, **style)
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
         for axes in grid.flat[len(panels) :]:
@@ -208,16 +199,6 @@ def dot_figure(
         grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
         figure.supxlabel(title, fontsize=10)
         return svg_data_uri(figure)
-
-
-def _draw_dot(axes: Axes, row: int, dot: Dot, color: str) -> None:
-    if dot.value is None:
-        return
-    if dot.interval is not None:
-        axes.plot(dot.interval, (row, row), color=color, linewidth=2.2, solid_capstyle="butt")
-    face = color if dot.filled else "white"
-    marker = "x" if dot.interval is None else "o"
-    axes.plot(dot.value, row, marker, markersize=7, color=color, markerfacecolor=face, markeredgewidth=1.6)
 
 
 def learning_figure(
@@ -230,25 +211,23 @@ def learning_figure(
         shown: the configurations.
         title: of the score.
     """
-    drawn = [(look, [c for c in curves.get(look.label, ()) if len(c)]) for look in shown]
-    drawn = [(look, of_seeds) for look, of_seeds in drawn if of_seeds]
+    drawn = [(look, curve) for look in shown for curve in curves.get(look.label, ()) if len(curve)]
     if not drawn:
         return None
-    longest = max(float(c[-1, 0]) for _, of_seeds in drawn for c in of_seeds)
+    longest = max(float(curve[-1, 0]) for _, curve in drawn)
     unit, seconds = ("hours", 3600.0) if longest > 7200 else ("minutes", 60.0) if longest > 120 else ("seconds", 1.0)
-    labels = {look.label: _wrapped(look.label) for look, _ in drawn}
-    lines = sum(label.count("\n") + 1 for label in labels.values())
+    lines = sum(_wrapped(label).count("\n") + 1 for label in {look.label for look, _ in drawn})
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, max(4.2, 0.8 + LEGEND_LINE * lines)), layout="constrained")
         axes = figure.subplots()
-        for look, of_seeds in drawn:
-            for i, points in enumerate(of_seeds):
-                label, marker = "" if i else labels[look.label], "o" if len(points) == 1 else ""
-                x = points[:, 0] / seconds
-                axes.plot(x, points[:, 2], color=look.color, linestyle=look.dash, marker=marker, label=label)
+        for look, curve in drawn:
+            style: dict[str, Any] = {"color": look.color, "linestyle": look.dash}
+            style["marker"] = "o" if len(curve) == 1 else ""
+            axes.plot(curve[:, 0] / seconds, curve[:, 2], label=_wrapped(look.label), **style)
         axes.set_xlim(left=0)
         axes.set(xlabel=f"{unit} of training, validation left out", ylabel=title)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))  # a line a configuration
+        axes.legend(legend.values(), legend.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg_data_uri(figure)
 
 
@@ -262,32 +241,31 @@ def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
     if not recorded:
         return None
     stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
-    positive = [value for table in recorded.values() for value in table.to_numpy().ravel() if value > 0] or [0.1, 1.0]
-    colors = LogNorm(min(positive), max(max(positive), 1.001 * min(positive)))
+    positive = [value for table in recorded.values() for value in table.to_numpy().ravel() if value > 0] or [0.1]
+    colors = LogNorm(min(positive), max(*positive, 1.001 * min(positive)))
     heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")
         grid = figure.subplots(len(recorded), 2, squeeze=False, sharex=True, height_ratios=heights)
-        titles = ("over the first third of the epochs", "over all epochs")
         for row, (label, table) in zip(grid, recorded.items(), strict=True):
-            for which, (axes, title) in enumerate(zip(row, titles, strict=True)):
+            for which, axes in enumerate(row):
                 cells = table[which].unstack().reindex(columns=stages)
                 text = cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}")
+                look = {"norm": colors, "vmin": colors.vmin, "vmax": colors.vmax, "cmap": "viridis", "cbar": False}
+                levels = [] if which else [f"level {level}" for level in cells.index]
                 seaborn.heatmap(
                     cells.where(cells > 0),
-                    norm=colors,
-                    vmin=colors.vmin,
-                    vmax=colors.vmax,
                     annot=text,
                     fmt="",
-                    cmap="viridis",
-                    cbar=False,
                     annot_kws={"size": 7},
+                    yticklabels=levels,
                     ax=axes,
-                    yticklabels=[] if which else [f"level {level}" for level in cells.index],
+                    **look,
                 )
-                axes.set(xlabel=title if row is grid[-1] else "", ylabel="")
+                axes.set(xlabel="", ylabel="")
             row[0].set_title(plain(label), fontsize=10, loc="left")
+        for axes, title in zip(grid[-1], ("over the first third of the epochs", "over all epochs"), strict=True):
+            axes.set_xlabel(title)
         return svg_data_uri(figure)
 
 

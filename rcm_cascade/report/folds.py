@@ -2,26 +2,25 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
 import yaml
 
 from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.folds import untrained_classes
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.evaluate.coherence import Coherence
-from rcm_cascade.evaluate.results import COUNTS, MosaicResult
+from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.runs.config import COUNTS
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.jobs import Job, State, Sweep
 
 _FOLD: Final = re.compile(r"\+{0,2}data\.fold=(\d+)")
 """The override by which a fold differs from another of the same configuration and seed."""
-
-_COUNT: Final = {"patients": "folds", "paper": "repeats"}
-"""By the rule, the key that says how many folds there are; by site the data say it."""
 
 
 def pool_folds(
@@ -42,32 +41,36 @@ def pool_folds(
         The same three, of the pooled jobs.
     """
     sets: dict[tuple[tuple[str, ...], int], dict[int, Job]] = {}
-    kept = []
+    kept, why = [], dict(failures)
+    pooled: dict[str, Outcome] = {}
     for job in sweep.jobs:
-        found = [int(match[1]) for o in job.overrides if (match := _FOLD.fullmatch(o))]
-        if found:
-            overrides = tuple(o for o in job.overrides if not _FOLD.fullmatch(o))
-            sets.setdefault((overrides, job.seed), {}).setdefault(found[-1], job)
-        else:
+        overrides = tuple(o for o in job.overrides if not _FOLD.fullmatch(o))
+        if overrides == job.overrides:
             kept.append(job)
+            pooled |= {job.name: outcomes[job.name]} if job.name in outcomes else {}
+        else:
+            fold = next(int(match[1]) for o in reversed(job.overrides) if (match := _FOLD.fullmatch(o)))
+            sets.setdefault((overrides, job.seed), {}).setdefault(fold, job)
     seen = 1 + max((fold for folds in sets.values() for fold in folds), default=0)
-    pooled, why = {job.name: outcomes[job.name] for job in kept if job.name in outcomes}, dict(failures)
     for (overrides, seed), folds in sets.items():
         first = folds[min(folds)]
         data = _data(first)
-        count = max(seen, int(data.get(_COUNT.get(data.get("rule", ""), ""), None) or 0))
-        lacking = {k: folds.get(k) for k in range(count) if k not in folds or folds[k].name not in outcomes}
-        reasons = [
-            f"fold {k}: {'not in the sweep' if job is None else failures.get(job.name) or job.sentence}"
-            for k, job in lacking.items()
-        ]
-        sentence = f"{len(lacking)} of {count} folds have no result ({'; '.join(reasons)})" if lacking else ""
-        states: list[State] = ["unfinished" if job is None else job.state for job in lacking.values()]
+        count = max(seen, int(data.get(COUNTS.get(data.get("rule", ""), "")) or 0))
+        states: list[State] = []
+        reasons = []
+        for k in range(count):
+            if k not in folds:
+                states.append("unfinished")
+                reasons.append(f"fold {k}: not in the sweep")
+            elif folds[k].name not in outcomes:
+                states.append(folds[k].state)
+                reasons.append(f"fold {k}: {failures.get(folds[k].name) or folds[k].sentence}")
         state: State = next((state for state in states if state != "finished"), "finished")
+        sentence = f"{len(reasons)} of {count} folds have no result ({'; '.join(reasons)})" if reasons else ""
         name = re.sub(r"data\.fold=\d+", "folds", first.name)
         job = Job(name, RunFolder(sweep.path / name), overrides, seed, state, sentence)
         kept.append(job)
-        if not lacking:
+        if not reasons:
             pooled[name] = _pool(job, {k: outcomes[folds[k].name] for k in sorted(folds)}, classes)
         elif state == "finished":
             why[name] = sentence
@@ -79,7 +82,7 @@ def pool_mosaics(parts: Sequence[Sequence[MosaicResult]]) -> list[MosaicResult]:
     groups: dict[str, list[MosaicResult]] = {}
     for result in (result for part in parts for result in part):
         groups.setdefault(result.mosaic, []).append(result)
-    return [group[0] if len(group) == 1 else _sum(group) for group in groups.values()]
+    return [_sum(group) for group in groups.values()]
 
 
 def describe_folds(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -92,19 +95,19 @@ def describe_folds(outcomes: Sequence[Outcome]) -> dict[str, str]:
     facts = {
         "folds": f"{len(folds)} {made.get(data.get('rule', ''), '')} (data.split_seed={data.get('split_seed', 0)})"
     }
-    held = {m.mosaic: (m.patient, m.confusion.sum(axis=1) > 0) for fold in folds.values() for m in fold.mosaics}
+    results = {m.mosaic: m for fold in folds.values() for m in fold.mosaics}
+    pixels = {name: result.confusion.sum(axis=1) for name, result in results.items()}
     straddling: set[str] = set()
     for k, fold in folds.items():
         if not fold.job.folder.split.is_file():
             continue
-        trained = [mosaic for mosaic, part in read_split(fold.job.folder.split).items() if part == "train"]
-        straddling |= {held[m][0] for m in trained if m in held} & {m.patient for m in fold.mosaics}
-        if trained and all(mosaic in held for mosaic in trained):
-            lacking = np.any([held[m.mosaic][1] for m in fold.mosaics], axis=0)
-            lacking &= ~np.any([held[mosaic][1] for mosaic in trained], axis=0)
-            if lacking.any():
-                names = ", ".join(name for name, lacks in zip(fold.classes, lacking, strict=True) if lacks)
-                facts[f"fold {k} cannot know"] = f"{names}: no training mosaic of it has any"
+        split = read_split(fold.job.folder.split)
+        trained = {mosaic for mosaic, part in split.items() if part == "train"}
+        straddling |= {results[m].patient for m in trained & set(results)} & {m.patient for m in fold.mosaics}
+        if trained and trained <= set(results):
+            unknown = untrained_classes({m: part for m, part in split.items() if m in results}, pixels)
+            names = ", ".join(fold.classes[label] for label in unknown)
+            facts |= {f"fold {k} cannot know": f"{names}: no training mosaic of it has any"} if unknown else {}
     if straddling:
         facts["caution"] = (
             f"tested on patients who were trained on too: {', '.join(sorted(straddling))}; the numbers are too good"
@@ -128,31 +131,15 @@ def _pool(job: Job, folds: Mapping[int, Outcome], classes: ClassTable) -> Outcom
     return Outcome(job, first.classes, tuple(mosaics), metrics, first.result, [], folds)
 
 
-def _sum(group: Sequence[MosaicResult]) -> MosaicResult:
-    """What was counted on one mosaic several times, together."""
-    levels = zip(*(r.levels for r in group), strict=True) if len({_factors(r) for r in group}) == 1 else ()
-    return replace(
-        group[0],
-        confusion=np.sum([r.confusion for r in group], axis=0),
-        prediction_coherence=_sum_regions([r.prediction_coherence for r in group]),
-        truth_coherence=_sum_regions([r.truth_coherence for r in group]),
-        levels=tuple(
-            replace(
-                of_level[0],
-                confusion=np.sum([level.confusion for level in of_level], axis=0),
-                coherence=_sum_regions([level.coherence for level in of_level]),
-            )
-            for of_level in levels
-        ),
-    )
-
-
-def _factors(result: MosaicResult) -> tuple[int, ...]:
-    return tuple(level.factor for level in result.levels)
-
-
-def _sum_regions(group: Sequence[Coherence | None]) -> Coherence | None:
-    measured = [regions for regions in group if regions is not None]
-    if len(measured) < len(group):
+def _sum(parts: Sequence[Any]) -> Any:  # noqa: ANN401 (results, and whatever is in them)
+    """What was counted several times, together: arrays are added, all else is as the first has it."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.sum(parts, axis=0)
+    if isinstance(first, tuple):
+        return tuple(_sum(of_level) for of_level in zip(*parts, strict=False))
+    if not isinstance(first, MosaicResult | LevelResult | Coherence):
+        return first
+    if any(part is None for part in parts):
         return None
-    return replace(measured[0], **{name: np.sum([getattr(c, name) for c in measured], axis=0) for name in COUNTS})
+    return replace(first, **{f.name: _sum([getattr(part, f.name) for part in parts]) for f in fields(first)})

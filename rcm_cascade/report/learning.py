@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import gmean
 
 from rcm_cascade.training.history import Row
 
@@ -69,18 +70,15 @@ def gradient_norms(history: Sequence[Row]) -> GradientNorms:
         values = curve(history, key)[:, 2]
         if len(values):
             early = values[: math.ceil(len(values) / 3)]
-            norms[int(match[1]), match[2] or WHOLE_LEVEL] = (geometric_mean(early), geometric_mean(values))
+            norms[int(match[1]), match[2] or WHOLE_LEVEL] = (float(gmean(early)), float(gmean(values)))
     return norms
 
 
 def mean_gradients(histories: Sequence[Sequence[Row]]) -> GradientNorms:
     """Geometric means over runs of the norms that all of them recorded."""
     runs = [gradient_norms(history) for history in histories]
-    return {
-        key: (geometric_mean([run[key][0] for run in runs]), geometric_mean([run[key][1] for run in runs]))
-        for key in runs[0]
-        if all(key in run for run in runs)
-    }
+    shared = [key for key in runs[0] if all(key in run for run in runs)]
+    return {key: (float(early), float(whole)) for key in shared for early, whole in [gmean([run[key] for run in runs])]}
 
 
 def sort_stages(stages: set[str]) -> list[str]:
@@ -92,12 +90,6 @@ def sort_stages(stages: set[str]) -> list[str]:
         return order.get(stem, len(order)), int(stage[len(stem) :] or 0), stage
 
     return sorted(stages, key=key)
-
-
-def geometric_mean(values: Sequence[float] | NDArray[np.float64]) -> float:
-    """Of at least one number, none of them negative; 0 where one is."""
-    array = np.asarray(values, np.float64)
-    return float(np.exp(np.log(array).mean())) if (array > 0).all() else 0.0
 
 
 def _epoch_seconds(row: Row) -> float:

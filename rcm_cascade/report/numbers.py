@@ -43,6 +43,13 @@ class Number:
     n: int = 0
     difference: Difference | None = None
 
+    @property
+    def spread(self) -> Difference | None:
+        """The mean, and one standard deviation on either side of it."""
+        if self.mean is None:
+            return None
+        return Difference(self.mean, (self.mean - (self.sd or 0.0), self.mean + (self.sd or 0.0)))
+
 
 def long_table(outcomes: Mapping[str, Sequence[Outcome]], score: float | None) -> pd.DataFrame:
     """One row a number, `COLUMNS`; NaN where undefined.

@@ -1,6 +1,5 @@
 """Self-contained HTML pages, made from the files in the folders, so that they can be written anew at any time."""
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 import jinja2
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from PIL import Image
@@ -23,18 +23,16 @@ from rcm_cascade.evaluate.calibration import pixels_per_mosaic
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import png_data_uri, save_png
 from rcm_cascade.report import figures, tables, text
 from rcm_cascade.report.compare import Comparison
-from rcm_cascade.report.figures import Dot
 from rcm_cascade.report.findings import find
 from rcm_cascade.report.folds import describe_folds
 from rcm_cascade.report.learning import MONITORED, curve, training_seconds
 from rcm_cascade.report.numbers import ALL, MEAN, Number
-from rcm_cascade.report.outcomes import REGION_NUMBERS
 from rcm_cascade.report.reading import class_table
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION, comparison_path
@@ -46,9 +44,6 @@ NO_INTERVAL: Final = "×"
 """In place of an interval, where a difference has none."""
 
 NOT_DIFFERENT: Final = "not distinguishable from zero"
-
-FILTERS: Final = ("cell", "counted", "decimal", "duration", "interval_text", "percent", "signed", "tenths")
-"""Functions of `rcm_cascade.report.text` that templates use."""
 
 MOST_FREQUENT: Final = 2
 """Wrong classes that are named of each true class."""
@@ -85,14 +80,6 @@ FORMS: Final[Mapping[str, Form]] = {
 }
 """By metric; all others as `Form` does by default."""
 
-REGION_TITLES: Final = dict(
-    zip(
-        REGION_NUMBERS,
-        ("regions per {unit}", "share of regions that are small", "share of area in small regions"),
-        strict=True,
-    )
-)
-
 
 def write_evaluation_page(folder: Path) -> Path:
     """Writes report.html, confusion.png, and the result table as per_class.csv and per_class.tex.
@@ -120,13 +107,12 @@ def write_run_page(path: Path) -> Path:
         path: the run's folder.
     """
     folder = RunFolder(path)
-    header, result, history = load_checkpoint(folder.best).header, folder.read_result(), read_history(folder.metrics)
+    header, result, history = read_header(folder.best), folder.read_result(), read_history(folder.metrics)
     sections = []
     for name, title in ((EVALUATION, "Evaluation on the test split"), ("validation", "Validation mosaics")):
         if (path / name / "metrics.json").is_file():
             write_evaluation_page(path / name)
             sections.append(_section(path / name, title))
-    batch = RunFolder(path).batch
     page = _render(
         "run.html",
         title=f"Run {path.name}",
@@ -142,7 +128,7 @@ def write_run_page(path: Path) -> Path:
         loss=figures.loss_curves(history),
         gradients=figures.gradient_curves(history),
         sensitivity=figures.sensitivity_curves(history, header.classes),
-        batch=_picture(batch) if batch.is_file() else None,
+        batch=_picture(folder.batch) if folder.batch.is_file() else None,
         sections=sections,
     )
     write_text(folder.report, page)
@@ -204,7 +190,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(text, name) for name in FILTERS}
+    environment.filters |= {name: function for name, function in vars(text).items() if callable(function)}
     environment.globals |= {
         "version": __version__,
         "synthetic_note": text.SYNTHETIC_NOTE,
@@ -225,8 +211,7 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
     """What a page shows of one evaluation."""
     summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     classes = class_table(summary["classes"], RunFolder(folder.parent).best)
-    with (folder / "per_mosaic.csv").open(newline="", encoding="utf-8") as file:
-        mosaics = list(csv.DictReader(file))
+    mosaics = pd.read_csv(folder / "per_mosaic.csv", dtype=str, keep_default_na=False).to_dict("records")
     paths = [(row["mosaic"], comparison_path(folder, i, row["mosaic"])) for i, row in enumerate(mosaics)]
     calibration, matrix = summary.get("calibration"), np.array(summary["confusion"], np.int64)
     return {
@@ -247,12 +232,12 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
 
 def _taken_for(matrix: np.ndarray[Any, np.dtype[np.int64]], classes: ClassTable) -> list[dict[str, Any]]:
     """Of each true class its pixels, the share found, and the most frequent wrong classes with theirs, most first."""
-    shares, rows = row_shares(matrix).tolist(), []
-    for true in classes.classes:
-        counts = matrix[true.id].tolist()
-        wrong = sorted((i for i in range(len(counts)) if i != true.id and counts[i]), key=lambda i: -counts[i])
-        others = [(classes.classes[i], shares[true.id][i]) for i in wrong[:MOST_FREQUENT]]
-        found = shares[true.id][true.id] if sum(counts) else None
+    rows = []
+    for true, counts, shares in zip(classes.classes, matrix.tolist(), row_shares(matrix).tolist(), strict=True):
+        wrong = [given for given in classes.classes if given is not true and counts[given.id]]
+        wrong.sort(key=lambda given: -counts[given.id])
+        others = [(given, shares[given.id]) for given in wrong[:MOST_FREQUENT]]
+        found = shares[true.id] if sum(counts) else None
         rows.append({"of": true, "labelled": sum(counts), "found": found, "wrong": others})
     return rows
 
@@ -276,13 +261,16 @@ def _sweep_figures(
     alike = [look for look, c in zip(drawn, configurations, strict=True) if not c.remark]
     others = [look for look in alike if look.label != comparison.reference.label]
     differences = {
-        name: {c.label: _difference_dot(comparison.number(c, metric, name)) for c in configurations}
+        name: {c.label: comparison.number(c, metric, name).difference for c in configurations}
         for name in (MEAN, *comparison.classes.names)
     }
-    titles = {key: title.format(unit=_units(truth)[0] if truth else "mm²") for key, title in REGION_TITLES.items()}
+    titles = {
+        "regions_per_area": f"regions per {_units(truth)[0] if truth else 'mm²'}",
+        "small_regions_share": "share of regions that are small",
+        "small_area_share": "share of area in small regions",
+    }
     regions = {
-        title: {c.label: _spread_dot(comparison.number(c, key, ALL)) for c in configurations}
-        for key, title in titles.items()
+        title: {c.label: comparison.number(c, key, ALL).spread for c in configurations} for key, title in titles.items()
     }
     curves = {
         key: {c.label: [curve(o.history, key) for o in c.outcomes] for c in configurations if not c.remark}
@@ -296,15 +284,3 @@ def _sweep_figures(
         "loss": figures.learning_figure(curves["train/loss"], drawn, "training loss"),
         "gradients": figures.gradient_figure({c.label: c.gradients for c in configurations if not c.remark}),
     }
-
-
-def _difference_dot(number: Number) -> Dot:
-    difference = number.difference
-    return (
-        Dot(None, None) if difference is None else Dot(difference.value, difference.interval, bool(difference.differs))
-    )
-
-
-def _spread_dot(number: Number) -> Dot:
-    mean, sd = number.mean, number.sd or 0.0
-    return Dot(None, None) if mean is None else Dot(mean, (mean - sd, mean + sd))

@@ -10,7 +10,7 @@ from typing import Any
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.models.checkpoint import load_checkpoint
+from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.report.numbers import long_table
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.data import find_dataset
@@ -18,11 +18,6 @@ from rcm_cascade.runs.identity import read_config
 from rcm_cascade.runs.jobs import Job
 from rcm_cascade.runs.score import EVALUATION, evaluate, is_scored
 from rcm_cascade.training.history import read_history
-
-
-def is_evaluated(job: Job) -> bool:
-    """Whether a job's test split has been scored, mosaic by mosaic, with the checkpoint and labels that it has now."""
-    return is_scored(job.folder)
 
 
 def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, str]]:
@@ -34,11 +29,11 @@ def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, st
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, str] = {}
     finished = [job for job in jobs if job.state == "finished"]
-    missing = [job for job in finished if not is_evaluated(job)]
+    missing = [job for job in finished if not is_scored(job.folder)]
     for job in finished:
         what = ""
         try:
-            if not is_evaluated(job):  # it may be by now: a twin that is linked to the same folder was scored
+            if not is_scored(job.folder):  # it may be by now: a twin that is linked to the same folder was scored
                 what = "cannot be scored: "
                 place = f"{missing.index(job) + 1} of {len(missing)}"
                 print(f"scoring the test split of {job.name} ({place})", file=sys.stderr)
@@ -85,19 +80,14 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
         classes: ``name`` and maybe ``color`` of each.
         checkpoint: of the run that was scored; need not be there.
     """
-    names = tuple(str(c["name"]) for c in classes)
-    if all("color" in c for c in classes):
-        return ClassTable(tuple(LabelClass(i, name, classes[i]["color"]) for i, name in enumerate(names)))
-    try:
-        table = load_checkpoint(checkpoint).header.classes
-    except InputError:
-        table = RCM_CLASSES
-    if table.names == names:
-        return table
-    return ClassTable(tuple(LabelClass(i, name, "#8c8c8c") for i, name in enumerate(names)))
+    names, colors = [str(c["name"]) for c in classes], [str(c.get("color", "")) for c in classes]
+    if "" in colors:
+        table = read_header(checkpoint).classes if checkpoint.is_file() else RCM_CLASSES
+        colors = [c.color for c in table.classes] if list(table.names) == names else ["#8c8c8c"] * len(names)
+    return ClassTable(tuple(LabelClass(i, *both) for i, both in enumerate(zip(names, colors, strict=True))))
 
 
 def _score(job: Job) -> None:
     evaluate(job.folder.best, find_dataset(read_config(job.folder.config).data), "test", None)
-    if not is_evaluated(job):
+    if not is_scored(job.folder):
         raise InputError(f"{job.folder.path / EVALUATION} was not written; is the checkpoint another run's?")

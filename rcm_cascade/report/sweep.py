@@ -63,8 +63,7 @@ def write_report(
     outcomes, failures = read_outcomes(sweep.jobs)
     if outcomes:
         first = next(iter(outcomes.values()))
-        named = first.metrics.get("classes") or [{"name": name} for name in first.classes]
-        classes = class_table(named, first.job.folder.best)
+        classes = class_table(first.metrics["classes"], first.job.folder.best)
         sweep, outcomes, failures = pool_folds(sweep, outcomes, failures, classes)
     if not outcomes:
         job = sweep.jobs[0]
@@ -74,15 +73,10 @@ def write_report(
     for name, rows in ((RESULTS, result_rows), (LEVELS, level_rows), (GRADIENTS, gradient_rows)):
         write_text(path / name, to_csv(rows(comparison)))
     write_text(path / LATEX, to_latex(comparison))
-    write_text(page_path(path), render_sweep(comparison, list(galleries(comparison)), metric))
+    write_text(path / PAGE, render_sweep(comparison, list(galleries(comparison)), metric))
     for entry in comparison.left_out:
         print(f"left out: {entry.job.name} ({entry.state}): {entry.sentence}", file=sys.stderr)
     return comparison
-
-
-def page_path(sweep: Path) -> Path:
-    """Where a sweep's page is written."""
-    return sweep / PAGE
 
 
 def to_latex(comparison: Comparison) -> str:

@@ -1,7 +1,6 @@
 """The result table by class, with intervals and the paper's row beside it: terminal, CSV, HTML and LaTeX."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,43 +12,33 @@ from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report.text import SYNTHETIC_NOTE, decimal, describe_mosaics
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """One class, or the mean, as text.
-
-    Args:
-        name: of the class, or ``"mean"``.
-        color: of the class, ``"#rrggbb"``; empty for the mean.
-        numbers: by metric, two decimals or a dash where undefined, and the interval ``"0.61–0.80"``, or empty.
-        paper: the paper's sensitivity and specificity; empty where the classes are not the paper's.
-    """
-
-    name: str
-    color: str
-    numbers: Mapping[str, tuple[str, str]]
-    paper: tuple[str, ...]
-
-
 def has_paper_row(classes: ClassTable) -> bool:
     """Whether the classes are those of Kose et al. 2018."""
     return classes.names == RCM_CLASSES.names
 
 
-def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[ResultRow]:
-    """One row a class in id order, then the mean.
+def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[dict[str, Any]]:
+    """One row a class in id order, then the mean, as text.
 
     The paper gives no mean; the one shown is the mean of its six published numbers.
 
     Args:
         summary: as `summarise` gives it; a metric that an older version did not have is a dash.
         classes: the class table.
+
+    Returns:
+        ``name`` and ``color`` (empty for the mean) of each; ``numbers``: by metric, two decimals or a dash, and the
+        interval ``"0.61–0.80"`` or empty; ``paper``: its sensitivity and specificity; empty for other classes.
     """
     published = [(*of_paper, sum(of_paper) / len(of_paper)) for of_paper in (PAPER_SENSITIVITY, PAPER_SPECIFICITY)]
     named = [*((c.name, c.color) for c in classes.classes), ("mean", "")]
     rows = []
     for i, ((name, color), values) in enumerate(zip(named, [*summary["classes"], summary["mean"]], strict=True)):
+        bounds = {key: values.get(f"{key}_ci") for key in METRICS}
+        intervals = {key: f"{ci[0]:.2f}–{ci[1]:.2f}" if ci else "" for key, ci in bounds.items()}
+        numbers = {key: (decimal(values.get(key)), intervals[key]) for key in METRICS}
         paper = tuple(decimal(of_paper[i]) for of_paper in published) if has_paper_row(classes) else ()
-        rows.append(ResultRow(name, color, {key: _number(values, key) for key in METRICS}, paper))
+        rows.append({"name": name, "color": color, "numbers": numbers, "paper": paper})
     return rows
 
 
@@ -128,12 +117,6 @@ def to_frame(summary: Mapping[str, Any]) -> pd.DataFrame:
 def _texts(summary: Mapping[str, Any], classes: ClassTable) -> pd.DataFrame:
     rows = []
     for row in result_rows(summary, classes):
-        numbers = {METRICS[k].label: f"{text} ({ci})" if ci else text for k, (text, ci) in row.numbers.items()}
-        paper = {"paper": " / ".join(row.paper)} if row.paper else {}
-        rows.append({"class": row.name} | numbers | paper)
+        texts = {METRICS[k].label: f"{text} ({ci})" if ci else text for k, (text, ci) in row["numbers"].items()}
+        rows.append({"class": row["name"]} | texts | ({"paper": " / ".join(row["paper"])} if row["paper"] else {}))
     return pd.DataFrame(rows)
-
-
-def _number(values: Mapping[str, Any], key: str) -> tuple[str, str]:
-    bounds = values.get(f"{key}_ci")
-    return decimal(values.get(key)), "" if bounds is None else f"{bounds[0]:.2f}–{bounds[1]:.2f}"

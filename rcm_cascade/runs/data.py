@@ -1,17 +1,14 @@
 """From what the user named to mosaics ready to train or evaluate on."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import yaml
-from filelock import FileLock
-
 from rcm_cascade.data.cache import MosaicCache, default_folder
-from rcm_cascade.data.header import Length, parse_length
+from rcm_cascade.data.header import parse_length
 from rcm_cascade.data.ids import DatasetIds, dataset_ids
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
@@ -20,8 +17,8 @@ from rcm_cascade.data.splits import keep_training_patients, make_split, patients
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
-from rcm_cascade.phantom import GENERATOR, write_phantoms
-from rcm_cascade.runs.config import DataSection, PhantomSection
+from rcm_cascade.phantom import ensure_phantoms, phantom_name
+from rcm_cascade.runs.config import DataSection
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.folds import Folds, draw_folds
 from rcm_cascade.runs.identity import read_config
@@ -71,6 +68,18 @@ class TrainingData:
         """The labelled mosaics of a part of the split, in the manifest's order."""
         return [e for e in self.dataset.entries if self.split.get(e.mosaic) == part and e.label is not None]
 
+    def need(self, part: SplitName) -> None:
+        """Refuses an empty part of the split.
+
+        Raises:
+            InputError: if there is no labelled mosaic.
+        """
+        if not self.entries(part):
+            raise InputError(
+                f"{self.dataset.root} has no labelled mosaic in its {part} split; name some in the split column of "
+                "manifest.csv, or give a split file"
+            )
+
     def open(self, part: str) -> list[Mosaic]:
         """The labelled mosaics of a part of the split, decoded at most once."""
         return open_dataset_mosaics(
@@ -91,14 +100,7 @@ def find_dataset(data: DataSection) -> Path:
     folder = dataset_folder(data)
     if data.source == "folder":
         return folder
-    p = data.phantom
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # of several jobs that begin at once, one generates
-        if (folder / "dataset.yaml").is_file():
-            _refuse_others(folder, p)
-        else:
-            print(f"generating {p.mosaics} phantom mosaics in {folder} (synthetic; once)", file=sys.stderr)
-            write_phantoms(folder, **p.model_dump())
+    ensure_phantoms(folder, data.phantom.model_dump())
     return folder
 
 
@@ -112,40 +114,7 @@ def dataset_folder(data: DataSection) -> Path:
         return Path(data.root)
     if data.source == "folder":
         raise InputError("data=folder needs data.root=FOLDER, the folder that holds dataset.yaml and manifest.csv")
-    return Path("phantoms") / phantom_name(data.phantom)
-
-
-def _refuse_others(folder: Path, wanted: PhantomSection) -> None:
-    """Refuses a folder that holds something else than the phantoms wanted."""
-    record = folder / "phantom.yaml"
-    if not record.is_file():
-        raise InputError(f"{folder} holds no phantoms; train on your own mosaics with data=folder data.root={folder}")
-    recorded = yaml.safe_load(record.read_text())
-    if recorded.get("generator", 1) != GENERATOR:
-        raise InputError(
-            f"{folder} holds phantoms of another version of the generator ({recorded.get('generator', 1)}; this one is "
-            f"{GENERATOR}); delete it and they are made anew, or name another folder with data.root"
-        )
-    made = recorded["arguments"]
-    asked = wanted.model_dump(mode="json") | {"patients": wanted.patients or wanted.mosaics}
-    other = [f"{key}: {made.get(key)} → {value}" for key, value in asked.items() if made.get(key) != value]
-    if other:
-        raise InputError(
-            f"{folder} holds phantoms of other parameters ({'; '.join(other)}); name another folder with data.root, or "
-            "delete this one"
-        )
-
-
-def phantom_name(p: PhantomSection) -> str:
-    """A folder's name that tells the phantoms' parameters."""
-    parts = [f"{p.mosaics}x{p.size_mm[0]:g}x{p.size_mm[1]:g}mm", f"{p.pixel_size_um:g}um", f"seed{p.seed}"]
-    if p.patients is not None:
-        parts.append(f"{p.patients}patients")
-    if p.sites != 1:
-        parts.append(f"{p.sites}sites")
-    if p.deformed_meshwork is not None:
-        parts.append(f"deformed{p.deformed_meshwork:g}")
-    return "-".join(parts)
+    return Path("phantoms") / phantom_name(data.phantom.model_dump())
 
 
 def load_training_data(data: DataSection) -> TrainingData:
@@ -207,38 +176,15 @@ def patch_geometry(data: DataSection, loaded: TrainingData, alignment: int) -> P
     Raises:
         InputError: if a length makes no sense, or the patch does not fit into the window.
     """
-    working = loaded.working_pixel_size_um
-    asked = {
-        "window": (data.window, loaded.dataset.window),
-        "stride": (data.stride, loaded.dataset.stride),
-        "patch": (data.patch, loaded.dataset.patch),
-    }
-    px = {
-        name: _length(name, given, stored, working).to_px(working, alignment) for name, (given, stored) in asked.items()
-    }
+    working, px = loaded.working_pixel_size_um, {}
+    for name, default in DEFAULT_LENGTHS.items():
+        stored = getattr(loaded.dataset, name) or parse_length(default[working is None])
+        try:
+            length = parse_length(getattr(data, name) or stored)
+        except InputError as error:
+            raise InputError(f"data.{name}: {error}") from None
+        px[name] = length.to_px(working, alignment)
     try:
         return PatchGeometry(**px)
     except ValueError as error:
         raise InputError(f"data.window, data.stride, data.patch: {error}") from None
-
-
-def _length(name: str, given: str | None, stored: Length | None, working: float | None) -> Length:
-    if given is not None:
-        try:
-            return parse_length(given)
-        except InputError as error:
-            raise InputError(f"data.{name}: {error}") from None
-    return stored or parse_length(DEFAULT_LENGTHS[name][working is None])
-
-
-def need(mosaics: Sequence[Mosaic], part: SplitName, dataset: Dataset) -> None:
-    """Refuses an empty part of a split.
-
-    Raises:
-        InputError: if there is no labelled mosaic.
-    """
-    if not mosaics:
-        raise InputError(
-            f"{dataset.root} has no labelled mosaic in its {part} split; name some in the split column of "
-            "manifest.csv, or give a split file"
-        )

@@ -17,51 +17,41 @@ from rcm_cascade.runs.identity import changed_data, differences, effective, exte
 from rcm_cascade.training.ranks import rank
 
 
+class _File:
+    """A file of a run's folder, by its place in it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __get__(self, folder: "RunFolder", _: type) -> Path:
+        return folder.path / self.place
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run and the files that it holds."""
+    """The folder of one run and the files that it holds.
+
+    Attributes:
+        path: of the folder.
+        config: the resolved configuration.
+        split: which mosaic was used for what.
+        best: the checkpoint to annotate with.
+        last: the checkpoint to resume from.
+        metrics: every logged number.
+        result: written last: a run that has it is finished.
+        batch: a picture of a batch before and after augmentation.
+        report: the page that tells the run.
+    """
 
     path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def split(self) -> Path:
-        """Which mosaic was used for what."""
-        return self.path / "split.csv"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint to annotate with."""
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint to resume from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def metrics(self) -> Path:
-        """Every logged number."""
-        return self.path / "metrics.csv"
-
-    @property
-    def result(self) -> Path:
-        """Written last: a run that has it is finished."""
-        return self.path / "result.json"
-
-    @property
-    def batch(self) -> Path:
-        """A picture of a batch before and after augmentation."""
-        return self.path / "batch.png"
-
-    @property
-    def report(self) -> Path:
-        """The page that tells the run."""
-        return self.path / "report.html"
+    config = _File("config.yaml")
+    split = _File("split.csv")
+    best = _File("checkpoints/best.ckpt")
+    last = _File("checkpoints/last.ckpt")
+    metrics = _File("metrics.csv")
+    result = _File("result.json")
+    batch = _File("batch.png")
+    report = _File("report.html")
 
     def read_result(self) -> dict[str, Any]:
         """What the run came to."""

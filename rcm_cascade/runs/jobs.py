@@ -17,9 +17,6 @@ from rcm_cascade.training.history import read_history
 SWEEP_FILE: Final = "sweep.json"
 FAILURE_FILE: Final = "failure.json"
 
-SECTIONS: Final = ("data", "model", "loss", "augment", "optim", "trainer", "logger")
-"""Keys of config.yaml that hold further keys."""
-
 UNREADABLE: Final = "config.yaml unreadable"
 """The override of a run of which nothing else is known."""
 
@@ -139,11 +136,11 @@ def _flat_config(file: Path) -> dict[str, str]:
     free = tuple(f"{key}." for key in ("hash", *without_effect()))
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not all(isinstance(content[name], dict) for name in SECTIONS if name in content):
+        if not isinstance(content["data"], dict):
             return {}
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return {key: value for key, value in flatten(content).items() if not f"{key}.".startswith(free)}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return {}
-    return {key: value for key, value in flatten(content).items() if not f"{key}.".startswith(free)}
 
 
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:

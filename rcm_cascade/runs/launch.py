@@ -1,12 +1,9 @@
 """Runs a task for one configuration, or for each of a sweep, here or wherever Hydra's launcher puts it."""
 
-import json
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -33,12 +30,12 @@ from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
 from rcm_cascade.runs.folds import FOLDS_FILE, Folds
-from rcm_cascade.runs.jobs import FAILURE_FILE
+from rcm_cascade.runs.jobs import FAILURE_FILE, read_sweep
 from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
-FULL_ERROR: Final = "HYDRA_FULL_ERROR"
+EVERY_FOLD: Final = "data.fold=all"
 HELP_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
@@ -66,19 +63,19 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
     """
     overrides = expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
-        _hydra([sys.argv[0], *overrides], _HydraTask(task))
+        _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
     if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
         for value in values:
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
-        _check([values])
-        job = _HydraTask(task)
-        with explained(), _raised():
-            _hydra([sys.argv[0], *values], job)
-        if job.error is not None:
-            raise job.error
+        (config,) = _check([values])
+        with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            composed = compose(CONFIG_NAME, overrides=values, return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)  # which W&B's tags are read from
+            folder = Path(composed.hydra.run.dir)
+        task(config, folder)
         return
     plan, folder, folds = _plan(values)
     for name in plan.jobs:
@@ -98,7 +95,12 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         _hydra(argv, _HydraTask(task, identify))
     except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
         ended = exit_
-    failures = {name: error for name in plan.jobs if (error := _failure(folder / name)) is not None}
+    lost = "ended without a result; the same command goes on with it"
+    failures = {
+        job.name: job.sentence if job.state == "failed" else lost
+        for job in read_sweep(folder).jobs
+        if job.state != "finished"
+    }
     if failures:
         raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
     if ended is not None and ended.code:
@@ -106,12 +108,11 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
 
 
 class _HydraTask:
-    """What Hydra calls with each configuration, here or in a process that a launcher starts."""
+    """What Hydra calls with each configuration of a sweep, here or in a process that a launcher starts."""
 
-    def __init__(self, task: Task, identify: Identify | None = None) -> None:
-        self.task, self.identify = task, identify  # identify: of a sweep's jobs
+    def __init__(self, task: Task, identify: Identify) -> None:
+        self.task, self.identify = task, identify
         self.arguments, self.process = list(sys.argv), os.getpid()
-        self.error: Exception | None = None
 
     def __call__(self, composed: DictConfig) -> None:
         if os.getpid() == self.process:
@@ -121,17 +122,13 @@ class _HydraTask:
             folder = folder.relative_to(Path.cwd())
         try:
             config = checked(composed)
-            if self.identify is not None:
-                looked_for = folder, config, partial(self.identify, config), Path("runs")
-                if rank() > 0 and find_twin(*looked_for) is not None:
-                    return  # which the first process links to
-                if rank() == 0:
-                    link_twin(*looked_for)
+            looked_for = folder, config, partial(self.identify, config), Path("runs")
+            if rank() > 0 and find_twin(*looked_for) is not None:
+                return  # which the first process links to
+            if rank() == 0:
+                link_twin(*looked_for)
             self.task(config, folder)
-        except Exception as error:  # Hydra would end the sweep, or print its own report and exit
-            if self.identify is None:
-                self.error = error
-                return
+        except Exception as error:  # Hydra would end the sweep
             if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
             print(f"error: {folder} failed: {error}", file=sys.stderr)
@@ -155,18 +152,6 @@ def _hydra(argv: list[str], job: _HydraTask) -> None:
         sys.argv = before
 
 
-@contextmanager
-def _raised() -> Iterator[None]:
-    """Has Hydra raise what is wrong, a folder that cannot be made, say; it would print a report and exit."""
-    before, os.environ[FULL_ERROR] = os.environ.get(FULL_ERROR), "1"
-    try:
-        yield
-    finally:
-        del os.environ[FULL_ERROR]
-        if before is not None:
-            os.environ[FULL_ERROR] = before
-
-
 def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
     """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
     choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
@@ -181,7 +166,7 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
         jobs = split_jobs(values, params)
         folder = Path(composed.hydra.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
     slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
-    configs = _check([[EVERY_FOLD.sub(r"\1data.fold=0", o) for o in job] for job in jobs])
+    configs = _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs])
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
@@ -192,7 +177,7 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
     folds = None
-    if any(EVERY_FOLD.fullmatch(override) for job in jobs for override in job):
+    if any(EVERY_FOLD in job for job in jobs):
         folds = _draw_folds(folder, configs)
         jobs = split_jobs([*values, _fold_values(folds)], params)
         configs = _check(jobs)
@@ -200,9 +185,6 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
     for name, config in zip(plan.jobs, configs, strict=True):
         state_of(RunFolder(folder / name), config)
     return plan, folder, folds
-
-
-EVERY_FOLD: Final = re.compile(r"(\+{0,2})data\.fold=all")
 
 
 def _fold_values(folds: Folds) -> str:
@@ -227,15 +209,6 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
             "has changed; choose another folder with run=NAME, or delete this one"
         )
     return loaded.folds
-
-
-def _failure(folder: Path) -> str | None:
-    """Why a job is not finished; None if it is."""
-    if (folder / FAILURE_FILE).is_file():
-        return str(json.loads((folder / FAILURE_FILE).read_text())["error"])
-    if RunFolder(folder).result.is_file():
-        return None
-    return "ended without a result; the same command goes on with it"
 
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:

@@ -68,7 +68,7 @@ def _shown_weights(header: CheckpointHeader, config: TrainConfig) -> list[str]:
 
 def level_table(levels: list[LevelSummary], weights: list[str]) -> Table:
     """The table that each run starts with: a row a level, then the whole."""
-    table = Table("level", "down-sampling", "depth", "parameters", "reach (px)", "GFLOP/MP", "loss weight")
+    table = Table("level", "factor", "depth", "parameters", "reach (px)", "GFLOP/MP", "loss weight")
     for level, weight in zip(levels, weights, strict=True):
         cells = (level.level, f"{level.factor}×", level.depth, f"{level.parameters:,}", level.reach)
         table.add_row(*map(str, cells), f"{level.gflop_per_mp:.1f}", weight)

@@ -4,19 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions
-from rcm_cascade.data.cache import MosaicCache
-from rcm_cascade.data.ids import legacy_id
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
-from rcm_cascade.runs.config import DataSection
-from rcm_cascade.runs.data import TrainingData, find_dataset, make_cache
+from rcm_cascade.runs.data import TrainingData, cache_of_run, find_dataset
 from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.identity import read_config
 
 if TYPE_CHECKING:  # it needs OpenVINO, an extra
     from rcm_cascade.annotate.cpu.int8 import Int8Report
@@ -35,7 +31,7 @@ def quantise_checkpoint(checkpoint: Path, root: Path | None = None, accept_loss:
     """
     annotator = Annotator.load(checkpoint, device="cpu")
     annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))  # refuses what OpenVINO cannot run
-    from rcm_cascade.annotate.cpu.quantise import prepare_int8
+    from rcm_cascade.annotate.cpu.int8 import prepare_int8
 
     return prepare_int8(annotator, partial(calibration_mosaics, annotator.header, checkpoint, root), accept_loss)
 
@@ -53,21 +49,17 @@ def calibration_mosaics(
     Raises:
         InputError: if the data set is not found, or is another than the checkpoint was trained on.
     """
-    config = RunFolder(checkpoint.resolve().parent.parent).config
-    cache = MosaicCache()
-    if config.is_file():
-        data = DataSection.model_validate(yaml.safe_load(config.read_text("utf-8"))["data"])
-        cache, root = make_cache(data.cache_dir, data.cache_gb), root or find_dataset(data)
-    if root is None:
+    run = RunFolder(checkpoint.resolve().parent.parent)
+    if root is None and not run.config.is_file():
         raise InputError(
             f"checkpoint {checkpoint} lies in no run folder, so its training mosaics are not known; name their "
             "data set with --calibrate ROOT"
         )
-    dataset = read_dataset(root)
-    if legacy_id(dataset) != header.dataset_id:
+    dataset = read_dataset(root or find_dataset(read_config(run.config).data))
+    loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
+    if loaded.recognised(header).mosaics_id != loaded.ids.mosaics:
         raise InputError(
-            f"{root} is not the data set that {checkpoint} was trained on ({header.dataset}); name that with "
+            f"{dataset.root} is not the data set that {checkpoint} was trained on ({header.dataset}); name that with "
             "--calibrate ROOT"
         )
-    loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache)
     return loaded.open("train"), loaded.open("val")

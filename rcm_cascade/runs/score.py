@@ -24,7 +24,7 @@ from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header,
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder, need
+from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import read_config
 
@@ -34,12 +34,11 @@ EVALUATION: Final = "evaluation"
 
 def score(
     checkpoint: Path,
+    loaded: TrainingData,
     mosaics: Sequence[Mosaic],
     out: Path,
-    dataset: Dataset,
     *,
     part: str,
-    dataset_id: str = "",
     fit_temperature: bool = False,
 ) -> dict[str, Any]:
     """Annotates labelled mosaics, compares with their label maps, and writes numbers, label maps and pictures.
@@ -48,12 +47,12 @@ def score(
 
     Args:
         checkpoint: to score.
+        loaded: the data set that the mosaics belong to; the id of its content is written down, so that scores of other
+            labels are recognised.
         mosaics: labelled, on the checkpoint's working grid; at least one.
         out: folder for the files of `write_metrics`, and of each mosaic the predicted label map (``predictions/``,
             grey PNG of class ids on the mosaic's own grid) and a picture (``comparisons/``).
-        dataset: that the mosaics belong to.
         part: name of the split, for the page.
-        dataset_id: of its content, which is written down, so that scores of other labels are recognised.
         fit_temperature: whether the temperature is fitted on these mosaics, which must then be for validation, and
             stored in the checkpoint; else the one that it holds is used.
 
@@ -63,7 +62,7 @@ def score(
     Raises:
         InputError: if the data set's classes are not the checkpoint's, or it cannot be written.
     """
-    annotator = Annotator.load(checkpoint)
+    annotator, dataset = Annotator.load(checkpoint, cache=loaded.cache), loaded.dataset
     classes = annotator.header.classes
     if dataset.classes.names != classes.names:
         raise InputError(
@@ -119,7 +118,7 @@ def score(
     measured = calibration.measure_calibration(sample, temperature)
     summary = summarise(results, classes, synthetic=dataset.synthetic, calibration=measured)
     title = f"Evaluation: {dataset.name}, {part} split"
-    summary |= {CHECKPOINT_KEY: scored, "dataset_id": dataset_id, "title": title, "facts": facts}
+    summary |= {CHECKPOINT_KEY: scored, "dataset_id": loaded.ids.content, "title": title, "facts": facts}
     write_metrics(out, summary, results, classes)
     return summary
 
@@ -178,14 +177,19 @@ def evaluate(
     Raises:
         InputError: if checkpoint, data or split is wrong.
     """
-    dataset, run, header = read_dataset(root), RunFolder(checkpoint.resolve().parent.parent), read_header(checkpoint)
+    header, dataset, run = read_header(checkpoint), read_dataset(root), RunFolder(checkpoint.resolve().parent.parent)
     loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
     same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    renamed = sorted(set(header.split) - {entry.mosaic for entry in dataset.entries})
+    if split_file is None and same and renamed:
+        raise InputError(
+            f"{root / 'manifest.csv'} no longer names {renamed[0]} ({len(renamed)} in all), by which the checkpoint "
+            "knows what it was trained on; restore the name, or say which mosaics to score with --split-file CSV"
+        )
     if split_file is not None or not same:
         loaded = replace(loaded, split=make_split(dataset, seed=0, split_file=split_file, training=False))
         _refuse_trained_on(dataset, loaded.split, part, header)
-    if not loaded.entries(part):
-        need([], part, dataset)
+    loaded.need(part)
     own = run.path / EVALUATION
     if out is None and not run.config.is_file():
         raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
@@ -202,7 +206,7 @@ def evaluate(
                 f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
             )
     refuse_unwritable(out)
-    summary = score(checkpoint, loaded.open(part), out, dataset, part=part, dataset_id=loaded.ids.content)
+    summary = score(checkpoint, loaded, loaded.open(part), out, part=part)
     return summary, header.classes, out
 
 

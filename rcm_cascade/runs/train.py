@@ -24,18 +24,16 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
-from rcm_cascade.models.checkpoint import CheckpointHeader, read_header
+from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header
 from rcm_cascade.models.matching import matched
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
-from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import (
     TrainingData,
     dataset_folder,
     load_training_data,
-    need,
     patch_geometry,
     read_training_data,
 )
@@ -45,8 +43,8 @@ from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
 from rcm_cascade.training.compiled import compiled_forward
-from rcm_cascade.training.history import MetricsCsv, Row
-from rcm_cascade.training.initial import digest_init, read_initial, settle_init
+from rcm_cascade.training.history import MetricsCsv
+from rcm_cascade.training.initial import read_initial, settle_init
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.ranks import rank
@@ -68,7 +66,8 @@ def train(config: TrainConfig, path: Path) -> dict[str, Any]:
     folder = RunFolder(path)
     with claim(folder, config) as state:
         if state == "finished":
-            _refuse_other_data(config, folder)
+            # one whose data has been moved away stays as it is
+            _refuse_changed(config, path, folder.read_result(), _data_facts(config) or {})
             if rank() == 0:
                 print(f"{path} is finished; nothing to do (delete the folder to train again)", file=sys.stderr)
             return folder.read_result()
@@ -82,12 +81,13 @@ def identify(config: TrainConfig) -> dict[str, str] | None:
         For `changed_data`; None if the data set is not there.
 
     Raises:
-        InputError: if the data set is there and wrong, or the initial weights are gone.
+        InputError: if the data set is there and wrong.
+        OSError: if the initial weights are gone.
     """
     facts = _data_facts(config)
     if facts is None or config.init is None:
         return facts
-    return facts | {"init": digest_init(config.init, init_path(config.init))}
+    return facts | {"init": digest(init_path(config.init))}
 
 
 def init_path(init: str) -> Path:
@@ -100,18 +100,10 @@ def _data_facts(config: TrainConfig) -> dict[str, str] | None:
     return read_training_data(root, config.data).facts if (root / DATASET_FILE).is_file() else None
 
 
-def _refuse_other_data(config: TrainConfig, folder: RunFolder) -> None:
-    """A finished run is its data's as it was; one whose data has been moved away stays as it is."""
-    if (facts := _data_facts(config)) is not None:
-        _refuse_changed(config, folder, folder.read_result(), facts)
-
-
-def _refuse_changed(
-    config: TrainConfig, folder: RunFolder, recorded: Mapping[str, Any], facts: Mapping[str, str]
-) -> None:
+def _refuse_changed(config: TrainConfig, path: Path, recorded: Mapping[str, Any], facts: Mapping[str, str]) -> None:
     if what := changed_data(recorded, facts):
         raise InputError(
-            f"{what} of {dataset_folder(config.data)} changed since {folder.path} was trained on it; choose another "
+            f"{what} of {dataset_folder(config.data)} changed since {path} was trained on it; choose another "
             "folder with run=NAME, or delete this one"
         )
 
@@ -143,7 +135,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if resume:
         begun = read_header(folder.last)
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
-        _refuse_changed(config, folder, {k: v for k, v in recorded.items() if v}, loaded.facts)
+        _refuse_changed(config, folder.path, {k: v for k, v in recorded.items() if v}, loaded.facts)
     if initial is not None:
         checkpoint = initial.checkpoint
         initial = replace(initial, checkpoint=replace(checkpoint, header=loaded.recognised(checkpoint.header)))
@@ -182,11 +174,12 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         if not len(datamodule.regions):  # no validation set: the last epoch counts
             with written_whole(folder.best) as temporary:
                 shutil.copyfile(folder.last, temporary)
+        seconds = (r.get("time/epoch_s", 0.0) - r.get("time/validation_s", 0.0) for r in history.rows.values())
         result = {
             **identity,
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(sum(map(_training_seconds, history.rows.values())), 1),
+            "seconds": round(math.fsum(seconds), 1),
             "checkpoint": str(folder.best.relative_to(folder.path)),
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
@@ -201,7 +194,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         write_json(folder.result, result)
         if wandb is not None:
             best = folder.best if config.logger.artifact else None
-            wandb.show_result(result, metrics, header.classes, best)
+            wandb.log_result(result, metrics, header.classes, best)
         outcome = "finished"
         return result
     finally:
@@ -241,8 +234,7 @@ def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
 def make_datamodule(config: TrainConfig, loaded: TrainingData, header: CheckpointHeader) -> MosaicDataModule:
     """Opens the training and validation mosaics; test mosaics are never opened."""
     geometry = patch_geometry(config.data, loaded, header.model.alignment)
-    training, validation = loaded.open("train"), loaded.open("val")
-    need(training, "train", loaded.dataset)
+    loaded.need("train")
     arguments = LoadingArguments(
         geometry=geometry,
         augmentation=config.augment,
@@ -255,7 +247,7 @@ def make_datamodule(config: TrainConfig, loaded: TrainingData, header: Checkpoin
         steps_per_epoch=config.trainer.steps_per_epoch,
         on_gpu=on_gpu(config),
     )
-    return MosaicDataModule(training, validation, len(header.classes), arguments)
+    return MosaicDataModule(loaded.open("train"), loaded.open("val"), len(header.classes), arguments)
 
 
 def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> CascadeModule:
@@ -284,11 +276,7 @@ def _validate(
     if not mosaics:
         print("no validation set: the last epoch counts", file=sys.stderr)
         return None
-    return score(folder.best, mosaics, folder.path / "validation", loaded.dataset, part="val", fit_temperature=True)
-
-
-def _training_seconds(row: Row) -> float:
-    return row.get("time/epoch_s", 0.0) - row.get("time/validation_s", 0.0)
+    return score(folder.best, loaded, mosaics, folder.path / "validation", part="val", fit_temperature=True)
 
 
 def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
@@ -302,10 +290,8 @@ def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
 
 
 def _best(trainer: Trainer) -> dict[str, Any]:
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
-            return {"best_" + MONITORED.removeprefix("val/"): round(float(callback.best_model_score), 6)}
-    return {}
+    scores = [c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    return {"best_" + MONITORED.removeprefix("val/"): round(float(s), 6) for s in scores if s is not None}
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -324,11 +310,9 @@ def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> 
 
     return open_wandb(
         folder.path,
-        confusion_picture,
         project=config.logger.project,
         group=config.logger.group,
-        config=config.to_plain(),
-        facts=facts,
+        config={**config.to_plain(), **facts},
         overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
     )
 

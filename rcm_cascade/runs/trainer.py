@@ -19,10 +19,16 @@ from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.errors import InputError
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.training.callbacks import EpochLine, LogCoverage, MovingAverage, ValidateAtEnd, WholeCheckpoints
+from rcm_cascade.training.callbacks import (
+    EpochLine,
+    LogCoverage,
+    MovingAverage,
+    ValidateAtEnd,
+    WatchRanks,
+    WholeCheckpoints,
+)
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.ranks import started
-from rcm_cascade.training.watch import WatchRanks
 
 
 def make_trainer(
@@ -71,7 +77,6 @@ def make_trainer(
         limit_val_batches=None if validating else 0,
         check_val_every_n_epoch=datamodule.validate_every,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.optim.clip_norm or None,
         use_distributed_sampler=False,
         enable_model_summary=False,
         enable_progress_bar=bar,
@@ -160,6 +165,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for message in (
             r".*does not have many workers.*",  # on a CPU the network needs the cores; see data.num_workers
+            r".*resuming from a checkpoint that ended before the epoch ended.*",  # an extended run repeats its batches
             r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's
             r".*It is recommended to use `self\.log\(.*sync_dist=True.*",  # they are those of all processes already
             r"The `srun` command is available on your system but is not used.*",  # launcher=slurm is for that

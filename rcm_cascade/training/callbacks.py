@@ -1,24 +1,33 @@
-"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes, saving."""
+"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes, saving.
 
+And what Lightning does not do for several processes: name the one that died, and see that all find the same numbers.
+"""
+
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rcm_cascade.compat import set_average
 from rcm_cascade.data.datamodule import Coverage
 from rcm_cascade.models.checkpoint import write_checkpoint
 from rcm_cascade.training.module import MONITORED
-from rcm_cascade.training.ranks import all_reduce_any
+
+EVERY_S: Final = 0.5
+
+FIRST: Final = "RCM_CASCADE_FIRST_PROCESS"
+"""Of the environment in which Lightning starts the other processes: the PID of the one that does."""
 
 
 class MovingAverage(WeightAveraging):
@@ -36,34 +45,23 @@ class MovingAverage(WeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Makes the averaged copy where the module is going to be: Lightning moves it there only after this."""
+        """Makes the average where the module is going to be: Lightning moves it there only after this.
+
+        The count stays on the CPU, so that no step waits for a GPU.
+        """
         if stage == "fit":
-            set_average(self, _Average(pl_module, trainer.strategy.root_device, self.decay))
+            self.average = AveragedModel(pl_module, multi_avg_fn=self._update, use_buffers=True)
+            self.average.module.to(trainer.strategy.root_device)
+            set_average(self, self.average)
 
-
-class _Average(AveragedModel):
-    """Averages all tensors of one kind at once, on their device, and never waits for a GPU: the count stays here."""
-
-    def __init__(self, model: nn.Module, device: torch.device, decay: float) -> None:
-        super().__init__(model, use_buffers=True)
-        self.module.to(device)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Takes a step's weights into the average, the first as they are; counts of batches are taken over."""
-        n = int(self.n_averaged)
-        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        average = get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)) if n else 0.0)  # type: ignore[no-untyped-call]
-        average(*zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True), None)
-        for kept, count in pairs:
-            if not kept.is_floating_point():
-                kept.copy_(count)
-        self.n_averaged += 1
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    return chain(module.parameters(), module.buffers())
+    def _update(self, averages: Sequence[Tensor], current: Sequence[Tensor], _: object) -> None:
+        """Of tensors of one kind; counts of batches are taken over."""
+        n = int(self.average.n_averaged)
+        if averages[0].is_floating_point():
+            get_ema_multi_avg_fn(min(self.decay, (1 + n) / (10 + n)))(averages, current, None)  # type: ignore[no-untyped-call]
+            return
+        for average, count in zip(averages, current, strict=True):
+            average.copy_(count)
 
 
 class LogCoverage(Callback):
@@ -82,7 +80,8 @@ class LogCoverage(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the share that all processes together covered, in [0, 1]."""
-        self.coverage.seen = [all_reduce_any(seen, pl_module.device) for seen in self.coverage.seen]
+        marks = [torch.from_numpy(seen).to(pl_module.device, torch.uint8) for seen in self.coverage.seen]
+        self.coverage.seen = [trainer.strategy.reduce(m, reduce_op="max").cpu().numpy().astype(bool) for m in marks]
         pl_module.log("train/labelled_area_covered", self.coverage.share())
 
 
@@ -161,3 +160,65 @@ class WholeCheckpoints(TorchCheckpointIO):
             InputError: if it cannot be written.
         """
         write_checkpoint(checkpoint, Path(path))
+
+
+class WatchRanks(Callback):
+    """Ends a process whose first process has died, and the first with a word about another that was killed.
+
+    Under torchrun and Slurm these watch. Does nothing with one process.
+    """
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def begin(self, trainer: Trainer) -> None:
+        """Watches from before the processes first meet; to be called before the training."""
+        if hasattr(trainer.strategy.launcher, "procs"):
+            os.environ[FIRST] = str(os.getpid())
+        if trainer.num_devices > 1 and FIRST in os.environ:
+            threading.Thread(target=self._watch, args=(int(os.environ[FIRST]), trainer), daemon=True).start()
+
+    def _watch(self, first: int, trainer: Trainer) -> None:
+        while not self.over.wait(EVERY_S):
+            if first not in (os.getpid(), os.getppid()):
+                _end(f"the first process (PID {first}) is gone, so this one (PID {os.getpid()}) ends, too")
+            for rank, other in enumerate(getattr(trainer.strategy.launcher, "procs", ()), start=1):
+                status = other.poll() or 0
+                if status and not self.over.wait(2 * EVERY_S if status > 0 else 0):  # Ctrl-C ends all, this one last
+                    told = f"process {rank} of {trainer.num_devices} (PID {other.pid})"
+                    _end(f"{told} ended with status {status}; the job ends")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on the processes need not wait for each other."""
+        self.over.set()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """A broken connection is another's death: leaves the word to the thread that knows whose."""
+        if trainer.world_size > 1 and isinstance(exception, RuntimeError):
+            time.sleep(6 * EVERY_S)
+        self.over.set()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All processes took the same steps, so that their loss and their weights are the same, and finite.
+
+        Raises:
+            RuntimeError: if they have come apart.
+        """
+        if trainer.world_size == 1:
+            return
+        size = sum(float(p.detach().double().abs().sum()) for p in pl_module.parameters())
+        loss = float(trainer.callback_metrics["train/loss"])
+        mine = torch.tensor([loss, size], dtype=torch.float64, device=pl_module.device)
+        for name, found in zip(
+            ("losses", "sums of weights"), trainer.strategy.all_gather(mine).T.tolist(), strict=True
+        ):
+            if not max(found) - min(found) <= 1e-6 * abs(found[0]) < inf:
+                raise RuntimeError(f"processes have come apart, or optim.lr is too high: their {name} are {found}")
+
+
+def _end(sentence: str) -> None:
+    """Ends this process at once: its main thread may wait in a collective call, where nothing reaches it."""
+    try:
+        print(f"error: {sentence}; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
+    finally:  # though nobody listens any more
+        os._exit(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rcm_cascade.compat import compile_error
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, reason
 from rcm_cascade.models import Network
 
 
@@ -30,22 +30,19 @@ def compiled_forward(network: Network) -> Callable[[Tensor], list[Tensor]]:
 
     def forward(image: Tensor) -> list[Tensor]:
         nonlocal compiled_for
-        if compiled_for is None:
-            compiled_for = image.shape
-            return _begin(run, image)
-        return run(image) if image.shape == compiled_for else network.forward(image)
+        if compiled_for is not None:
+            return run(image) if image.shape == compiled_for else network.forward(image)
+        compiled_for = image.shape
+        try:
+            with compiler_warnings():
+                return run(image)
+        except compile_error() as error:
+            raise InputError(
+                f"torch.compile cannot compile the network here ({type(error).__name__}: {reason(error):.200}); train "
+                "with trainer.compile=false"
+            ) from error
 
     return forward
-
-
-def _begin(run: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:
-    try:
-        with compiler_warnings():
-            return run(image)
-    except compile_error() as error:
-        raise InputError(
-            f"torch.compile cannot compile the network here ({why(error)}); train with trainer.compile=false"
-        ) from error
 
 
 @contextmanager
@@ -55,9 +52,3 @@ def compiler_warnings() -> Iterator[None]:
         warnings.filterwarnings("ignore", r".*torch\.jit", DeprecationWarning)
         warnings.filterwarnings("ignore", r".*TensorFloat32 tensor cores", UserWarning)
         yield
-
-
-def why(error: Exception) -> str:
-    """What a compiler complains of, in a few words."""
-    words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0] if words else ''}"[:200]

@@ -43,17 +43,17 @@ class MeanNorms:
     """Means over an epoch of scalars that stay on the device: logging forty of them a step took a fifth of the step."""
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
-        self._sums: Tensor | None = None
-        self._steps = 0
+        self.names: tuple[str, ...] = ()
+        self.steps: list[Tensor] = []
 
     def add(self, norms: Mapping[str, Tensor]) -> None:
         """Adds a step's norms, of the same names as before."""
-        values = torch.stack(list(norms.values()))
-        self._names, self._steps = tuple(norms), self._steps + 1
-        self._sums = values if self._sums is None else self._sums + values
+        self.names = tuple(norms)
+        self.steps.append(torch.stack(list(norms.values())))
 
     def take(self) -> dict[str, Tensor]:
         """Means over the steps since the last call; none if there were none."""
-        sums, steps, self._sums, self._steps = self._sums, self._steps, None, 0
-        return {} if sums is None else dict(zip(self._names, sums / steps, strict=True))
+        steps, self.steps = self.steps, []
+        if not steps:
+            return {}
+        return dict(zip(self.names, sum(steps[1:], steps[0]) / len(steps), strict=True))

@@ -1,12 +1,9 @@
 """metrics.csv: every logged number, one row a step, kept across resumes."""
 
 import csv
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -26,28 +23,14 @@ class MetricsCsv(Logger):
         resumed_step: rows after this step are dropped from an existing file; None: the file is begun anew.
     """
 
+    name = version = "metrics"
+
     def __init__(self, path: Path, resumed_step: int | None = None) -> None:
         super().__init__()
         self.path = path
         self.rows: dict[int, Row] = {}
         if resumed_step is not None and path.is_file():
             self.rows = {int(r["step"]): r for r in read_history(path) if r["step"] <= resumed_step}
-
-    @property
-    def name(self) -> str:
-        """Lightning asks for one."""
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        """Lightning asks for one."""
-        return ""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> dict[int, Row]:
-        """The rows by step."""
-        return self.rows
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -56,7 +39,7 @@ class MetricsCsv(Logger):
         row.update({k: float(v) for k, v in metrics.items()})
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: object, **kwargs: object) -> None:
+    def log_hyperparams(self, *_: object, **__: object) -> None:
         """Nothing: config.yaml holds them."""
 
     @rank_zero_only
@@ -69,11 +52,6 @@ class MetricsCsv(Logger):
             for row in self.rows.values():
                 whole = {k: int(row[k]) for k in ("epoch", "step") if k in row}
                 writer.writerow({k: f"{v:.6g}" for k, v in row.items()} | whole)
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Lightning calls this at the end, whatever the end was."""
-        self.save()
 
 
 def read_history(path: Path) -> list[Row]:

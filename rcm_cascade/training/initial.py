@@ -5,9 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import torch
-from torch import Tensor
-
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Arguments, Network
 from rcm_cascade.models.checkpoint import (
@@ -30,14 +27,12 @@ class InitialWeights:
     Args:
         name: as the configuration has it.
         checkpoint: that they are from.
-        sha256: of its file.
     """
 
     name: str
     checkpoint: LoadedCheckpoint
-    sha256: str
 
-    def load_into(self, network: Network, header: CheckpointHeader, legacy_id: str = "") -> tuple[str, ...]:
+    def load_into(self, network: Network, header: CheckpointHeader) -> tuple[str, ...]:
         """Copies the weights and batch-norm buffers; what depends on the classes only where the class table is equal.
 
         With other classes (another number, other names, another order) heads keep their random weights, and so does
@@ -46,7 +41,6 @@ class InitialWeights:
         Args:
             network: of the form of `header`; changed in place.
             header: of the run.
-            legacy_id: of the run's data set, as older checkpoints hold it.
 
         Returns:
             Sentences for the user: what was loaded, and what speaks against it.
@@ -54,8 +48,11 @@ class InitialWeights:
         theirs, ours = self.checkpoint.network.state_dict(), network.state_dict()
         names, wanted = self.checkpoint.header.classes.names, header.classes.names
         by_class = {} if names == wanted else class_axes(header.model)
+        image_channels = slice(None), slice(header.model.in_channels)  # they stand before the prior's
         for name, weights in ours.items():
-            _copy(weights, theirs[name], by_class.get(name), header.model.in_channels)
+            if (axis := by_class.get(name)) != 0:
+                part = ... if axis is None else image_channels
+                weights[part] = theirs[name][part]
         heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
         told = (
             f"init={self.name}: training begins with {len(ours) - heads} of {len(ours)} tensors of "
@@ -67,9 +64,9 @@ class InitialWeights:
                 f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
                 f"are random, and the prior's channels of {partly} others"
             )
-        return (told, *(f"warning: init={self.name} {warning}" for warning in self._warnings(header, legacy_id)))
+        return (told, *(f"warning: init={self.name} {warning}" for warning in self._warnings(header)))
 
-    def _warnings(self, ours: CheckpointHeader, legacy_id: str) -> Iterator[str]:
+    def _warnings(self, ours: CheckpointHeader) -> Iterator[str]:
         theirs = self.checkpoint.header
         if theirs.working_pixel_size_um != ours.working_pixel_size_um:
             yield (
@@ -78,7 +75,7 @@ class InitialWeights:
             )
         if theirs.normalisation != ours.normalisation:
             yield f"has data.normalisation={theirs.normalisation} and this run {ours.normalisation}"
-        if seen := seen_before(theirs, ours, legacy_id):
+        if seen := seen_before(theirs, ours):
             yield (
                 f"was trained or chosen on {len(seen)} of this run's held-out mosaics ({', '.join(seen[:3])}"
                 f"{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on others"
@@ -99,7 +96,7 @@ def read_initial(init: str, path: Path) -> InitialWeights:
         found = load_checkpoint(path)
     except InputError as error:
         raise InputError(f"init={init}: {error} (or init=starter, the package's own)") from error
-    return InitialWeights(init, found, digest(found.path))
+    return InitialWeights(init, found)
 
 
 def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: Path | None) -> CheckpointHeader:
@@ -118,19 +115,7 @@ def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: 
     if initial is None:
         return header
     _refuse_other_form(initial.name, initial.checkpoint.header.model, header.model)
-    return replace(header, init=initial.sha256)
-
-
-def digest_init(init: str, path: Path) -> str:
-    """SHA-256 of the file that ``init`` names, in hexadecimal; arguments as of `read_initial`.
-
-    Raises:
-        InputError: if there is none.
-    """
-    try:
-        return digest(path)
-    except OSError as error:
-        raise InputError(f"init={init} cannot be read ({error.strerror}); give starter, or a checkpoint") from error
+    return replace(header, init=digest(initial.checkpoint.path))
 
 
 def class_axes(arguments: Arguments) -> dict[str, int]:
@@ -147,30 +132,17 @@ def class_axes(arguments: Arguments) -> dict[str, int]:
     }
 
 
-def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader, legacy_id: str = "") -> list[str]:
+def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
     """Mosaics that a run holds out and that the checkpoint it begins with was trained on, or chosen by for its test."""
-    same = (
-        theirs.mosaics_id == ours.mosaics_id if theirs.mosaics_id else theirs.dataset_id in (ours.dataset_id, legacy_id)
-    )
-    if not same:
+    if (theirs.mosaics_id or theirs.dataset_id) != (ours.mosaics_id if theirs.mosaics_id else ours.dataset_id):
         return []
     told: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
     return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in told.get(part, ())]
 
 
-def _copy(to: Tensor, source: Tensor, class_axis: int | None, image_channels: int) -> None:
-    with torch.no_grad():
-        if class_axis is None:
-            to.copy_(source)
-        elif class_axis == 1:  # the image's channels stand before the prior's
-            to[:, :image_channels].copy_(source[:, :image_channels])
-
-
 def _refuse_other_form(init: str, theirs: Arguments, ours: Arguments) -> None:
     have, asked = theirs.to_plain(), ours.to_plain()
     differing = [key for key, value in have.items() if key not in FREE and value != asked.get(key)]
-    if theirs.geometry == ours.geometry:  # of one level, whose increment counts for nothing
-        differing = [key for key in differing if key != "depth_increment"]
     if theirs.design != ours.design:
         differing = ["design"]
     if differing:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from rcm_cascade.classes import UNLABELLED
@@ -13,17 +14,19 @@ from rcm_cascade.models import Arguments
 
 LevelWeights = Literal["equal", "coarse", "fine", "last"]
 ClassWeights = Literal["none", "inverse_frequency"]
+Weight = Annotated[float, Field(ge=0)]
 
 
 Sum = Callable[[Tensor], Tensor]
 """What turns a batch's sums into those of all processes' batches: `rcm_cascade.training.ranks.all_reduce`."""
 
 
-def _alone(sums: Tensor) -> Tensor:
+def alone(sums: Tensor) -> Tensor:
+    """The sum over this process only."""
     return sums
 
 
-def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = _alone) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = alone) -> Tensor:
     """Mean cross-entropy over labelled pixels; 0, with a gradient of 0, where none is labelled.
 
     Args:
@@ -46,7 +49,7 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     return sums[0] / sums[1].clamp(min=least)
 
 
-def soft_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = _alone) -> Tensor:
+def soft_dice(logits: Tensor, target: Tensor, class_weights: Tensor | None = None, across: Sum = alone) -> Tensor:
     """1 - mean soft Dice over the classes that the batch's labels hold, over labelled pixels only.
 
     Sums run over the whole batch, class by class: ``2 Σ p t / (Σ p + Σ t)`` (Milletari et al. 2016, with the plain
@@ -96,19 +99,17 @@ class LossArguments:
     Every entry of `TERMS` has its weight here.
 
     Raises:
-        ValueError: if a weight is negative, or all are 0.
+        ValueError: if all are 0.
     """
 
     level_weights: LevelWeights | tuple[float, ...] = "equal"
-    cross_entropy: float = 1.0
-    dice: float = 1.0
+    cross_entropy: Weight = 1.0
+    dice: Weight = 1.0
     class_weights: ClassWeights = "none"
 
     def __post_init__(self) -> None:
-        weights = {name: getattr(self, name) for name in TERMS}
-        if min(weights.values()) < 0 or not any(weights.values()):
-            told = " and ".join(f"{name} {weight}" for name, weight in weights.items())
-            raise ValueError(f"{told} must be 0 or more, one of them more than 0")
+        if not any(getattr(self, name) for name in TERMS):
+            raise ValueError(f"{' and '.join(TERMS)} are 0; one of them must be more than 0")
 
     def of_levels(self, levels: int) -> tuple[float, ...]:
         """The weight of each level, coarse to fine, summing to 1.
@@ -148,18 +149,12 @@ class LossArguments:
 
 
 def level_loss(
-    logits: Tensor,
-    target: Tensor,
-    arguments: LossArguments,
-    class_weights: Tensor | None = None,
-    across: Sum = _alone,
+    logits: Tensor, target: Tensor, arguments: LossArguments, class_weights: Tensor | None = None, across: Sum = alone
 ) -> Tensor:
     """The loss that is injected at one level: the weighted sum of `TERMS`."""
-    loss = logits.new_zeros((), dtype=torch.float32)
-    for name, function in TERMS.items():
-        if weight := getattr(arguments, name):
-            loss = loss + weight * function(logits, target, class_weights, across)
-    return loss
+    weights = {name: weight for name in TERMS if (weight := getattr(arguments, name))}
+    terms = [weight * TERMS[name](logits, target, class_weights, across) for name, weight in weights.items()]
+    return torch.stack(terms).sum()
 
 
 def inverse_frequency(pixels: Sequence[int]) -> Tensor:

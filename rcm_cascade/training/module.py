@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
+from pydantic import Field
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
@@ -18,7 +19,7 @@ from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
 from rcm_cascade.training.gradients import MeanNorms, stage_norms
-from rcm_cascade.training.loss import LossArguments, Sum, level_loss
+from rcm_cascade.training.loss import LossArguments, Sum, alone, level_loss
 from rcm_cascade.training.ranks import all_reduce, broadcast
 from rcm_cascade.training.targets import label_pyramid
 
@@ -27,7 +28,7 @@ MONITORED = "val/mean_sensitivity"
 
 @dataclass(frozen=True)
 class OptimArguments:
-    """AdamW with warm-up and cosine.
+    """AdamW with warm-up and cosine; the ranges are checked where the configuration is read.
 
     Args:
         lr: highest learning rate.
@@ -38,24 +39,15 @@ class OptimArguments:
         ema: decay of the exponential moving average of weights and batch-norm buffers, [0, 1); 0: none.
         freeze_norm: batch norms normalise by their running means and variances and leave these as they are: for
             batches too small to measure them.
-
-    Raises:
-        ValueError: if a number is out of range.
     """
 
-    lr: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup: float = 0.05
-    final_lr: float = 0.01
-    clip_norm: float = 1.0
-    ema: float = 0.0
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    final_lr: Annotated[float, Field(ge=0, le=1)] = 0.01
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     freeze_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.lr < math.inf or not (self.weight_decay >= 0 and self.clip_norm >= 0):
-            raise ValueError(f"lr {self.lr} must be more than 0, weight_decay and clip_norm 0 or more")
-        if not (0 <= self.warmup < 1 and 0 <= self.final_lr <= 1 and 0 <= self.ema < 1):
-            raise ValueError(f"warmup {self.warmup}, final_lr {self.final_lr} and ema {self.ema} must lie in [0, 1)")
 
 
 def batches_of_step(index: int, batches: int, together: int) -> int:
@@ -71,12 +63,12 @@ def batches_of_step(index: int, batches: int, together: int) -> int:
     return min(together, batches - index // together * together)
 
 
-def progress(step: int, max_steps: int | None, elapsed: float, max_time: float | None) -> float:
+def progress(step: int, max_steps: float, elapsed: float, max_time: float | None) -> float:
     """How much of a run is done: the larger of the share of its steps and the share of its time, in [0, 1].
 
     Args:
         step: optimiser steps taken.
-        max_steps: steps of the whole run; None: not limited.
+        max_steps: steps of the whole run; inf: not limited.
         elapsed: seconds spent training, over all resumed parts.
         max_time: seconds of the whole run; None: not limited.
     """
@@ -112,7 +104,7 @@ class CascadeModule(LightningModule):
         layout: of weights, and so of activations: `rcm_cascade.runs.trainer.memory_format`.
 
     Attributes:
-        learn: what computes `forward` in training steps, such as `compiled_forward`; None: itself.
+        learn: what computes the network's outputs in training steps, such as `compiled_forward`; None: itself.
     """
 
     def __init__(
@@ -125,7 +117,6 @@ class CascadeModule(LightningModule):
     ) -> None:
         super().__init__()
         self.header, self.loss_arguments, self.optim = header, loss, optim
-        self.max_steps: int | None = None
         self.learn: Callable[[Tensor], list[Tensor]] | None = None
         self.layout = layout
         self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
@@ -136,18 +127,12 @@ class CascadeModule(LightningModule):
         self.validation_loss = MeanMetric()
         self.gradient_norms = MeanNorms()
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Logits of every level, coarse to fine, for a normalised image ``(B, 1, H, W)``."""
-        outputs: list[Tensor] = self.network(image)
-        return outputs
-
-    def losses(self, outputs: list[Tensor], labels: Tensor, across: Sum | None = None) -> list[Tensor]:
+    def losses(self, outputs: list[Tensor], labels: Tensor, across: Sum = alone) -> list[Tensor]:
         """The unweighted loss of every output, coarse to fine; ``across`` as in `rcm_cascade.training.loss`."""
-        summed = {} if across is None else {"across": across}
         factors = self.header.model.output_factors[-len(outputs) :]
         targets = label_pyramid(labels, factors, len(self.header.classes))
         return [
-            level_loss(logits, target, self.loss_arguments, self.class_weights, **summed)
+            level_loss(logits, target, self.loss_arguments, self.class_weights, across)
             for logits, target in zip(outputs, targets, strict=True)
         ]
 
@@ -166,7 +151,7 @@ class CascadeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the levels' losses."""
-        losses = self.losses((self.learn or self)(batch["image"]), batch["labels"], all_reduce)
+        losses = self.losses((self.learn or self.network)(batch["image"]), batch["labels"], all_reduce)
         total = self.total(losses)
         # Every step weighs the same, so that all processes find one mean: the losses are already of all their batches.
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
@@ -175,21 +160,14 @@ class CascadeModule(LightningModule):
         batches, together = int(self.trainer.num_training_batches), self.trainer.accumulate_grad_batches
         return total * (together / batches_of_step(batch_idx, batches, together))
 
-    def on_train_start(self) -> None:
-        """Steps of the whole run, now that the number of processes is known; None: only time is limited."""
-        epochs = self.trainer.max_epochs or -1
-        steps = -(-int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
-        limits = self.trainer.max_steps, epochs * steps
-        self.max_steps = min((limit for limit in limits if limit > 0), default=None)
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Sets the learning rate of a step from the run's progress, which may be measured in time."""
         if batch_idx % self.trainer.accumulate_grad_batches:
             return
         timer = next((c for c in self.trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
-        limit = timer.time_remaining() if timer else None
-        elapsed = timer.time_elapsed() if timer else 0.0
-        done = progress(self.global_step, self.max_steps, elapsed, None if limit is None else elapsed + max(limit, 0.0))
+        remaining, elapsed = (timer.time_remaining(), timer.time_elapsed()) if timer else (None, 0.0)
+        max_time = None if remaining is None else elapsed + max(remaining, 0.0)
+        done = progress(self.global_step, self.trainer.estimated_stepping_batches, elapsed, max_time)
         if timer:  # each process has a clock of its own, and all need one learning rate
             done = float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.device)))
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
@@ -197,26 +175,20 @@ class CascadeModule(LightningModule):
             group["lr"] = self.optim.lr * factor
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Notes each level's gradient norm and its stages', before clipping: what error injection should keep alive."""
+        """Notes each level's gradient norm and its stages', and then clips the gradient.
+
+        Error injection should keep the norms alive. The whole gradient is clipped; of levels that are trained apart,
+        each one's.
+        """
         norms: dict[str, Tensor] = {}
         for i, level in enumerate(self.network.levels, start=1):
             stages = stage_norms(level)
             norms[f"level{i}"] = torch.linalg.vector_norm(torch.stack(list(stages.values())))
             norms |= {f"level{i}_{stage}": norm for stage, norm in stages.items()}
         self.gradient_norms.add(norms)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips the whole gradient's norm; of levels that are trained apart, each one's."""
-        if not gradient_clip_val:
-            return
-        parts = list(self.network.levels) if self.header.model.trained_apart else [self.network]
-        for part in parts:
-            torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val, foreach=True)
+        if self.optim.clip_norm:
+            for part in self.network.levels if self.header.model.trained_apart else [self.network]:
+                torch.nn.utils.clip_grad_norm_(part.parameters(), self.optim.clip_norm, foreach=True)
 
     def on_train_epoch_end(self) -> None:
         """Logs the rate that the epoch ended with, and the epoch's mean gradient norms."""
@@ -235,7 +207,7 @@ class CascadeModule(LightningModule):
         Returns:
             ``prediction``: class ids ``(B, H, W)`` uint8, for dashboards.
         """
-        outputs = self(batch["image"])
+        outputs = self.network(batch["image"])
         total = self.total(self.losses(outputs, batch["labels"]))
         real = int((batch["labels"] != UNLABELLED).flatten(1).any(dim=1).sum())  # blank ones fill up a process's share
         self.validation_loss.update(total, real)

@@ -2,10 +2,7 @@
 
 import os
 
-import numpy as np
-import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce as all_reduce_with_gradient
 
@@ -20,25 +17,6 @@ def all_reduce(values: Tensor) -> Tensor:
         return values
     total: Tensor = all_reduce_with_gradient(values)  # type: ignore[no-untyped-call]
     return total
-
-
-def all_reduce_any(seen: NDArray[np.bool_], device: torch.device) -> NDArray[np.bool_]:
-    """What any process has marked; an array of one shape in each. ``device``: where the processes exchange tensors."""
-    if not _several():
-        return seen
-    marks = torch.from_numpy(seen).to(device, torch.uint8)
-    dist.all_reduce(marks, dist.ReduceOp.MAX)
-    result: NDArray[np.bool_] = marks.cpu().numpy().astype(bool)
-    return result
-
-
-def all_gather(value: float) -> list[float]:
-    """The number that each process has, by rank."""
-    found = [value]
-    if _several():
-        found *= dist.get_world_size()
-        dist.all_gather_object(found, value)
-    return found
 
 
 def broadcast(values: Tensor) -> Tensor:

@@ -27,16 +27,6 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         open_backend(model, precision="fp8")
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
-def test_networks_that_cannot_be_run_are_refused(backend: str) -> None:
-    with pytest.raises(ValueError, match="3 input channels"):
-        open_backend(CascadedUNet(base_filters=1, in_channels=3), backend)
-    with pytest.raises(ValueError, match=r"expected torch\.float32 or torch\.float64"):
-        open_backend(CascadedUNet(base_filters=1).half(), backend)
-    with pytest.raises(ValueError, match=r"'bf16' and the network has dtype torch\.float64"):
-        open_backend(CascadedUNet(base_filters=1).double(), backend, precision="bf16")
-
-
 def test_openvino_is_refused_for_other_networks_than_float32_on_the_cpu() -> None:
     with pytest.raises(InputError, match=r"torch\.float64 on cpu; .* choose --backend torch"):
         open_backend(CascadedUNet(base_filters=1).double(), backend="openvino")

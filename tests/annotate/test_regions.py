@@ -1,9 +1,8 @@
-import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from rcm_cascade.annotate.regions import COUNT, largest_regions
-from rcm_cascade.pictures import shrink
 
 
 def test_largest_first_over_all_the_classes_asked_for() -> None:
@@ -38,29 +37,35 @@ def test_corners_connect() -> None:
     assert [r.pixels for r in largest_regions(np.eye(6, dtype=np.uint8), [1])] == [6]
 
 
-@pytest.mark.parametrize("strip", [1, 70, 2**22])
-def test_regions_are_those_of_another_implementation(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shrink, "STRIP_PIXELS", strip)
+def test_regions_are_those_of_another_implementation() -> None:
     rng = np.random.default_rng(1)
     several = 0
     for _ in range(30):
         labels = (rng.random(rng.integers(1, 40, 2)) < rng.choice([0.2, 0.4, 0.6])).astype(np.uint8)
-        _, components, stats, centroids = cv2.connectedComponentsWithStats(labels, connectivity=8)
+        components, number = ndimage.label(labels, np.ones((3, 3)))
 
         regions = largest_regions(labels, [1])
 
-        areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1][:COUNT]
+        areas = np.sort(np.bincount(components.ravel(), minlength=number + 1)[1:])[::-1][:COUNT]
         assert [r.pixels for r in regions] == [a for a in areas if a >= 0.02 * areas[0]]
         several += len(regions) > 1
         for region in regions:
-            row, start, _ = region.runs[:, 0]
-            component = components[row, start]
-            box = (region.left, region.top, region.width, region.height, region.pixels)
-            assert box == tuple(stats[component])
-            assert region.centroid == tuple(centroids[component, ::-1])
-            inside = components[region.top : region.top + region.height, region.left : region.left + region.width]
-            np.testing.assert_array_equal(region.mask, inside == component)
+            box = np.s_[region.top : region.top + region.height, region.left : region.left + region.width]
+            row, column = np.argwhere(region.mask)[0]
+            component = components[box][row, column]
+            assert ndimage.find_objects(components)[component - 1] == box
+            assert region.pixels == (components == component).sum()
+            assert region.centroid == pytest.approx(ndimage.center_of_mass(components == component))
+            np.testing.assert_array_equal(region.mask, components[box] == component)
     assert several > 10
+
+
+def test_of_equal_regions_the_one_that_begins_higher_comes_first() -> None:
+    labels = np.zeros((30, 30), np.uint8)
+    for place in range(0, 30, 3):
+        labels[place, 29 - place] = 1
+
+    assert [r.top for r in largest_regions(labels, [1])] == [0, 3, 6, 9, 12]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 7, 50])

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 import rcm_cascade.annotate.starter
+from experiments.starter.export import read_origin
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.errors import InputError
-from rcm_cascade.models.checkpoint import load_checkpoint, read_safetensors
+from rcm_cascade.models.checkpoint import load_checkpoint
 
 BYTES = 8_000_000
 
@@ -18,7 +19,7 @@ def test_the_starter_is_small_synthetic_and_says_where_it_came_from() -> None:
     assert header.synthetic
     assert header.dataset == "phantom"
     assert set(header.split.values()) == {"train", "val", "test"}
-    assert set(read_safetensors(path).origin) == {"commit", "checkpoint_sha256"}
+    assert set(read_origin(path)) == {"commit", "checkpoint_sha256"}
 
 
 def test_its_card_lies_beside_it_and_says_what_it_is() -> None:

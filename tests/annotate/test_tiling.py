@@ -1,5 +1,4 @@
 from itertools import pairwise, product
-from typing import Any
 
 import pytest
 
@@ -119,7 +118,6 @@ def test_strips_follow_each_other_until_the_last_covered_row_has_come_out(
         assert all(above.stop == below.start for above, below in pairwise(strips))
         assert all(len(s) == plan.rows for s in strips)
         assert plan.covered[0] + delay <= strips[-1].stop < plan.covered[0] + delay + plan.rows
-        assert plan.read_pixels(delay) == sum(len(s) * len(b.read) for s in strips for b in plan.bands)
 
 
 @PLANS
@@ -150,7 +148,6 @@ def test_the_paper_s_form_on_a_small_mosaic() -> None:
     assert prior_span(fine.bands[2].read, fine.frame[1] // 2) == Span(31, 145)
     assert list(fine.strips(94)) == [Span(0, 32), Span(32, 64), Span(64, 96), Span(96, 128)]
     assert prior_span(Span(16, 32), fine.frame[0] // 2) == Span(7, 16)
-    assert fine.read_pixels(94) == 4 * 224 * 128
 
 
 def test_a_cut_is_rounded_up_to_each_level_s_alignment() -> None:
@@ -205,17 +202,3 @@ def test_a_span_outside_is_clipped_to_nothing() -> None:
     assert Span(-3, -1).clipped(4) == Span(0, 0)
     assert Span(6, 9).clipped(4) == Span(4, 4)
     assert [1, 2, 3, 4][Span(12, 14).within(Span(11, 15))] == [2, 3]
-
-
-@pytest.mark.parametrize(
-    "changed", [{"size": 0}, {"size": 65}, {"width": 0}, {"width": 18}, {"halo": -8}, {"halo": 3}, {"frame": 66}]
-)
-def test_lengths_that_contradict_each_other_are_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="px"):
-        cut_bands(**{"size": 60, "frame": 64, "width": 16, "alignment": 4, "halo": 24, **changed})
-
-
-@pytest.mark.parametrize("rows", [0, -16, 8, 17])
-def test_strips_off_the_pooling_grid_are_refused(rows: int) -> None:
-    with pytest.raises(ValueError, match=f"strips of {rows} px must be a multiple of 16 px"):
-        plan_levels(PAPER.geometry, 16, (50, 60), [(4, 4), (8, 8), (rows, 16)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.data import resample
@@ -16,6 +17,7 @@ from rcm_cascade.data.resample import (
     resize_image,
 )
 from rcm_cascade.errors import InputError
+from rcm_cascade.training.targets import pool_labels
 
 Maker = Callable[..., NDArray[Any]]
 
@@ -79,7 +81,13 @@ def brute_force(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np
             for id_ in range(3)
         ]
     )
-    winners: NDArray[np.uint8] = votes.round(9).argmax(0).astype(np.uint8)  # argmax: the first, the lowest id
+    votes = votes.round(9)
+    winners: NDArray[np.uint8] = votes.argmax(0).astype(np.uint8)
+    down, across = overlap(labels.shape[0], shape[0]) > 0, overlap(labels.shape[1], shape[1]) > 0
+    for i, j in np.argwhere((votes == votes.max(0)).sum(0) > 1):  # the first of the tied ones in scan order
+        tied = np.flatnonzero(votes[:, i, j] == votes[:, i, j].max())
+        seen = labels[down[i]][:, across[j]].reshape(-1)
+        winners[i, j] = next((id_ for id_ in seen if id_ in tied), 255)
     winners[votes.max(0) < 1e-9] = 255
     return winners
 
@@ -113,20 +121,29 @@ def test_labels_by_majority_of_labelled_area(
         assert len(np.unique(result)) == 4
 
 
-def test_one_labelled_pixel_outvotes_the_unlabelled_and_ties_go_to_the_lowest_id() -> None:
+def test_one_labelled_pixel_outvotes_the_unlabelled_and_ties_go_to_the_first_seen() -> None:
     labels = np.full((6, 4), 255, np.uint8)
     labels[0, 0] = 7
     labels[2:4, 0], labels[2:4, 1] = 5, 3  # two against two
     labels[2, 2], labels[3, 2:4] = 1, 254
-    np.testing.assert_array_equal(majority_resample(labels, (3, 2)), [[7, 255], [3, 254], [255, 255]])
+    np.testing.assert_array_equal(majority_resample(labels, (3, 2)), [[7, 255], [5, 254], [255, 255]])
 
 
 def test_long_averages_count_every_pixel() -> None:
     labels = np.zeros((1000, 1000), np.uint8)
     labels[:500] = 1
+    assert majority_resample(labels, (1, 1))[0, 0] == 1  # as many of both, and they come first
+    labels[499, :20] = 0
     assert majority_resample(labels, (1, 1))[0, 0] == 0
-    labels[500, :20] = 1
-    assert majority_resample(labels, (1, 1))[0, 0] == 1
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_targets_of_training_are_pooled_by_the_same_rule(make_labels: Maker, factor: int) -> None:
+    labels = make_labels(72, 96, seed=3)
+    noisy = np.random.default_rng(2).random(labels.shape) < 0.6  # ties in many blocks
+    labels[noisy] = np.random.default_rng(1).choice(np.array([0, 1, 2, 255], np.uint8), noisy.sum())
+    pooled = pool_labels(torch.from_numpy(labels)[None], factor, 3)[0].numpy()
+    np.testing.assert_array_equal(majority_resample(labels, (72 // factor, 96 // factor)), pooled)
 
 
 def test_nearest_by_pixel_centres(make_labels: Maker) -> None:

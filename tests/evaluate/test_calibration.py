@@ -84,17 +84,13 @@ def test_the_temperature_of_a_miscalibrated_set_is_found(temperature: float) -> 
         assert numbers["nll"] > numbers["nll_at_temperature"] + 0.01
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_temperature_is_in_the_numbers_of_its_name() -> None:
     sample = drawn(2.0, pixels=1000)
-    whole = measure_calibration(sample, 1.5)
-    assert whole["reliability_at_temperature"] == reliability(sample, 1.5) != whole["reliability"]
-    monkeypatch.setattr(calibration, "CHUNK", 64)
-    parts = measure_calibration(sample, 1.5)
-    assert [r["pixels"] for r in parts["reliability"]] == [r["pixels"] for r in whole["reliability"]]
-    for key in ("ece", "ece_at_temperature", "nll", "nll_at_temperature"):
-        assert parts[key] == pytest.approx(whole[key])
-    assert whole["pixels"] == 1000
-    assert whole["temperature"] == 1.5
+    measured = measure_calibration(sample, 1.5)
+    assert measured["reliability_at_temperature"] == reliability(sample, 1.5) != measured["reliability"]
+    assert measured["nll"] == negative_log_likelihood(sample) != measured["nll_at_temperature"]
+    assert measured["pixels"] == 1000
+    assert measured["temperature"] == 1.5
 
 
 def test_a_network_without_an_error_has_a_temperature_within_bounds() -> None:

@@ -134,7 +134,7 @@ def test_a_temperature_that_is_none(tmp_path: Path, temperature: float) -> None:
     path = tmp_path / "a.ckpt"
     write(path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="expected a number above 0"):
+    with pytest.raises(ValueError, match=r"greater than 0|finite number"):
         store_temperature(path, temperature)
     assert path.read_bytes() == before
     write(path, temperature=temperature)

@@ -20,12 +20,6 @@ def test_unaligned_input_is_refused_with_the_multiple() -> None:
         UNet(1, 2, 2, depth=2)(torch.zeros(1, 1, 6, 8))
 
 
-@pytest.mark.parametrize("arguments", [(0, 2, 2, 2), (1, 0, 2, 2), (1, 2, 0, 2), (1, 2, 2, 0)])
-def test_impossible_arguments_are_refused(arguments: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        UNet(*arguments)
-
-
 @pytest.mark.parametrize(("depth", "reach"), [(2, 22), (3, 46), (4, 94)])
 def test_reach_is_what_was_measured_on_the_papers_levels(depth: int, reach: int) -> None:
     assert unet_reach(depth) == reach

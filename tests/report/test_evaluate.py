@@ -108,9 +108,15 @@ def test_a_manifest_edited_since_does_not_turn_training_mosaics_into_test(
     rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:]]
     for row in rows:
         row["split"] = "test" if row["mosaic"] == trained[0] else "train"
-    (edited / "manifest.csv").write_text("\n".join([lines[0], *(",".join(r[c] for c in columns) for r in rows)]) + "\n")
+    written = [lines[0], *(",".join(row[c] for c in columns) for row in rows)]
+    (edited / "manifest.csv").write_text("\n".join(written) + "\n")
+    best = finished_run / "checkpoints" / "best.ckpt"
+    summary, _, _ = evaluate(best, edited, "test", tmp_path / "own")  # the same mosaics: the checkpoint's split counts
+    assert summary["mosaics"] == 2
+    dropped = next(line for line in written[1:] if line.split(",")[0] not in trained)
+    (edited / "manifest.csv").write_text("\n".join(line for line in written if line != dropped) + "\n")
     with pytest.raises(InputError, match="which it was trained on"):
-        evaluate(finished_run / "checkpoints" / "best.ckpt", edited, "test", tmp_path / "out")
+        evaluate(best, edited, "test", tmp_path / "out")
 
 
 def test_evaluate_and_annotate_see_the_same_grey_levels_without_normalisation(phantoms: Path, tmp_path: Path) -> None:

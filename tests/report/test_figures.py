@@ -7,11 +7,11 @@ import pytest
 
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
+from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.pictures.figure import INK
 from rcm_cascade.report.figures import (
     COLORS,
     PALE,
-    Dot,
     Look,
     dot_figure,
     gradient_curves,
@@ -24,7 +24,7 @@ from rcm_cascade.report.figures import (
 )
 
 A, B = Look("model.levels=2", COLORS[0], "-"), Look("loss=$x$ & <b>", COLORS[1], "-")
-NONE = Dot(None, None)
+NONE = Difference(None, None)
 
 
 def svg(source: str | None) -> str:
@@ -92,7 +92,7 @@ def test_the_reference_is_black_and_the_others_differ() -> None:
 
 
 def test_dots_are_filled_where_different_from_zero_and_hollow_where_not() -> None:
-    different, alike = Dot(0.2, (0.1, 0.3)), Dot(0.1, (-0.1, 0.3), filled=False)
+    different, alike = Difference(0.2, (0.1, 0.3)), Difference(0.1, (-0.1, 0.3))
     panels = {"mean": {A.label: different, B.label: alike}, "ring": {A.label: NONE, B.label: different}}
     zero = dict.fromkeys(panels, 0.0)
     text = svg(dot_figure(panels, [A, B], zero, "difference of Dice"))
@@ -100,7 +100,7 @@ def test_dots_are_filled_where_different_from_zero_and_hollow_where_not() -> Non
     hollow = svg(dot_figure({"mean": {A.label: alike}}, [A], zero, "x"))
     assert f"fill: {A.color}" not in hollow
     assert f"stroke: {A.color}" in hollow
-    crossed = svg(dot_figure({"mean": {A.label: Dot(0.1, None)}}, [A], zero, "x"))
+    crossed = svg(dot_figure({"mean": {A.label: Difference(0.1, None)}}, [A], zero, "x"))
     assert "stroke-width: 2.2" in hollow  # the interval's line
     assert "stroke-width: 2.2" not in crossed
     assert f"stroke: {A.color}" in crossed
@@ -110,7 +110,7 @@ def test_dots_are_filled_where_different_from_zero_and_hollow_where_not() -> Non
 
 
 def test_more_classes_than_columns_wrap() -> None:
-    seven = {f"c{i}": {A.label: Dot(0.1, None)} for i in range(7)}
+    seven = {f"c{i}": {A.label: Difference(0.1, None)} for i in range(7)}
     assert svg(dot_figure(seven, [A], {}, "x")).count("axes_") >= 7
 
 
@@ -125,7 +125,7 @@ def test_curves_are_a_line_a_seed_or_points() -> None:
 
 
 def test_regions_are_dots_beside_the_truth() -> None:
-    panels = {"regions": {A.label: Dot(3.0, (2.5, 3.5)), B.label: NONE}}
+    panels = {"regions": {A.label: Difference(3.0, (2.5, 3.5)), B.label: NONE}}
     with_truth = svg(dot_figure(panels, [A, B], {"regions": 1.5}))
     without = svg(dot_figure(panels, [A, B], {}))
     assert A.color in with_truth
@@ -148,13 +148,14 @@ def test_a_legend_of_many_configurations_fits() -> None:
 @pytest.mark.parametrize("value", ["a" * 90, "model.levels=2, " * 6])
 def test_long_labels_are_wrapped(value: str) -> None:
     look = Look(value, INK, "-")
-    svg(dot_figure({"mean": {value: Dot(0.1, (0.0, 0.2))}}, [look], {}, "x"))
+    svg(dot_figure({"mean": {value: Difference(0.1, (0.0, 0.2))}}, [look], {}, "x"))
 
 
 def test_gradients_of_levels_of_different_depth_fit_one_grid() -> None:
     deep = {(1, "encoder1"): (0.1, 0.2), (2, "encoder1"): (1.0, 0.5), (2, "encoder2"): (1e-5, 0.0)}
     text = svg(gradient_figure({A.label: deep, B.label: {(1, "head"): (0.3, 0.3)}, "none": {}}))
     assert "QuadMesh" in text
+    assert text.count("<!-- over all epochs -->") == 1
     assert gradient_figure({"none": {}}) is None
     svg(gradient_figure({A.label: {(1, "head"): (0.0, 0.0)}}))
 

@@ -116,6 +116,6 @@ def test_counts_of_a_mosaic_that_several_folds_test_are_summed() -> None:
     assert a.confusion.tolist() == [[3, 3], [3, 3]]
     assert [(v.factor, v.confusion[0, 0]) for v in a.levels] == [(2, 7), (1, 5)]
     assert b.confusion[0, 0] == 5
-    (other,) = pool_mosaics([[mosaic("a", 1)], [mosaic("a", 2, factors=(1,))]])
+    (other,) = pool_mosaics([[mosaic("a", 1)], [mosaic("a", 2, factors=())]])
     assert other.levels == ()
     assert other.prediction_coherence is None

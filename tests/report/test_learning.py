@@ -8,8 +8,8 @@ from rcm_cascade.report.learning import (
     WHOLE_LEVEL,
     best_score,
     curve,
-    geometric_mean,
     gradient_norms,
+    mean_gradients,
     reached,
     sort_stages,
     training_seconds,
@@ -79,5 +79,6 @@ def test_stages_come_as_they_are_executed() -> None:
 
 
 def test_a_geometric_mean_with_a_zero_is_zero() -> None:
-    assert geometric_mean([0.1, 10.0]) == pytest.approx(1)
-    assert geometric_mean([0.0, 10.0]) == 0
+    rows: list[Row] = [{"step": float(i), "train/grad_norm_level1": norm} for i, norm in enumerate([10.0, 0.1, 0.0])]
+    assert gradient_norms(rows)[1, WHOLE_LEVEL] == pytest.approx((10, 0))
+    assert mean_gradients([rows, rows[:1]])[1, WHOLE_LEVEL] == pytest.approx((10, 0))

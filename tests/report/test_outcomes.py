@@ -9,8 +9,9 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report.outcomes import REGION_NUMBERS, region_numbers
-from rcm_cascade.report.reading import is_evaluated, read_outcome
+from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import Job, read_sweep
+from rcm_cascade.runs.score import is_scored
 from tests.report.making import write_job, write_sweep, write_test_result
 
 
@@ -102,16 +103,16 @@ def test_an_undefined_region_number_is_nan() -> None:
 
 
 def test_a_job_is_evaluated_when_both_files_are_there_and_of_its_checkpoint(job: Job) -> None:
-    assert is_evaluated(job)
+    assert is_scored(job.folder)
     job.folder.best.parent.mkdir()
     job.folder.best.write_bytes(b"weights")
-    assert not is_evaluated(job)
+    assert not is_scored(job.folder)
     metrics = job.folder.path / "evaluation" / "metrics.json"
     content = json.loads(metrics.read_text())
     metrics.write_text(json.dumps(content | {"checkpoint_sha256": hashlib.sha256(b"weights").hexdigest()}))
-    assert is_evaluated(job)
+    assert is_scored(job.folder)
     (job.folder.path / "evaluation" / "confusions.json").unlink()
-    assert not is_evaluated(job)
+    assert not is_scored(job.folder)
 
 
 @pytest.mark.parametrize("name", ["confusions.json", "metrics.json"])

@@ -5,9 +5,9 @@ import yaml
 
 from rcm_cascade.data.splits import describe_split
 from rcm_cascade.errors import InputError
-from rcm_cascade.phantom import GENERATOR
+from rcm_cascade.phantom import GENERATOR, phantom_name
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.data import find_dataset, load_training_data, patch_geometry, phantom_name
+from rcm_cascade.runs.data import find_dataset, load_training_data, patch_geometry
 
 
 def test_phantoms_are_generated_once_and_named_by_their_parameters(
@@ -16,7 +16,9 @@ def test_phantoms_are_generated_once_and_named_by_their_parameters(
     monkeypatch.chdir(tmp_path)
     data = compose_config(["+debug=fast", "data.phantom.mosaics=2", "data.phantom.size_mm=[1,1]"]).data
     folder = find_dataset(data)
-    assert folder == Path("phantoms") / "2x1x1mm-8um-seed0" == Path("phantoms") / phantom_name(data.phantom)
+    assert (
+        folder == Path("phantoms") / "2x1x1mm-8um-seed0" == Path("phantoms") / phantom_name(data.phantom.model_dump())
+    )
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert find_dataset(data) == folder
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,7 +20,7 @@ from rcm_cascade.runs.launch import _plan, launch
 from tests.runs.test_compose import GROUPS
 
 SEEDS = {"seed=0", "seed=1", "seed=2"}
-SWEEPS = [choice for choice in GROUPS if choice.startswith("sweep=")]
+SWEEPS = [c for c in GROUPS if c.startswith("sweep=") and c != "sweep=crossval"]  # whose jobs the data tell
 
 
 @pytest.mark.parametrize("choice", SWEEPS)
@@ -141,6 +142,32 @@ def test_a_failed_job_leaves_no_memory_to_the_next(tmp_path: Path, monkeypatch: 
 
     with pytest.raises(JobsFailedError, match=r"seed=0 failed: out of memory; .*seed=1 failed: out of memory"):
         launch(["--multirun", "seed=0,1", "run=s"], failing)
+
+
+def test_a_folder_given_for_the_sweep_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    launch(["--multirun", "seed=0,2", "hydra.sweep.dir=elsewhere/mine"], record)
+    assert {path.parent.name for path in Path("elsewhere/mine").glob("*/result.json")} == {"seed=0", "seed=2"}
+    assert (tmp_path / "elsewhere" / "mine" / "sweep.json").is_file()
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(InputError, match=r"hydra\.sweep\.subdir .*leave it out"):
+        launch(["--multirun", "seed=0,2", "hydra.sweep.subdir=x"], record)
+
+
+def test_a_misspelt_launcher_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(InputError, match=r"'hydra/launcher/submitit_slrm' Available options .*submitit_slurm"):
+        launch(["--multirun", "seed=0", "hydra/launcher=submitit_slrm"], record)
+
+
+def test_the_users_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for overrides in (["init=~/a.ckpt"], ["--multirun", "init=null,~/a.ckpt", "run=s"]):
+        with suppress(JobsFailedError):  # nothing is trained here
+            launch(overrides, lambda config, folder: seen.append(config.init))
+    assert seen == [str(tmp_path / "a.ckpt"), None, str(tmp_path / "a.ckpt")]
+    assert compose_config(["data.root=~/set"]).data.root == str(tmp_path / "set")
 
 
 def test_slurm_is_for_sweeps() -> None:

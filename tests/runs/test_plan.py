@@ -1,6 +1,9 @@
 import json
 from pathlib import Path
 
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from rcm_cascade.runs.compose import job_folder
 from rcm_cascade.runs.plan import plan_sweep, split_jobs
 
@@ -13,6 +16,18 @@ def test_a_sweeps_values_and_the_command_lines_are_multiplied_and_the_latter_win
     assert len(jobs) == 6
     assert [j for j in jobs if "seed=0" in j] == []
     assert jobs[0] == ("model.levels=3", "seed=4", "+sweep=levels", "scale=cpu")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["seed=0,1", "+a.b=x", "~c"], ["x=choice(1,2)", "y=range(3)", "x=[1,2],[3]"], ["d={a:1,b:2}", "e='1,2'"]],
+)
+def test_jobs_are_split_as_hydras_sweeper_splits_them(overrides: list[str]) -> None:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # private: in this test alone
+
+    parsed = OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in PARAMS.items()), *overrides])
+    (expected,) = BasicSweeper.split_arguments(parsed, None)
+    assert split_jobs(overrides, PARAMS) == [tuple(job) for job in expected]
 
 
 def test_folders_are_named_after_what_distinguishes_the_jobs() -> None:

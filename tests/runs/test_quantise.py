@@ -21,7 +21,7 @@ from rcm_cascade.runs.train import train
 from tests.running import tiny
 
 pytest.importorskip("nncf")
-from rcm_cascade.annotate.cpu import quantise
+from rcm_cascade.annotate.cpu import int8
 from rcm_cascade.runs.quantise import quantise_checkpoint
 
 
@@ -41,8 +41,8 @@ class Faked:
         self.calibrated: list[list[str]] = []
         self.measured: list[list[str]] = []
         self.error: Exception | None = None
-        monkeypatch.setattr(quantise, "quantise", self._quantise)
-        monkeypatch.setattr(quantise, "measure_loss", self._measure)
+        monkeypatch.setattr(int8, "quantise", self._quantise)
+        monkeypatch.setattr(int8, "measure_loss", self._measure)
 
     def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
         self.calibrated.append([m.name for m in mosaics])

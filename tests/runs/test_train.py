@@ -306,8 +306,7 @@ def test_a_run_begins_with_the_weights_that_it_is_told_to(
     assert f"init={best}: training begins with" in capsys.readouterr().err
     assert result["init"] == digest(best)
     assert load_checkpoint(tmp_path / "begun" / "checkpoints" / "best.ckpt").header.init == digest(best)
-    write_run_page(tmp_path / "begun")
-    assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in (tmp_path / "begun" / "report.html").read_text()
+    assert f"init={best} (SHA-256 {digest(best)[:12]}…)" in write_run_page(tmp_path / "begun").read_text()
     assert "init" not in json.loads((tmp_path / "random" / "result.json").read_text())
     config = compose_config(tiny(phantoms, f"init={best}"))
     facts = identify(config)

@@ -7,7 +7,7 @@ import torch
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
-from rcm_cascade.training.compiled import compiled_forward, compiler_warnings, why
+from rcm_cascade.training.compiled import compiled_forward, compiler_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +64,3 @@ def test_without_a_compiler_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, 
     says = r"cannot compile the network here \(.*No working C\+\+ compiler.*\); train with trainer.compile=false$"
     with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(InputError, match=says):
         compiled_forward(small())(torch.randn(2, 1, 32, 32))
-
-
-def test_why_is_a_line() -> None:
-    assert why(RuntimeError("no compiler\nand a page of its output")) == "RuntimeError: no compiler"
-    assert why(RuntimeError()) == "RuntimeError: "

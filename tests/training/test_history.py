@@ -25,7 +25,7 @@ def test_a_resumed_run_keeps_what_it_will_not_repeat(tmp_path: Path) -> None:
     log.save()
     resumed = MetricsCsv(path, resumed_step=20)
     resumed.log_metrics({"train/loss": 9.0, "epoch": 3}, 30)
-    resumed.finalize("success")
+    resumed.save()
     assert [row["step"] for row in read_history(path)] == [10, 20, 30]
     assert read_history(path)[-1]["train/loss"] == 9
     MetricsCsv(path).save()

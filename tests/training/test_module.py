@@ -22,10 +22,11 @@ from rcm_cascade.training.targets import label_pyramid
 CLASSES = ClassTable((LabelClass(0, "a", "#ff0000"), LabelClass(1, "b", "#00ff00")))
 
 
-def module(loss: LossArguments | None = None, **arguments: Any) -> CascadeModule:
+def module(loss: LossArguments | None = None, clip_norm: float = 0.0, **arguments: Any) -> CascadeModule:
     torch.manual_seed(0)
     model = read_arguments({"design": "cascade", "num_classes": 2, "base_filters": 2, **arguments})
-    return CascadeModule(CheckpointHeader(model, CLASSES, 1.0), loss or LossArguments(), OptimArguments())
+    optim = OptimArguments(clip_norm=clip_norm)
+    return CascadeModule(CheckpointHeader(model, CLASSES, 1.0), loss or LossArguments(), optim)
 
 
 def batch(seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -40,9 +41,9 @@ def gradient(level: torch.nn.Module) -> Tensor:
 
 
 def test_independent_levels_learn_as_if_each_were_trained_alone() -> None:
-    trained, (image, labels) = module(design="ensemble"), batch()
-    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
-    trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.05)
+    trained, (image, labels) = module(design="ensemble", clip_norm=0.05), batch()
+    trained.total(trained.losses(trained.network(image), labels)).backward()  # type: ignore[no-untyped-call]
+    trained.on_before_optimizer_step(torch.optim.SGD(trained.parameters(), 0.1))
     pyramid = label_pyramid(labels, (4, 2, 1), 2)
 
     for index, factor in enumerate((4, 2, 1)):
@@ -56,11 +57,11 @@ def test_independent_levels_learn_as_if_each_were_trained_alone() -> None:
 
 def test_without_injection_the_coarse_heads_learn_through_the_prior_alone() -> None:
     trained, (image, labels) = module(LossArguments(level_weights="last")), batch()
-    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
+    trained.total(trained.losses(trained.network(image), labels)).backward()  # type: ignore[no-untyped-call]
     assert gradient(trained.network.levels[0]).norm() > 0
 
     detached = module(LossArguments(level_weights="last"), detach_prior=True)
-    detached.total(detached.losses(detached(image), labels)).backward()  # type: ignore[no-untyped-call]
+    detached.total(detached.losses(detached.network(image), labels)).backward()  # type: ignore[no-untyped-call]
     assert not gradient(detached.network.levels[0]).any()
 
 
@@ -72,19 +73,19 @@ def test_a_dynunet_has_a_loss_at_each_supervised_resolution() -> None:
     )
     assert trained.level_weights == pytest.approx((1 / 7, 2 / 7, 4 / 7))
 
-    losses = trained.train().losses(trained(image), labels)
+    losses = trained.train().losses(trained.network(image), labels)
     assert len(losses) == 3
     trained.total(losses).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.any() for p in trained.network.parameters() if p.ndim > 1)
 
-    (loss,) = trained.eval().losses(trained(image), labels)
+    (loss,) = trained.eval().losses(trained.network(image), labels)
     assert trained.total([loss]).item() == pytest.approx(loss.item())
 
 
 def test_the_whole_gradient_of_a_cascade_is_clipped_as_one() -> None:
-    trained, (image, labels) = module(), batch()
-    trained.total(trained.losses(trained(image), labels)).backward()  # type: ignore[no-untyped-call]
-    trained.configure_gradient_clipping(torch.optim.SGD(trained.parameters(), 0.1), 0.5)
+    trained, (image, labels) = module(clip_norm=0.5), batch()
+    trained.total(trained.losses(trained.network(image), labels)).backward()  # type: ignore[no-untyped-call]
+    trained.on_before_optimizer_step(torch.optim.SGD(trained.parameters(), 0.1))
     assert float(gradient(trained.network).norm()) == pytest.approx(0.5, rel=1e-4)
 
 
@@ -114,7 +115,7 @@ def test_batches_of_a_step_count_alike_in_a_short_step_too(tmp_path: Path) -> No
     for step in (data[:2], data[2:]):
         optimiser.zero_grad()
         for one in step:
-            loss = expected.total(expected.losses(expected(one["image"]), one["labels"])) / len(step)
+            loss = expected.total(expected.losses(expected.network(one["image"]), one["labels"])) / len(step)
             torch.autograd.backward(loss)
         optimiser.step()
     for key, value in expected.network.state_dict().items():

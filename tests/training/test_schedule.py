@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 
 from rcm_cascade.training.module import progress, warmup_cosine
@@ -6,10 +8,10 @@ from rcm_cascade.training.module import progress, warmup_cosine
 def test_progress_is_the_larger_share() -> None:
     assert progress(50, 100, 30, 60) == 0.5
     assert progress(50, 100, 45, 60) == 0.75
-    assert progress(50, None, 15, 60) == 0.25
+    assert progress(50, inf, 15, 60) == 0.25
     assert progress(50, 100, 1000, None) == 0.5
     assert progress(150, 100, 0, None) == 1
-    assert progress(7, None, 7, None) == 0
+    assert progress(7, inf, 7, None) == 0
 
 
 def test_the_rate_rises_then_falls_to_the_final_share() -> None:

@@ -14,7 +14,6 @@ from lightning.pytorch.utilities import rank_zero_only
 import rcm_cascade
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.module import MONITORED
 from rcm_cascade.training.wandb import NAME_LENGTH, TAG_LENGTH, WandbRun, open_wandb, shortened, tags
 from tests.training.conftest import wandb_environment
@@ -38,7 +37,9 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def begin(folder: Path, **more: Any) -> WandbRun:
-    return open_wandb(folder, confusion_picture, project="p", config=CONFIG, facts=FACTS, **more)
+    run = open_wandb(folder, project="p", config={**CONFIG, **FACTS}, **more)
+    assert run is not None
+    return run
 
 
 def test_a_job_of_a_sweep_says_what_it_was_made_of(wandb_offline: Path, sweep: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_run_by_itself_has_no_group(wandb_offline: Path, tmp_path: Path) -> No
 def test_rows_are_numbered_by_step_and_validation_shares_the_row(wandb_offline: Path, tmp_path: Path) -> None:
     run = begin(tmp_path / "a")
     for step, sensitivity in ((3, 0.7), (7, 0.5)):
-        run.show({"val/note": wandb.Table(columns=["step"], data=[[step]])})
+        run.log_metrics({"val/note": wandb.Table(columns=["step"], data=[[step]])}, step=step)
         run.log_metrics({MONITORED: sensitivity, "epoch": step // 4}, step=step)
         run.log_metrics({"train/loss": 1 / step, "epoch": step // 4}, step=step)
     run.log_metrics({"train/loss": float("nan")}, step=11)
@@ -143,7 +144,7 @@ def test_a_checkpoint_is_an_artifact_and_is_not_copied(wandb_offline: Path, tmp_
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(os.urandom(300_000))
     run = begin(tmp_path / "a")
-    run.show_result(FACTS | {"version": "1", "steps": 3}, None, RCM_CLASSES, checkpoint)
+    run.log_result(FACTS | {"version": "1", "steps": 3}, None, RCM_CLASSES, checkpoint)
     run.close(0)
     content = read_wandb(tmp_path / "a")
     (artifact,) = content.artifacts
@@ -157,25 +158,16 @@ def test_a_checkpoint_is_an_artifact_and_is_not_copied(wandb_offline: Path, tmp_
     assert copies == [checkpoint]
 
 
-def test_disabled_does_nothing(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_there_is_no_run(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    run = begin(tmp_path / "a")
-    assert not run.active
-    run.show({"val/note": 1})
-    run.log_metrics({"train/loss": 1.0}, step=0)
-    run.show_result({"steps": 1}, None, RCM_CLASSES, tmp_path / "missing")
-    run.close(0)
+    assert open_wandb(tmp_path / "a", project="p", config={}) is None
     assert wandb.run is None
-    assert list((tmp_path / "a").iterdir()) == []
+    assert not (tmp_path / "a").exists()
 
 
 def test_other_ranks_have_no_run(wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    run = begin(tmp_path / "a")
-    run.show({"val/note": 1})
-    run.log_metrics({"train/loss": 1.0}, step=0)
-    run.show_result({"steps": 1}, None, RCM_CLASSES, tmp_path / "missing")
-    run.close(0)
+    assert open_wandb(tmp_path / "a", project="p", config={}) is None
     assert not (tmp_path / "a").exists()
 
 
@@ -183,7 +175,7 @@ def test_what_wandb_refuses_is_one_sentence(
     wandb_offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match=r"Invalid project name 'a/b'.*logger=csv"):
-        open_wandb(tmp_path / "a", confusion_picture, project="a/b", config={}, facts={})
+        open_wandb(tmp_path / "a", project="a/b", config={})
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(InputError, match=r"mode: Input should be 'online', .*logger=csv"):
         begin(tmp_path / "a")
@@ -207,9 +199,8 @@ def test_names_fit(wandb_offline: Path, tmp_path: Path) -> None:
 
 SCRIPT = """
 from pathlib import Path
-from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.training.wandb import open_wandb
-run = open_wandb(Path("a"), confusion_picture, project="p", config={}, facts={})
+run = open_wandb(Path("a"), project="p", config={})
 run.log_metrics({"train/loss": 1.0}, step=4)
 run.close(0)
 """

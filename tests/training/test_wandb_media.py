@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.pictures.plot import confusion_picture
-from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers, score_table
+from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers, score_media
 from tests.training.wandb_file import WandbFile, read_wandb
 
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
@@ -18,15 +17,16 @@ MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 
 def shown(folder: Path, media: dict[str, Any]) -> WandbFile:
     """What a run's file says of media."""
-    run = open_wandb(folder, confusion_picture, project="p", config={}, facts={})
-    run.show(media)
+    run = open_wandb(folder, project="p", config={})
+    assert run is not None
+    run.log_metrics(media, step=2)
     run.log_metrics({"train/loss": 1.0}, step=2)
     run.close(0)
     return read_wandb(folder)
 
 
 def test_scores_are_a_row_a_class_and_the_mean(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
-    content = shown(tmp_path, {"val/scores": score_table(MATRIX, classes)})
+    content = shown(tmp_path, score_media("val", MATRIX, classes))
     ((step, value),) = content.column("val/scores")
     assert step == 2
     table = json.loads(content.media(value["path"]).read_text())
@@ -63,9 +63,11 @@ def test_a_result_is_shown_behind_the_last_step(wandb_offline: Path, tmp_path: P
     scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": 0.4}
     rows = [{"name": name, **scores} for name in classes.names]
     metrics = {"confusion": MATRIX.tolist(), "pixel_accuracy": 0.7, "mean": scores, "classes": rows}
-    run = open_wandb(tmp_path, confusion_picture, project="p", config={}, facts={})
+    metrics["calibration"] = {"ece": 0.1, "ece_at_temperature": None}
+    run = open_wandb(tmp_path, project="p", config={})
+    assert run is not None
     run.log_metrics({"train/loss": 1.0}, step=2)
-    run.show_result({"parameters": 10, "hash": "h"}, metrics, classes, None)
+    run.log_result({"parameters": 10, "hash": "h"}, metrics, classes, None)
     run.close(0)
     content = read_wandb(tmp_path)
     assert content.summary["result/parameters"] == 10
@@ -96,9 +98,3 @@ def test_numbers_of_a_job_become_columns() -> None:
         "validation/ece": 0.04,
     }
     assert result_numbers(result, None) == {"result/parameters": 10}
-
-
-def test_numbers_without_calibration() -> None:
-    scores = {"sensitivity": 0.5, "specificity": 0.6, "dice": 0.4}
-    metrics = {"pixel_accuracy": 0.7, "mean": scores, "classes": [], "calibration": None}
-    assert result_numbers({}, metrics)["validation/mean_dice"] == 0.4

@@ -14,7 +14,6 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
-from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.shrink import shrink_image, shrink_labels
 from rcm_cascade.training import wandb as training_wandb
 from rcm_cascade.training.history import MetricsCsv
@@ -64,15 +63,16 @@ def train(folder: Path, classes: ClassTable, epochs: int = 4, count: int = 4) ->
     validating: list[int] = []
     module.network.register_forward_hook(lambda network, *_: None if network.training else validating.append(1))
     history = MetricsCsv(folder / "metrics.csv")
-    run = open_wandb(folder, confusion_picture, project="p", config={}, facts={})
+    run = open_wandb(folder, project="p", config={})
     trainer = Trainer(
         accelerator="cpu", max_epochs=epochs, limit_train_batches=datamodule.steps_per_epoch, log_every_n_steps=1,
         num_sanity_val_steps=0, use_distributed_sampler=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, logger=[history, run], default_root_dir=folder,
-        callbacks=[ShowValidation(run, datamodule.regions, count)],
+        enable_model_summary=False, logger=[history, *([] if run is None else [run])], default_root_dir=folder,
+        callbacks=[] if run is None else [ShowValidation(run, datamodule.regions, count)],
     )  # fmt: skip
     trainer.fit(module, datamodule)
-    run.close(0)
+    if run is not None:
+        run.close(0)
     return Trained(module, datamodule, history, len(validating))
 
 

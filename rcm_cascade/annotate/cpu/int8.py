@@ -1,25 +1,62 @@
 """A cascade in 8-bit integers: OpenVINO graphs that NNCF has quantised, in the folder ``.int8`` beside the checkpoint.
 
 Quantised is the finest level, four fifths of the operations: of the coarser levels, whose error the finer ones take
-over, the float32 graphs run. So they do at the mosaic's border, where masks go in.
+over, the float32 graphs run. So they do at the mosaic's border, where masks go in. It is done once for each checkpoint,
+on training mosaics, and what it costs is measured on others.
 """
 
-import json
+import io
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.openvino_backend import Build, OpenVinoBackend, core
-from rcm_cascade.annotate.cpu.strips import Part
+from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
+from rcm_cascade.annotate.engine import annotate_with
+from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
+from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
 from rcm_cascade.models import Network
 from rcm_cascade.models.checkpoint import digest
+from rcm_cascade.progress import progress_bar
 
-FORMAT: Final = 1
-"""Counted up when graphs of an older version must not be used."""
+LEAST_AGREEMENT: Final = 0.98
+"""Of the pixels that must have the label float32 gives them; below, int8 is refused unless asked for."""
+
+CALIBRATION_MOSAICS: Final = 8
+MEASURED_MOSAICS: Final = 4
+"""Enough for the ranges of a network's features, and for a share of pixels."""
+
+STRIPS: Final = 48
+"""Strips that encoder and decoder are each calibrated on."""
+
+ROWS: Final = 64
+"""Of a calibration strip, in px of the level."""
+
+WIDTH: Final = 128
+"""Of a calibration strip, in px of the level."""
+
+FindMosaics = Callable[[], tuple[Sequence[Mosaic], Sequence[Mosaic]]]
+"""Gives a checkpoint's training mosaics and its validation mosaics, of which there may be none."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +69,7 @@ class Int8Report:
         sensitivity: of each class, ``[float32, int8]``; None where the class is not labelled.
         calibrated_on: names of mosaics.
         measured_on: names of mosaics.
-        format: of the files.
+        format: of the files, counted up when graphs of an older version must not be used.
     """
 
     checkpoint_sha256: str
@@ -40,7 +77,10 @@ class Int8Report:
     sensitivity: dict[str, tuple[float | None, float | None]]
     calibrated_on: list[str]
     measured_on: list[str]
-    format: int = FORMAT
+    format: Literal[1] = 1
+
+
+REPORT: Final = TypeAdapter(Int8Report)
 
 
 def int8_folder(checkpoint: Path) -> Path:
@@ -56,11 +96,10 @@ def graph_path(folder: Path, part: Part) -> Path:
 def read_report(checkpoint: Path) -> Int8Report | None:
     """What was measured when a checkpoint was quantised; None: it was not, or it has been trained on since."""
     try:
-        report = Int8Report(**json.loads((int8_folder(checkpoint) / "report.json").read_text("utf-8")))
-        known = (report.format, report.checkpoint_sha256) == (FORMAT, digest(checkpoint))
-    except (OSError, ValueError, TypeError):
+        report = REPORT.validate_json((int8_folder(checkpoint) / "report.json").read_bytes())
+        return report if report.checkpoint_sha256 == digest(checkpoint) else None
+    except (OSError, ValueError):
         return None
-    return report if known else None
 
 
 def open_int8(model: Network, checkpoint: Path | None) -> Backend | str:
@@ -107,3 +146,174 @@ class Int8Backend(OpenVinoBackend):
             return graph
 
         return build
+
+
+def prepare_int8(annotator: Annotator, find_mosaics: FindMosaics, accept_loss: bool = False) -> Int8Report:
+    """Quantises a checkpoint unless that was done, and prints what int8 costs.
+
+    Args:
+        annotator: of a checkpoint, on the CPU; the graphs go into the folder ``.int8`` beside it.
+        find_mosaics: asked only where the checkpoint was not quantised yet.
+        accept_loss: whether an agreement below 98 % is accepted.
+
+    Raises:
+        InputError: if the mosaics are too small, or the agreement is too low.
+    """
+    assert annotator.checkpoint is not None
+    report = read_report(annotator.checkpoint) or _quantise_whole(annotator, *find_mosaics())
+    changes = ", ".join(
+        f"{name} {quick - exact:+.3f}"
+        for name, (exact, quick) in report.sensitivity.items()
+        if exact is not None and quick is not None
+    )
+    print(
+        f"int8 gives {report.agreement:.2%} of the pixels the label that float32 gives them ({len(report.measured_on)} "
+        f"mosaics it was not calibrated on); sensitivity changes: {changes}",
+        file=sys.stderr,
+    )
+    if report.agreement < LEAST_AGREEMENT and not accept_loss:
+        raise InputError(
+            f"int8 labels {report.agreement:.2%} of the pixels of {annotator.checkpoint} as float32 does; expected "
+            f"{LEAST_AGREEMENT:.0%} or more: use --precision auto, or --accept-loss if that is good enough"
+        )
+    return report
+
+
+def _quantise_whole(annotator: Annotator, train: Sequence[Mosaic], held_out: Sequence[Mosaic]) -> Int8Report:
+    """Graphs and report, or neither."""
+    assert annotator.checkpoint is not None
+    folder = int8_folder(annotator.checkpoint)
+    calibrated_on = train[:CALIBRATION_MOSAICS]
+    measured_on = (held_out or train[CALIBRATION_MOSAICS:] or train)[:MEASURED_MOSAICS]
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            unfinished = Path(scratch) / "int8"
+            quantise(annotator.network, calibrated_on, unfinished)
+            int8 = Int8Backend(annotator.network, unfinished)
+            report = measure_loss(annotator, int8, calibrated_on, measured_on)
+            (unfinished / "report.json").write_bytes(REPORT.dump_json(report, indent=2))
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); copy the checkpoint to where there is room"
+        ) from error
+    return report
+
+
+def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
+    """Quantises a cascade on strips that float32 sees of some mosaics, and writes its graphs.
+
+    Args:
+        model: float32, on the CPU, made of U-Nets.
+        mosaics: of the training split, at the network's working pixel size.
+        folder: for the graphs.
+
+    Raises:
+        InputError: if NNCF is not installed or the mosaics are too small.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else NNCF reports each use to its makers, unasked
+    try:
+        import nncf
+    except ImportError as error:
+        raise InputError("int8 needs NNCF, which is not installed: pip install 'rcm-cascade[openvino]'") from error
+    nncf.set_log_level(logging.ERROR)
+    backend = RecordingBackend(model)
+    for mosaic in mosaics:
+        plans = low_strips(backend, mosaic.image.shape)
+        deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    finest = len(backend.geometry) - 1
+    for part, build in backend._builds(finest).items():
+        samples = backend.samples[part]
+        if not samples:
+            raise InputError(
+                f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
+                f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
+            )
+        with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
+            graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
+        ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
+
+
+def measure_loss(
+    annotator: Annotator, int8: Backend, calibrated_on: Sequence[Mosaic], measured_on: Sequence[Mosaic]
+) -> Int8Report:
+    """Annotates mosaics both ways, on the working grid."""
+    fp32 = annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))
+    classes = annotator.header.classes
+    same = 0
+    counts = np.zeros((2, len(classes), len(classes)), np.int64)
+    pixels = sum(m.image.size for m in measured_on)
+    with progress_bar("measuring what int8 costs", 2 * pixels / 1e6, "MP") as advance:
+        for mosaic in measured_on:
+            plans = low_strips(int8, mosaic.image.shape)
+            exact, quick = (
+                annotate_with(backend, mosaic.image, mosaic.intensity, progress=advance, plans=plans).labels
+                for backend in (fp32, int8)
+            )
+            same += int((exact == quick).sum())
+            if mosaic.labels is not None:
+                counts += np.stack([confusion_matrix(p, mosaic.labels, len(classes)) for p in (exact, quick)])
+    exact_values, int8_values = ([None if np.isnan(v) else float(v) for v in row] for row in sensitivity(counts))
+    return Int8Report(
+        annotator.checkpoint_sha256,
+        agreement=same / pixels,
+        sensitivity=dict(zip(classes.names, zip(exact_values, int8_values, strict=True), strict=True)),
+        calibrated_on=[m.name for m in calibrated_on],
+        measured_on=[m.name for m in measured_on],
+    )
+
+
+def low_strips(backend: Backend, shape: Shape) -> list[LevelPlan]:
+    """Cuts a mosaic ``(H, W)`` into strips so low that most of them lie inside, even of a small one.
+
+    To calibrate and to measure on, for what lies at the border is float32.
+    """
+    cuts = [(round_up(ROWS, g.alignment), round_up(shape[1], g.alignment)) for g in backend.geometry]
+    return plan_levels(backend.geometry, backend.alignment, shape, cuts)
+
+
+class RecordingBackend(OpenVinoBackend):
+    """Keeps what some strips inside the mosaic give to the finest level's encoder and decoder, cut to one width."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__(model, "fp32")
+        self.samples: dict[Part, list[list[NDArray[np.float32]]]] = {"encoder": [], "decoder": []}
+        self._seen: dict[Part, int] = {"encoder": 0, "decoder": 0}
+        self._draw = random.Random(0)
+
+    def _runner(self, level: int, width: int) -> StripRunner:
+        runner = super()._runner(level, width)
+        alignment = self.geometry[level].alignment
+
+        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
+            if not masks and skips[0].shape[1] == ROWS and width >= WIDTH:
+                read = skips if part == "decoder" else ()
+                self.record(width, alignment, part, (x, *read, *kept), len(read))
+            return runner(part, x, skips, kept, masks)
+
+        return run if level == len(self.geometry) - 1 else runner
+
+    def record(self, width: int, alignment: int, part: Part, inputs: Sequence[Tensor], nhwc: int) -> None:
+        """Keeps a sample of `STRIPS` of those that come.
+
+        Args:
+            width: of the strip, at least `WIDTH`.
+            alignment: of the level.
+            part: that the inputs are for.
+            inputs: of the part's graph.
+            nhwc: how many of them, from the second on, have channels last.
+        """
+        self._seen[part] += 1
+        kept = self.samples[part]
+        place = len(kept) if len(kept) < STRIPS else self._draw.randrange(self._seen[part])
+        if place >= STRIPS:
+            return
+        offset = self._draw.randrange(0, width - WIDTH + 1, alignment)
+        sample = []
+        for index, tensor in enumerate(inputs):
+            axis = 2 if 1 <= index <= nhwc else 3
+            factor = width // tensor.shape[axis]
+            sample.append(tensor.narrow(axis, offset // factor, WIDTH // factor).contiguous().numpy().copy())
+        kept[place : place + 1] = [sample]

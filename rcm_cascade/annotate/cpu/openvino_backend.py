@@ -62,7 +62,7 @@ class OpenVinoBackend(StripBackend):
 
     def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
-        self._ready: dict[tuple[int, int], OpenVinoRunner] = {}
+        self._ready: dict[tuple[int, int], StripRunner] = {}
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -76,7 +76,9 @@ class OpenVinoBackend(StripBackend):
         if key not in self._ready:
             if len(self._ready) >= KEPT_RUNNERS or max(w for _, w in [key, *self._ready]) > NARROW:
                 self._ready.clear()
-            self._ready[key] = OpenVinoRunner(self._compile, self._builds(level), width)
+            builds = self._builds(level)
+            compiled = cache(lambda part, rows, masked: self._compile(builds[part](width, rows, masked)))
+            self._ready[key] = partial(_run, compiled)
         return self._ready[key]
 
     def _builds(self, level: int) -> dict[Part, Build]:
@@ -91,40 +93,28 @@ class OpenVinoBackend(StripBackend):
         return core().compile_model(graph, "CPU", options).create_infer_request()
 
 
-class OpenVinoRunner:
-    """A `StripRunner`: one level's graphs for bands of one width, compiled when they are first asked for.
-
-    Args:
-        compile_graph: makes a request of a graph.
-        builds: makes graphs of encoder and decoder.
-        width: of a band in px.
-    """
-
-    def __init__(
-        self, compile_graph: Callable[[ov.Model], ov.InferRequest], builds: dict[Part, Build], width: int
-    ) -> None:
-        self._compile, self._builds, self._width = compile_graph, builds, width
-        self._requests: dict[tuple[Part, int, bool], ov.InferRequest] = {}
-
-    def __call__(self, part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
-        """See `StripRunner`."""
-        rows, masked = skips[0].shape[1], bool(masks)
-        key = part, rows, masked
-        if key not in self._requests:
-            self._requests[key] = self._compile(self._builds[part](self._width, rows, masked))
-        request = self._requests[key]
-        written, read = (skips, ()) if part == "encoder" else ((), skips)
-        # Held until it has run: a request does not own the memory of its tensors.
-        held = [_shared(tensor) for tensor in (x, *read, *kept, *masks)]
-        for index, tensor in enumerate(held):
-            request.set_input_tensor(index, tensor)
-        for index, place in enumerate(written, start=1):
-            request.set_output_tensor(index, _shared(place))
-        request.infer()
-        outputs = [0, *range(1 + len(written), len(request.model_outputs))]
-        # Copies: the request writes into the same memory the next time.
-        first, *rest = (torch.from_numpy(np.array(request.get_output_tensor(index).data)) for index in outputs)
-        return first, rest
+def _run(
+    request_of: Callable[[Part, int, bool], ov.InferRequest],
+    part: Part,
+    x: Tensor,
+    skips: Tensors,
+    kept: Tensors,
+    masks: Tensors,
+) -> tuple[Tensor, Tensors]:
+    """A `StripRunner`, with the request that computes strips of a height, with masks or without."""
+    request = request_of(part, skips[0].shape[1], bool(masks))
+    written, read = (skips, ()) if part == "encoder" else ((), skips)
+    # Held until it has run: a request does not own the memory of its tensors.
+    held = [_shared(tensor) for tensor in (x, *read, *kept, *masks)]
+    for index, tensor in enumerate(held):
+        request.set_input_tensor(index, tensor)
+    for index, place in enumerate(written, start=1):
+        request.set_output_tensor(index, _shared(place))
+    request.infer()
+    outputs = [0, *range(1 + len(written), len(request.model_outputs))]
+    # Copies: the request writes into the same memory the next time.
+    first, *rest = (torch.from_numpy(np.array(request.get_output_tensor(index).data)) for index in outputs)
+    return first, rest
 
 
 def _shared(tensor: Tensor) -> ov.Tensor:

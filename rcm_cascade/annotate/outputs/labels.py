@@ -23,9 +23,7 @@ def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
     Its name in viewers is the file's; the description names the classes and says what the network was trained on.
     """
     labels, pixel_size_um = annotated.labels, annotated.pixel_size_um
-    levels = 0
-    while max(labels.shape) > TILE << levels:
-        levels += 1
+    levels = ((max(labels.shape) - 1) // TILE).bit_length()
     named = ", ".join(f"{c.id} {c.name}" for c in annotated.classes.classes)
     description: dict[str, Any] = {
         "axes": "YX",
@@ -36,20 +34,16 @@ def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
     if pixel_size_um is not None:
         description |= {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}
         description |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-    options: dict[str, Any] = {"tile": (TILE, TILE), "compression": "adobe_deflate", "photometric": "minisblack"}
+    top = {"subifds": levels, "metadata": description, "software": f"rcm_cascade {__version__}"}
     with tifffile.TiffWriter(path, ome=True, bigtiff=labels.nbytes > BIGTIFF_BYTES) as file:
         for level in range(levels + 1):
-            top = {"subifds": levels, "metadata": description, "software": f"rcm_cascade {__version__}"}
+            per_cm = None if pixel_size_um is None else 1e4 / (pixel_size_um * 2**level)
             file.write(
                 labels[:: 1 << level, :: 1 << level],
-                **options,
-                **_resolution(pixel_size_um, 1 << level),
+                tile=(TILE, TILE),
+                compression="adobe_deflate",
+                photometric="minisblack",
+                resolution=None if per_cm is None else (per_cm, per_cm),
+                resolutionunit=None if per_cm is None else "CENTIMETER",
                 **(top if level == 0 else {"subfiletype": 1, "metadata": None}),
             )
-
-
-def _resolution(pixel_size_um: float | None, factor: int) -> dict[str, Any]:
-    if pixel_size_um is None:
-        return {}
-    per_cm = 1e4 / (pixel_size_um * factor)
-    return {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}

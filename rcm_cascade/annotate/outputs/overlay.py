@@ -38,10 +38,9 @@ def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
 
 def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
     """The grey mosaic with its class colours, regions outlined and numbered from 1, scale bar, legend and caption."""
-    height, width = annotated.labels.shape
-    factor = shrink_factor((height, width), LONGEST)
-    rgb = blend(shrink_image(annotated.image, factor), shrink_labels(annotated.labels, factor), annotated.classes)
-    classes, regions = annotated.classes, annotated.regions
+    image, classes, regions = annotated.mosaic.native_image, annotated.classes, annotated.regions
+    factor = shrink_factor(annotated.mosaic.native_shape, LONGEST)
+    rgb = blend(shrink_image(image, factor), shrink_labels(annotated.labels, factor), classes)
     shown = [_shown(region, factor) for region in regions]
     if regions:
         _draw_outlines(rgb, shown)
@@ -49,7 +48,7 @@ def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
         classes = ClassTable((*classes.classes, look))
     pixel_size_um = annotated.pixel_size_um
     return compose(
-        [Panel(annotated.name, _numbered(rgb, shown))],
+        [Panel(annotated.mosaic.name, _numbered(rgb, shown))],
         classes,
         pixel_size_um=None if pixel_size_um is None else pixel_size_um * factor,
         caption=_caption(annotated),
@@ -60,20 +59,16 @@ def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
 def _caption(annotated: MosaicAnnotation) -> str:
     sentences = []
     if annotated.regions:
-        listed = (
-            f"{number} {annotated.classes.names[region.label]} {_area(annotated, region.pixels)}"
+        listed = ", ".join(
+            f"{number} {annotated.classes.names[region.label]} "
+            + (f"{region.pixels} px" if (area := annotated.area_mm2(region.pixels)) is None else f"{area:.2g} mm²")
             for number, region in enumerate(annotated.regions, start=1)
         )
-        sentences.append(f"Look here first, largest regions: {', '.join(listed)}.")
-    if annotated.pixel_size_source == "assumed":
+        sentences.append(f"Look here first, largest regions: {listed}.")
+    if annotated.mosaic.pixel_size_source == "assumed":
         sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
     sentences.append(", ".join(filter(None, (f"rcm_cascade {__version__}", annotated.note))) + ".")
     return " ".join(sentences)
-
-
-def _area(annotated: MosaicAnnotation, pixels: int) -> str:
-    area = annotated.area_mm2(pixels)
-    return f"{pixels} px" if area is None else f"{area:.2g} mm²"
 
 
 def _shown(region: LabelRegion, factor: int) -> _Shown:
@@ -99,12 +94,10 @@ def _numbered(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> NDArray[np.u
         # The innermost point, because the centroid of a crescent lies outside it; the border counts as outside.
         depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)
         row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-        place = (
-            float(np.clip(left + column - 1, size, max(size, rgb.shape[1] - size))),
-            float(np.clip(top + row - 1, size, max(size, rgb.shape[0] - size))),
-        )
+        # Inside the picture, and by its own size away from the border.
+        x, y = np.clip((left + column - 1, top + row - 1), size, np.maximum(size, np.subtract(picture.size, size)))
         draw.text(
-            place, str(number), fill=OUTLINE, font=font, anchor="mm", stroke_width=max(1, size // 8),
+            (float(x), float(y)), str(number), fill=OUTLINE, font=font, anchor="mm", stroke_width=max(1, size // 8),
             stroke_fill=OUTLINE_EDGE,
         )  # fmt: skip
     return np.asarray(picture)

@@ -26,8 +26,8 @@ def summarise(image: str, annotated: MosaicAnnotation, write_s: float) -> dict[s
         "source_sha256": annotated.source_sha256,
         "shape": list(annotated.labels.shape),
         "pixel_size_um": annotated.pixel_size_um,
-        "pixel_size_source": annotated.pixel_size_source,
-        "working_pixel_size_um": annotated.working_pixel_size_um,
+        "pixel_size_source": annotated.mosaic.pixel_size_source,
+        "working_pixel_size_um": annotated.mosaic.working_pixel_size_um,
         "classes": [
             {
                 "id": c.id,
@@ -52,9 +52,9 @@ def summarise(image: str, annotated: MosaicAnnotation, write_s: float) -> dict[s
         "checkpoint": {
             "name": annotated.checkpoint,
             "sha256": annotated.checkpoint_sha256,
-            "init_sha256": annotated.init_sha256 or None,
+            "init_sha256": annotated.header.init or None,
         },
-        "synthetic": annotated.synthetic,
+        "synthetic": annotated.header.synthetic,
         "note": annotated.note or None,
         "versions": {"rcm_cascade": __version__, "torch": str(torch.__version__)},
         "precision": annotation.precision,

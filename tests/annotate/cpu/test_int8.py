@@ -10,9 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
-from rcm_cascade.annotate.cpu.int8 import Int8Backend, Int8Report, int8_folder, read_report
+from rcm_cascade.annotate.cpu.int8 import (
+    ROWS,
+    STRIPS,
+    WIDTH,
+    Int8Backend,
+    Int8Report,
+    RecordingBackend,
+    int8_folder,
+    low_strips,
+    quantise,
+    read_report,
+)
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
-from rcm_cascade.annotate.cpu.quantise import ROWS, STRIPS, WIDTH, RecordingBackend, low_strips, quantise
 from rcm_cascade.annotate.engine import annotate_with
 from rcm_cascade.annotate.levels import level_pieces
 from rcm_cascade.annotate.tiling import plan_levels

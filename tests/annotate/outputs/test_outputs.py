@@ -252,7 +252,7 @@ def test_nothing_vouches_for_files_of_which_one_could_not_take_its_place(
 def test_a_format_is_a_module_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(FORMATS) == ["labels", "overlay"]
     added: Any = ModuleType("shares")
-    added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.name}")
+    added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.mosaic.name}")
     monkeypatch.setitem(FORMATS, "shares", added)
 
     paths = write_annotation(tmp_path, "a.tif", annotated())

@@ -33,7 +33,7 @@ def test_regions_are_outlined_in_white_and_nothing_else_changes(composed: dict[s
     labels[120:150, 133:160] = 2
     mosaic = annotated(labels=labels)
     (region,) = mosaic.regions
-    plain = blend(mosaic.image, mosaic.labels, mosaic.classes)
+    plain = blend(mosaic.mosaic.native_image, mosaic.labels, mosaic.classes)
 
     draw_overlay(mosaic)
 
@@ -57,7 +57,7 @@ def test_without_regions_the_picture_is_the_blend_alone(composed: dict[str, Any]
 
     draw_overlay(mosaic)
 
-    assert np.array_equal(composed["panels"][0].rgb, blend(mosaic.image, mosaic.labels, mosaic.classes))
+    assert np.array_equal(composed["panels"][0].rgb, blend(mosaic.mosaic.native_image, mosaic.labels, mosaic.classes))
     assert composed["classes"] == mosaic.classes
     assert composed["pixel_size_um"] is None
     assert "Look" not in composed["caption"]
