@@ -364,7 +364,8 @@ def test_what_a_cascade_merges_is_its_finest_level() -> None:
     backend = torch_backend(telling_network())
 
     for piece in level_pieces(backend, image, measure(image), plan(backend, image.shape)):
-        assert piece.merged is (piece.logits if piece.level == 2 else None)
+        assert (piece.merged is not None) == (piece.level == 2)
+        assert piece.merged is None or torch.equal(piece.merged, piece.logits)
 
 
 def test_labels_of_independent_levels_are_those_of_the_merged_map() -> None:
