@@ -174,7 +174,7 @@ class WatchRanks(Callback):
     def begin(self, trainer: Trainer) -> None:
         """Watches from before the processes first meet; to be called before the training."""
         if hasattr(trainer.strategy.launcher, "procs"):
-            os.environ[FIRST] = str(os.getpid())
+            os.environ.setdefault(FIRST, str(os.getpid()))
         if trainer.num_devices > 1 and FIRST in os.environ:
             threading.Thread(target=self._watch, args=(int(os.environ[FIRST]), trainer), daemon=True).start()
 
