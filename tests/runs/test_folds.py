@@ -129,8 +129,8 @@ def test_what_flatters_is_said_loudly(root: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["data.folds=7"], "names 6 patients with labelled mosaics, too few for 7 folds"),
-        (["data.rule=sites"], "one site only"),
+        (["data.folds=7"], "leaves fold 6 by patients no labelled mosaic to test: it names 6 of 6 patients"),
+        (["data.rule=sites"], "leaves fold 0 by sites no labelled mosaic to train"),
         (["data.split_file=a.csv"], "data.split_file and data.fold are both given"),
         (["data.rule=sites", "data.folds=2"], "data.folds=2 has no meaning with data.rule=sites"),
         (["model.levls=2"], "model.levls: no such key"),
