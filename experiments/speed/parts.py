@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any, Final
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -122,13 +123,6 @@ class ResidentBatch(MosaicDataModule):
         return batch  # type: ignore[no-any-return]
 
 
-def to_device(batch: Sample, device: torch.device) -> Sample:
-    """A batch as Lightning sends it."""
-    sent: Any = {name: value.to(device, non_blocking=True) for name, value in dict[str, Any](batch).items()}
-    result: Sample = sent
-    return result
-
-
 def augmenting(raw: Sample, patch: int, times: int) -> Callable[[], float]:
     """Augments a batch that is on the device, so many times; gives the seconds of a patch."""
     device = raw["image"].device
@@ -174,7 +168,7 @@ class Loading:
         started = stopwatch(self.device)
         for batch in self.loader:
             if self.augmented:
-                prepare(to_device(batch, self.device), self.patch)
+                prepare(move_data_to_device(batch, self.device), self.patch)
         return (stopwatch(self.device) - started) / self.patches
 
 

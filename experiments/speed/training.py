@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 
 import torch
 import typer
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, Trainer, seed_everything
 
 from experiments.speed.machine import describe_machine, peak_memory
@@ -28,7 +29,6 @@ from experiments.speed.parts import (
     epoch_steps,
     fitted,
     floor_s,
-    to_device,
     warm_up,
 )
 from experiments.speed.rounds import Timed, take_turns
@@ -146,7 +146,7 @@ def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
     peak, gpu = peak_memory(), device.type == "cuda"
     peak_gpu = torch.cuda.max_memory_allocated(device) if gpu else None
 
-    raw = to_device(datamodule.example(datamodule.arguments.batch_size), device)
+    raw = move_data_to_device(datamodule.example(datamodule.arguments.batch_size), device)
     batch = prepare(raw, datamodule.arguments.geometry.patch)
     waiting: dict[str, list[float]] = {REAL: [], RESIDENT: []}
 

@@ -123,7 +123,7 @@ def write_job(
         folder / "evaluation", wrong, seed if noise is None else noise, pictures=pictures, mosaics=mosaics
     )
     write_metrics(folder / "metrics.csv", best=best, seed=seed, epoch_s=epoch_s, gradients=gradients)
-    plain = {"hash": "0" * 16, "model": {"levels": 3}, "seed": seed, "run": folder.name} | (config or {})
+    plain = {"hash": "0" * 16, "data": {}, "model": {"levels": 3}, "seed": seed, "run": folder.name} | (config or {})
     (folder / "config.yaml").write_text(yaml.safe_dump(plain))
     result = {"dataset_id": "d1", "parameters": 1000 + int(1000 * wrong), "gflop_per_mp": 12.5, "version": "0.2.0"}
     write_json(folder / "result.json", result)

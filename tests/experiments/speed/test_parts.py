@@ -16,7 +16,6 @@ from experiments.speed.parts import (
     epoch_steps,
     fitted,
     floor_s,
-    to_device,
     warm_up,
 )
 from rcm_cascade.data.datamodule import Batch, prepare
@@ -132,13 +131,6 @@ def test_augmentation_is_timed_by_the_patch(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert augmenting(raw, PATCH, 3)() == 2.0  # 24 s for 3 times 4 patches
     assert seen == [(4, PATCH)] * 3
-
-
-def test_a_batch_is_sent_whole() -> None:
-    raw = small_datamodule().example(2)
-    sent = to_device(raw, CPU)
-    assert list(sent) == list(raw)
-    assert torch.equal(sent["image"], raw["image"])
 
 
 def test_steps_are_an_epoch_s_without_the_first() -> None:
