@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
-from rcm_cascade.annotate.engine import Annotation, annotate_with, grey_image
-from rcm_cascade.annotate.levels import LevelPiece
+from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, grey_image
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
 from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
@@ -263,7 +262,7 @@ class Annotator:
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
             levels: whether `MosaicAnnotation.level_map` is wanted too.
-            observe: as in `annotate_with`, on the working grid.
+            observe: as in `annotate_image`, on the working grid.
 
         Raises:
             InputError: if the mosaic is on another grid, or an option is wrong.
@@ -273,9 +272,16 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
-        backend = self.prepare(options)
-        annotation = annotate_with(
-            backend, mosaic.image, mosaic.intensity, options, progress=progress, levels=levels, observe=observe
+        options = options or AnnotationOptions()
+        annotation = annotate_image(
+            self.prepare(options),
+            mosaic.image,
+            tile=options.tile,
+            memory=options.memory,
+            intensity=mosaic.intensity,
+            progress=progress,
+            levels=levels,
+            observe=observe,
         )
         return MosaicAnnotation(
             mosaic=mosaic,

@@ -29,8 +29,7 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.openvino_backend import Build, OpenVinoBackend, core
 from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
-from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -249,7 +248,7 @@ def measure_loss(
         for mosaic in measured_on:
             plans = low_strips(int8, mosaic.image.shape)
             exact, quick = (
-                annotate_with(backend, mosaic.image, mosaic.intensity, progress=advance, plans=plans).labels
+                annotate_image(backend, mosaic.image, intensity=mosaic.intensity, progress=advance, plans=plans).labels
                 for backend in (fp32, int8)
             )
             same += int((exact == quick).sum())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import AnnotationOptions, Backend
+from rcm_cascade.annotate.backends import Backend
 from rcm_cascade.annotate.cpu.int8 import (
     ROWS,
     STRIPS,
@@ -23,8 +23,7 @@ from rcm_cascade.annotate.cpu.int8 import (
     read_report,
 )
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
-from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import plan_levels
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.data.mosaic import Mosaic
@@ -178,7 +177,7 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
     plans = low_strips(OpenVinoBackend(model, "fp32"), image.shape)
 
     quick, exact = (
-        annotate_with(backend, image, measure(image), levels=True, plans=plans).level_labels
+        annotate_image(backend, image, levels=True, plans=plans).level_labels
         for backend in (Int8Backend(model, tmp_path / "q"), OpenVinoBackend(model, "fp32"))
     )
 
@@ -189,8 +188,8 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
-    quick = annotate_with(Int8Backend(network(), quantised), image, measure(image), AnnotationOptions(tile=64))
-    exact = annotate_with(OpenVinoBackend(network(), "fp32"), image, measure(image), AnnotationOptions(tile=64))
+    quick = annotate_image(Int8Backend(network(), quantised), image, tile=64)
+    exact = annotate_image(OpenVinoBackend(network(), "fp32"), image, tile=64)
 
     assert (quick.precision, quick.backend) == ("int8", "openvino")
     assert 0.95 < (quick.labels == exact.labels).mean() < 1

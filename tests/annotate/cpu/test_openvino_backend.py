@@ -8,8 +8,7 @@ from torch import Tensor
 
 from rcm_cascade.annotate.backends import Backend, open_backend
 from rcm_cascade.annotate.cpu.strips import StripBackend
-from rcm_cascade.annotate.engine import annotate_image
-from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from tests.annotate.telling import noise, telling_network, whole
 
