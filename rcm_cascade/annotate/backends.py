@@ -62,16 +62,10 @@ class Backend(ABC):
         self.dtype: torch.dtype = parameter.dtype
         self.precision = precision
         self.handed_on, self.merged = model.handed_on, model.merged
-
-    @property
-    def prior_dtype(self) -> torch.dtype:
+        self.prior_dtype = torch.bfloat16 if precision == "bf16" else self.dtype
         """In what a whole level's prior is kept."""
-        return torch.bfloat16 if self.precision == "bf16" else self.dtype
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
+        self.compute_dtype = self.prior_dtype
         """Of what goes into a level's network and comes out."""
-        return self.prior_dtype
 
     @abstractmethod
     def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rcm_cascade.annotate import engine
 from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.cpu import strips
 from rcm_cascade.annotate.cpu.strips import LevelStream, RowQueue, Stage, StripBackend
 from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.annotate.tiling import Band, LevelPlan, Span, plan_levels, prior_span
@@ -116,7 +117,7 @@ def test_cuts_chosen_for_speed_are_exact(shape: tuple[int, int], monkeypatch: py
     backend = torch_backend(telling_network())
     fine = plan(backend, image.shape)[-1]
     assert len(fine.bands) > 1 or shape[1] < 100
-    assert len(list(fine.strips(backend.stream(2, 16, 16, 16).delay))) > 1
+    assert len(list(fine.strips(backend.stream(2, 16, 16).delay))) > 1
     assert_exact(telling_network(), image, tile=None)
 
 
@@ -295,15 +296,11 @@ def test_masks_left_out_at_the_border_are_noticed(level: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("wait", [4, 18, 16, 42, 40, 90])
 def test_a_skip_that_waits_a_row_too_little_is_noticed(wait: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = RowQueue.delayed
+    class Hasty(RowQueue):
+        def __init__(self, waiting: Tensor) -> None:
+            super().__init__(waiting[:, 1:] if waiting.shape[1] == wait else waiting)
 
-    def wrong(queue: RowQueue, rows: int) -> Tensor:
-        if queue._wait != wait:
-            return right(queue, rows)
-        stop = queue._end - wait + 1
-        return queue._rows[:, stop - rows : stop]
-
-    assert_broken_by(lambda: monkeypatch.setattr(RowQueue, "delayed", wrong))
+    assert_broken_by(lambda: monkeypatch.setattr(strips, "RowQueue", Hasty))
 
 
 def assert_broken_by(

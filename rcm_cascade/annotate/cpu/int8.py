@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -23,7 +24,6 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
@@ -105,8 +105,8 @@ def open_int8(model: Network, checkpoint: Path | None) -> Backend | str:
     """A `Factory`; see there."""
     if checkpoint is None or read_report(checkpoint) is None:
         return (
-            f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --precision int8` does so on "
-            "training mosaics, and says what it costs"
+            f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --checkpoint C --precision int8` "
+            "does so on the training mosaics of C, and says what it costs"
         )
     return Int8Backend(model, int8_folder(checkpoint))
 
@@ -127,24 +127,15 @@ class Int8Backend(OpenVinoBackend):
         exact = super()._builds(level)
         if level < len(self.geometry) - 1:
             return exact
-        return {part: self._quantised(part, build) for part, build in exact.items()}
+        return {part: partial(self._quantised, part, build) for part, build in exact.items()}
 
-    def _quantised(self, part: Part, exact: Build) -> Build:
-        def build(width: int, rows: int, masked: bool) -> ov.Model:
-            plain = exact(width, rows, masked)
-            if masked:
-                return plain
-            path = graph_path(self._folder, part)
-            try:
-                graph = core().read_model(path)
-            except RuntimeError as error:
-                raise InputError(
-                    f"{path} cannot be read ({str(error).splitlines()[0]}); delete {self._folder} and it is made again"
-                ) from error
-            graph.reshape({index: list(given.shape) for index, given in enumerate(plain.inputs)})
+    def _quantised(self, part: Part, exact: Build, width: int, rows: int, masked: bool) -> ov.Model:
+        graph = exact(width, rows, masked)
+        if masked:
             return graph
-
-        return build
+        quantised = core().read_model(graph_path(self._folder, part))
+        quantised.reshape({index: list(given.shape) for index, given in enumerate(graph.inputs)})
+        return quantised
 
 
 def prepare_int8(annotator: Annotator, find_mosaics: FindMosaics, accept_loss: bool = False) -> Int8Report:
@@ -286,15 +277,15 @@ class RecordingBackend(OpenVinoBackend):
         runner = super()._runner(level, width)
         alignment = self.geometry[level].alignment
 
-        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
-            if not masks and skips[0].shape[1] == ROWS and width >= WIDTH:
-                read = skips if part == "decoder" else ()
-                self.record(width, alignment, part, (x, *read, *kept), len(read))
-            return runner(part, x, skips, kept, masks)
+        def run(part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+            if rows == ROWS and width >= WIDTH and not masked:
+                skips = len(self._decoders[level].waits) if part == "decoder" else 0
+                self.record(width, alignment, part, inputs, skips)
+            return runner(part, rows, masked, inputs)
 
         return run if level == len(self.geometry) - 1 else runner
 
-    def record(self, width: int, alignment: int, part: Part, inputs: Sequence[Tensor], nhwc: int) -> None:
+    def record(self, width: int, alignment: int, part: Part, inputs: Tensors, skips: int) -> None:
         """Keeps a sample of `STRIPS` of those that come.
 
         Args:
@@ -302,7 +293,7 @@ class RecordingBackend(OpenVinoBackend):
             alignment: of the level.
             part: that the inputs are for.
             inputs: of the part's graph.
-            nhwc: how many of them, from the second on, have channels last.
+            skips: how many of them, from the second on, have channels last.
         """
         self._seen[part] += 1
         kept = self.samples[part]
@@ -312,7 +303,7 @@ class RecordingBackend(OpenVinoBackend):
         offset = self._draw.randrange(0, width - WIDTH + 1, alignment)
         sample = []
         for index, tensor in enumerate(inputs):
-            axis = 2 if 1 <= index <= nhwc else 3
+            axis = 2 if 1 <= index <= skips else 3
             factor = width // tensor.shape[axis]
             sample.append(tensor.narrow(axis, offset // factor, WIDTH // factor).contiguous().numpy().copy())
         kept[place : place + 1] = [sample]

@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 import openvino as ov
 import torch
-from numpy.typing import NDArray
 from openvino import opset13 as ops
-from torch import Tensor, nn
+from torch import nn
 
 from rcm_cascade.annotate.cpu.strips import (
     KEPT_ROWS,
@@ -62,12 +61,8 @@ class OpenVinoBackend(StripBackend):
 
     def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
+        self.compute_dtype = self.dtype  # in bfloat16, too, float32 goes in and comes out
         self._ready: dict[tuple[int, int], StripRunner] = {}
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        """See `Backend.compute_dtype`: in bfloat16, too, float32 goes in and comes out."""
-        return self.dtype
 
     def _runner(self, level: int, width: int) -> StripRunner:
         # Graphs hold their activations: of wide bands, one level's at a time. Narrow mosaics, of which a data set may
@@ -94,32 +89,13 @@ class OpenVinoBackend(StripBackend):
 
 
 def _run(
-    request_of: Callable[[Part, int, bool], ov.InferRequest],
-    part: Part,
-    x: Tensor,
-    skips: Tensors,
-    kept: Tensors,
-    masks: Tensors,
-) -> tuple[Tensor, Tensors]:
+    request_of: Callable[[Part, int, bool], ov.InferRequest], part: Part, rows: int, masked: bool, inputs: Tensors
+) -> Tensors:
     """A `StripRunner`, with the request that computes strips of a height, with masks or without."""
-    request = request_of(part, skips[0].shape[1], bool(masks))
-    written, read = (skips, ()) if part == "encoder" else ((), skips)
-    # Held until it has run: a request does not own the memory of its tensors.
-    held = [_shared(tensor) for tensor in (x, *read, *kept, *masks)]
-    for index, tensor in enumerate(held):
-        request.set_input_tensor(index, tensor)
-    for index, place in enumerate(written, start=1):
-        request.set_output_tensor(index, _shared(place))
-    request.infer()
-    outputs = [0, *range(1 + len(written), len(request.model_outputs))]
-    # Copies: the request writes into the same memory the next time.
-    first, *rest = (torch.from_numpy(np.array(request.get_output_tensor(index).data)) for index in outputs)
-    return first, rest
-
-
-def _shared(tensor: Tensor) -> ov.Tensor:
-    array: NDArray[np.float32] = tensor.contiguous().numpy()
-    return ov.Tensor(array, shared_memory=True)
+    arrays = [x.contiguous().numpy() for x in inputs]
+    # `LevelStream` reads what an encoder gives before the encoder runs again; logits go further, so they are copied.
+    outputs = request_of(part, rows, masked).infer(arrays, share_inputs=True, share_outputs=part == "encoder")
+    return [torch.from_numpy(array) for array in outputs.to_tuple()]
 
 
 class _Graph:
