@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, grey_image
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
-from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure
@@ -134,20 +133,6 @@ class Annotator:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         network = loaded.network.to(device)
         return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
-
-    @classmethod
-    def starter(cls, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
-        """The model that comes with the package: trained on phantoms, it shows the software and reads no tissue.
-
-        Args:
-            device: as in `load`.
-            cache: as in `load`.
-
-        Raises:
-            InputError: if the package was installed without it.
-            RuntimeError: of PyTorch, if the device is not there.
-        """
-        return cls.load(starter_path(), device, cache)
 
     def prepare(self, options: AnnotationOptions | None = None) -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.

@@ -51,7 +51,13 @@ def annotate_files(
     files = find_images(images)
     refuse_equal_stems(files)
     if checkpoint is None:
-        checkpoint = _take_starter(options)
+        checkpoint = starter_path()
+        print(
+            f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({checkpoint.with_name('README.md')}); "
+            "train your own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
+            "runs/NAME/checkpoints/best.ckpt",
+            file=sys.stderr,
+        )
     annotator = Annotator.load(checkpoint, device="cpu" if options.precision == "int8" else "auto")
     annotator.prepare(options)
     failures: list[str] = []
@@ -127,20 +133,3 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def _is_mosaic(path: Path) -> bool:
     name, written = path.name.lower(), tuple(module.SUFFIX for module in FORMATS.values())
     return name.endswith(IMAGE_SUFFIXES) and not name.endswith(written) and not name.startswith(".")
-
-
-def _take_starter(options: AnnotationOptions) -> Path:
-    """The starter's file; says on stderr what it is, and how to have a model of one's own."""
-    if options.precision == "int8":
-        raise InputError(
-            "--precision int8 is quantised on a checkpoint's training mosaics, without which the starter model comes; "
-            "give a --checkpoint of your own, or leave int8 away"
-        )
-    path = starter_path()
-    print(
-        f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({path.with_name('README.md')}); train your "
-        "own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
-        "runs/NAME/checkpoints/best.ckpt",
-        file=sys.stderr,
-    )
-    return path

@@ -286,8 +286,13 @@ def read_level(image: NDArray[np.uint8], factor: int, rows: Span, cols: Span, ba
     Returns:
         ``(1, 1, rows, cols)``, grey levels in ``[0, 255]``.
     """
-    block = torch.from_numpy(_replicated(image, _scaled(rows, factor), _scaled(cols, factor)))
-    return area_average(block.to(backend.device).to(backend.dtype)[None, None], factor)
+    height, width = image.shape
+    down, across = _scaled(rows, factor), _scaled(cols, factor)
+    block = image[min(down.start, height - 1) : down.stop, min(across.start, width - 1) : across.stop]
+    missing = len(down) - block.shape[0], len(across) - block.shape[1]
+    # A copy in any case: PyTorch refuses memory that is mapped read-only.
+    padded = torch.from_numpy(np.pad(block, ((0, missing[0]), (0, missing[1])), mode="edge"))
+    return area_average(padded.to(backend.device).to(backend.dtype)[None, None], factor)
 
 
 def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
@@ -300,15 +305,6 @@ def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype
     down, across = (prior_span(span, size) for span, size in zip((rows, cols), coarser.shape[-2:], strict=True))
     part = upsample(coarser[..., _slice(down), _slice(across)].to(dtype))
     return part[..., rows.within(_scaled(down, 2)), cols.within(_scaled(across, 2))]
-
-
-def _replicated(image: NDArray[np.uint8], rows: Span, cols: Span) -> NDArray[np.uint8]:
-    height, width = image.shape
-    top, left = min(rows.start, height - 1), min(cols.start, width - 1)
-    # A copy: PyTorch refuses memory that is mapped read-only.
-    block = np.array(image[top : rows.stop, left : cols.stop])
-    missing = len(rows) - block.shape[0], len(cols) - block.shape[1]
-    return np.pad(block, ((0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else block
 
 
 def _scaled(span: Span, factor: int) -> Span:

@@ -87,6 +87,5 @@ def tensor_on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: each library has its own."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
+    said = isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(said)

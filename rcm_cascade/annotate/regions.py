@@ -75,8 +75,8 @@ def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[Label
 
 
 def _largest_of(labels: NDArray[np.uint8], label: int) -> list[LabelRegion]:
-    inside = (labels == label).view(np.uint8)
-    _, components, stats, centroids = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    # The mask has no name, so that it goes before regions are taken out of the components, four times as large.
+    _, components, stats, centroids = cv2.connectedComponentsWithStats((labels == label).view(np.uint8), connectivity=8)
     # Component 0 is what does not belong to the class.
     order = 1 + np.lexsort((stats[1:, cv2.CC_STAT_TOP], -stats[1:, cv2.CC_STAT_AREA]))[:COUNT]
     found = []
