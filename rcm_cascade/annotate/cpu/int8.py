@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,7 +26,7 @@ from pydantic import TypeAdapter
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
-from rcm_cascade.annotate.cpu.openvino_backend import Build, OpenVinoBackend, core
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
 from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
 from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
@@ -123,18 +122,13 @@ class Int8Backend(OpenVinoBackend):
         super().__init__(model, "int8")
         self._folder = folder
 
-    def _builds(self, level: int) -> dict[Part, Build]:
-        exact = super()._builds(level)
-        if level < len(self.geometry) - 1:
-            return exact
-        return {part: partial(self._quantised, part, build) for part, build in exact.items()}
-
-    def _quantised(self, part: Part, exact: Build, width: int, rows: int, masked: bool) -> ov.Model:
-        graph = exact(width, rows, masked)
-        if masked:
-            return graph
+    def graph(self, level: int, part: Part, width: int, rows: int, masked: bool) -> ov.Model:
+        """See `OpenVinoBackend.graph`."""
+        if masked or level < len(self.geometry) - 1:
+            return super().graph(level, part, width, rows, masked)
         quantised = core().read_model(graph_path(self._folder, part))
-        quantised.reshape({index: list(given.shape) for index, given in enumerate(graph.inputs)})
+        shapes = self.coder(level, part).shapes(width, rows, masked)
+        quantised.reshape({index: list(shape) for index, shape in enumerate(shapes)})
         return quantised
 
 
@@ -214,15 +208,16 @@ def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
         deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
     folder.mkdir(parents=True, exist_ok=True)
     finest = len(backend.geometry) - 1
-    for part, build in backend._builds(finest).items():
-        samples = backend.samples[part]
+    for part, samples in backend.samples.items():
         if not samples:
             raise InputError(
                 f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
                 f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
             )
         with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
-            graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
+            graph = nncf.quantize(
+                backend.graph(finest, part, WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples)
+            )
         ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
 
 
@@ -279,8 +274,7 @@ class RecordingBackend(OpenVinoBackend):
 
         def run(part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
             if rows == ROWS and width >= WIDTH and not masked:
-                skips = len(self._decoders[level].waits) if part == "decoder" else 0
-                self.record(width, alignment, part, inputs, skips)
+                self.record(width, alignment, part, inputs, len(self.coder(level, part).skip_channels))
             return runner(part, rows, masked, inputs)
 
         return run if level == len(self.geometry) - 1 else runner

@@ -54,7 +54,31 @@ class Stage:
     channels: int
 
 
-class StripEncoder(nn.Module):
+class StripCoder(nn.Module):
+    """One way through a U-Net, on one strip of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: list[Stage] = []
+        self.skip_channels: list[int] = []
+        """Of the skip connections that come in, from the finest on."""
+
+    def shapes(self, width: int, rows: int, masked: bool) -> list[tuple[int, ...]]:
+        """Of the inputs of ``forward``.
+
+        Args:
+            width: of the band in px.
+            rows: of the strip in px.
+            masked: whether masks are among the inputs, as at the mosaic's border.
+        """
+        depth = len(self.skip_channels)
+        skips = [(1, rows >> pooling, width >> pooling, c) for pooling, c in enumerate(self.skip_channels)]
+        kept = [(1, s.channels, s.kept, width >> s.pooling) for s in self.stages if s.kept]
+        masks = [(1, 1, rows >> s.pooling, 1) for s in self.stages] if masked else []
+        return [(1, self.stages[0].channels, rows >> depth, width >> depth), *skips, *kept, *masks]
+
+
+class StripEncoder(StripCoder):
     """The way down of a U-Net, on one strip of rows.
 
     Args:
@@ -64,7 +88,6 @@ class StripEncoder(nn.Module):
     def __init__(self, unet: UNet) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(c for block in (*unet.encoder, unet.bottom) for c in _convolutions(block))
-        self.stages: list[Stage] = []
         self.skip_delays: list[int] = []
         delay = 0
         for pooling, block in enumerate((*unet.encoder, unet.bottom)):
@@ -101,7 +124,7 @@ class StripEncoder(nn.Module):
         return (x, *skips, *strip.kept)
 
 
-class StripDecoder(nn.Module):
+class StripDecoder(StripCoder):
     """The way up of a U-Net, on one strip of rows.
 
     Args:
@@ -115,10 +138,8 @@ class StripDecoder(nn.Module):
         self.head = unet.head
         self.convolutions = nn.ModuleList(c for block in unet.decoder for c in _convolutions(block))
         self.per_block = len(self.convolutions) // len(self.up)
-        self.stages: list[Stage] = []
         self.waits: list[int] = []
         """By how many rows each skip connection waits for the decoder, from the finest on."""
-        self.skip_channels: list[int] = []
         delay = encoder.stages[-1].delay
         for pooling, up, block in zip(reversed(range(unet.depth)), unet.up, unet.decoder, strict=True):
             assert isinstance(up, nn.ConvTranspose2d)
@@ -286,6 +307,10 @@ class StripBackend(Backend):
         """Begins a band of a level at its top; arguments as for `LevelStream`."""
         return LevelStream(self._encoders[level], self._decoders[level], self._runner(level, width), width, height)
 
+    def coder(self, level: int, part: Part) -> StripCoder:
+        """A level's encoder or decoder."""
+        return (self._encoders if part == "encoder" else self._decoders)[level]
+
     @abstractmethod
     def _runner(self, level: int, width: int) -> StripRunner:
         """What computes strips of one level and width."""
@@ -307,13 +332,10 @@ class TorchStripBackend(StripBackend):
             coder.to(self.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _runner(self, level: int, width: int) -> StripRunner:
-        encoder, decoder = self._encoders[level], self._decoders[level]
-
         def run(part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
             x, *rest = inputs
             with convolution_arithmetic(self.device):
-                coder = encoder if part == "encoder" else decoder
-                outputs: Tensors = coder(x.contiguous(memory_format=torch.channels_last), *rest)
+                outputs: Tensors = self.coder(level, part)(x.contiguous(memory_format=torch.channels_last), *rest)
             return outputs
 
         return run
