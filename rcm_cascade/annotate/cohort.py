@@ -72,8 +72,9 @@ def annotate_files(
         return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
 
     def write(file: Path, annotated: MosaicAnnotation) -> None:
-        for path in write_annotation(out, file, annotated).values():
-            print(path)
+        with _reported(failures):
+            for path in write_annotation(out, file, annotated).values():
+                print(path)
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         writing: Future[None] = writer.submit(lambda: None)
@@ -91,11 +92,9 @@ def annotate_files(
                 title = f"annotating {file.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
                     annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
-                with _reported(failures):
-                    writing.result()
+                writing.result()  # no more than one waits to be written
                 writing = writer.submit(write, file, annotated)
-        with _reported(failures):
-            writing.result()
+        writing.result()
     if finished:
         print(f"{finished} finished earlier with this checkpoint, left as they are", file=sys.stderr)
     if len(failures) > 1 or (failures and finished):

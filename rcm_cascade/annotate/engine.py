@@ -5,6 +5,9 @@ so on. A strip's logits live only until they are prior or labels.
 """
 
 import math
+import os
+import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import Backend, open_backend
-from rcm_cascade.annotate.memory import default_budget, is_out_of_memory, priors_fit, strip_pixels, tensor_on_disk
-from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
+from rcm_cascade.annotate.tiling import (
+    LevelPlan,
+    Shape,
+    Span,
+    default_budget,
+    fitting_cuts,
+    plan_levels,
+    prior_span,
+    priors_fit,
+    square_cuts,
+    strip_pixels,
+)
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, normalise, to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network
@@ -29,6 +42,10 @@ from rcm_cascade.progress import Advance
 STRIP_PIXELS: Final = {"cpu": 2**18, "cuda": 2**22}
 """Px of a strip at most, by device. Measured on a CPU: larger ones fall out of the cache, in smaller ones the rows that
 convolutions keep weigh more. A GPU wants large ones; this one is not measured."""
+
+_OUT_OF_MEMORY: Final = re.compile(
+    r"out of memory|can't allocate|cannot allocate|bad[ _]alloc|not enough memory|STATUS_ALLOC_FAILED", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -305,6 +322,32 @@ def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype
     down, across = (prior_span(span, size) for span, size in zip((rows, cols), coarser.shape[-2:], strict=True))
     part = upsample(coarser[..., _slice(down), _slice(across)].to(dtype))
     return part[..., rows.within(_scaled(down, 2)), cols.within(_scaled(across, 2))]
+
+
+def tensor_on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """An uninitialised tensor that lives in a temporary file, which goes with it.
+
+    Raises:
+        InputError: if the disk has no room for it.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
+    with tempfile.TemporaryFile(prefix="rcm_cascade-") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):  # a sparse file would kill the process when the disk is full
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()} has no room for {size / 1e9:.2f} GB of intermediate results "
+                f"({error.strerror}); set TMPDIR to another folder, or allow more memory with --memory"
+            ) from error
+        mapped = np.memmap(file, np.uint8, "w+", shape=(size,))
+    return torch.from_numpy(mapped).view(dtype).reshape(tuple(shape))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: each library has its own."""
+    said = isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(said)
 
 
 def _scaled(span: Span, factor: int) -> Span:

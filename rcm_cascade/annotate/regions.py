@@ -52,11 +52,10 @@ class LabelRegion:
         Returns:
             Row and column of the first block, and shares in ``[0, 1]`` of just as many as hold the region.
         """
-        sums = self.mask
-        for axis, (first, size) in enumerate(((self.top, self.height), (self.left, self.width))):
-            starts = np.arange(-(first % factor), size, factor).clip(min=0)
-            sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.int32)
-        return self.top // factor, self.left // factor, sums / factor**2
+        sides = (self.top, self.height), (self.left, self.width)
+        blocks = np.pad(self.mask, [(first % factor, -(first + size) % factor) for first, size in sides])
+        shares = blocks.reshape(len(blocks) // factor, factor, -1, factor).mean(axis=(1, 3))
+        return self.top // factor, self.left // factor, shares
 
 
 def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[LabelRegion]:

@@ -12,8 +12,7 @@ from torch import Tensor
 from rcm_cascade.annotate import engine
 from rcm_cascade.annotate.backends import has_bf16, open_backend
 from rcm_cascade.annotate.cpu.strips import LevelStream
-from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan
-from rcm_cascade.annotate.memory import tensor_on_disk
+from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan, tensor_on_disk
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet, build_network

@@ -96,11 +96,7 @@ class GraphTensor:
 
     @classmethod
     def __torch_function__(
-        cls,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        cls, function: Callable[..., Any], types: object, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
     ) -> "GraphTensor":
         """See PyTorch's "Extending torch with a Tensor-like type"."""
         return cls(OPERATIONS[function](*args, **(kwargs or {})))
