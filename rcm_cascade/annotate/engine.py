@@ -20,19 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend, open_backend
-from rcm_cascade.annotate.tiling import (
-    LevelPlan,
-    Shape,
-    Span,
-    default_budget,
-    fitting_cuts,
-    plan_levels,
-    prior_span,
-    priors_fit,
-    square_cuts,
-    strip_pixels,
-)
+from rcm_cascade.annotate.backends import STRIP_SHARE, Backend, default_budget, open_backend, strip_pixels
+from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, normalise, to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network
@@ -322,6 +311,13 @@ def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype
     down, across = (prior_span(span, size) for span, size in zip((rows, cols), coarser.shape[-2:], strict=True))
     part = upsample(coarser[..., _slice(down), _slice(across)].to(dtype))
     return part[..., rows.within(_scaled(down, 2)), cols.within(_scaled(across, 2))]
+
+
+def priors_fit(budget: int, plans: Sequence[LevelPlan], classes: int, dtype: torch.dtype) -> bool:
+    """Whether the coarse levels' priors, of which two are alive at once, fit into what strips leave of a budget."""
+    frames = [p.frame[0] * p.frame[1] for p in plans[:-1]]
+    most = max((a + b for a, b in zip([0, *frames], frames, strict=False)), default=0)
+    return most * classes * dtype.itemsize <= (1 - STRIP_SHARE) * budget
 
 
 def tensor_on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which part of each level is read when, what it answers for, and how much memory lets it be: no arrays.
+"""Which part of each level is read when, and what it answers for: integers only, no arrays.
 
 A level is cut into bands of columns, and a band is read strip by strip from the top. It equals one pass over the whole
 if and only if bands start on the level's pooling grid, read their true neighbours as far as the network reaches, and
@@ -6,14 +6,10 @@ meet a border only where the padded mosaic ends. Strips that keep their rows (`r
 halo above and below.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import torch
-
-from rcm_cascade.errors import InputError
 from rcm_cascade.models.registry import LevelGeometry
 
 PRIOR_MARGIN: Final = 1
@@ -22,21 +18,6 @@ PRIOR_MARGIN: Final = 1
 LEAST_ROWS: Final = 112
 """Bands are made narrower before strips get lower than this. Measured: rows of 3,000 px fall out of the cache between
 one convolution and the next, which costs more than the halo of a second band."""
-
-CPU_BUDGET: Final = 2 * 10**9
-"""Bytes on a CPU by default."""
-
-GPU_SHARE: Final = 0.8
-"""Of the free memory of a GPU, by default."""
-
-STRIP_SHARE: Final = 0.5
-"""Of the budget that strips may take; the other half is for priors."""
-
-FEATURES_PER_FILTER: Final = 18
-"""Numbers that a strip keeps alive for each of its px and each base filter: measured, OpenVINO's activations and the
-skip connections that wait for the decoder."""
-
-_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 Shape = tuple[int, int]
 """Height and width in px."""
@@ -206,36 +187,3 @@ def fitting_cuts(geometry: Sequence[LevelGeometry], alignment: int, shape: Shape
         even = -(-height // -(-height // rows))  # as many strips, and little left over
         cuts.append((round_up(even, level.alignment), width))
     return cuts
-
-
-def parse_memory(text: str) -> int:
-    """Bytes of a text such as ``2 GB``, ``500MB`` or ``1.5G``.
-
-    Raises:
-        InputError: if it is none, or 0.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if not size:
-        raise InputError(f"the memory is {text!r}; expected a size such as '2 GB' or '500 MB'")
-    return size
-
-
-def default_budget(device: torch.device) -> int:
-    """Bytes that annotation may take on a device: 2 GB on a CPU, most of what is free on a GPU."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, from before
-        return int(GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept))
-    return CPU_BUDGET
-
-
-def strip_pixels(budget: int, base_filters: int, dtype: torch.dtype) -> int:
-    """Px of the largest strip that fits into a budget of bytes."""
-    return int(STRIP_SHARE * budget / (FEATURES_PER_FILTER * base_filters * dtype.itemsize))
-
-
-def priors_fit(budget: int, plans: Sequence[LevelPlan], classes: int, dtype: torch.dtype) -> bool:
-    """Whether the coarse levels' priors, of which two are alive at once, fit into what strips leave of a budget."""
-    frames = [p.frame[0] * p.frame[1] for p in plans[:-1]]
-    most = max((a + b for a, b in zip([0, *frames], frames, strict=False)), default=0)
-    return most * classes * dtype.itemsize <= (1 - STRIP_SHARE) * budget

@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
-from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
+from rcm_cascade.annotate.cpu.strips import Part, Tensors
 from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
@@ -214,11 +214,10 @@ def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
                 f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
                 f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
             )
+        graph = backend.graph(finest, part, WIDTH, ROWS, False)
         with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
-            graph = nncf.quantize(
-                backend.graph(finest, part, WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples)
-            )
-        ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
+            quantised = nncf.quantize(graph, nncf.Dataset(samples), subset_size=len(samples))
+        ov.save_model(quantised, graph_path(folder, part), compress_to_fp16=False)
 
 
 def measure_loss(
@@ -268,16 +267,12 @@ class RecordingBackend(OpenVinoBackend):
         self._seen: dict[Part, int] = {"encoder": 0, "decoder": 0}
         self._draw = random.Random(0)
 
-    def _runner(self, level: int, width: int) -> StripRunner:
-        runner = super()._runner(level, width)
-        alignment = self.geometry[level].alignment
-
-        def run(part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
-            if rows == ROWS and width >= WIDTH and not masked:
-                self.record(width, alignment, part, inputs, len(self.coder(level, part).skip_channels))
-            return runner(part, rows, masked, inputs)
-
-        return run if level == len(self.geometry) - 1 else runner
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """See `StripBackend.compute`."""
+        if level == len(self.geometry) - 1 and rows == ROWS and width >= WIDTH and not masked:
+            skips = len(self.coder(level, part).skip_channels)
+            self.record(width, self.geometry[level].alignment, part, inputs, skips)
+        return super().compute(level, width, part, rows, masked, inputs)
 
     def record(self, width: int, alignment: int, part: Part, inputs: Tensors, skips: int) -> None:
         """Keeps a sample of `STRIPS` of those that come.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from openvino import opset13 as ops
 from torch import Tensor
 
-from rcm_cascade.annotate.cpu.strips import Part, StripBackend, StripCoder, StripRunner, Tensors
+from rcm_cascade.annotate.cpu.strips import Part, StripBackend, StripCoder, Tensors
 from rcm_cascade.models import Network
 
 HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -24,7 +24,7 @@ HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 NARROW: Final = 1024
 """Px; the graphs of bands up to this wide are kept from one mosaic to the next."""
 
-KEPT_RUNNERS: Final = 8
+KEPT_SIZES: Final = 8
 """A cascade of four levels, for mosaics of two widths."""
 
 END: Final = np.iinfo(np.int64).max
@@ -53,36 +53,34 @@ class OpenVinoBackend(StripBackend):
     def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
         self.compute_dtype = self.dtype  # in bfloat16, too, float32 goes in and comes out
-        self._ready: dict[tuple[int, int], StripRunner] = {}
+        self._ready: dict[tuple[int, int], Callable[[Part, int, bool], ov.InferRequest]] = {}
 
-    def _runner(self, level: int, width: int) -> StripRunner:
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """See `StripBackend.compute`."""
+        request = self._requests(level, width)(part, rows, masked)
+        arrays = [x.contiguous().numpy() for x in inputs]
+        # `LevelStream` reads what an encoder gives before it runs again; logits go further, so they are copied.
+        outputs = request.infer(arrays, share_inputs=True, share_outputs=part == "encoder")
+        return [torch.from_numpy(array) for array in outputs.to_tuple()]
+
+    def _requests(self, level: int, width: int) -> Callable[[Part, int, bool], ov.InferRequest]:
         # Graphs hold their activations: of wide bands, one level's at a time. Narrow mosaics, of which a data set may
         # have hundreds of one size, keep every level's, for compiling takes longer than running.
         key = level, width
         if key not in self._ready:
-            if len(self._ready) >= KEPT_RUNNERS or max(w for _, w in [key, *self._ready]) > NARROW:
+            if len(self._ready) >= KEPT_SIZES or max(w for _, w in [key, *self._ready]) > NARROW:
                 self._ready.clear()
-            compiled = cache(lambda part, rows, masked: self._compile(self.graph(level, part, width, rows, masked)))
-            self._ready[key] = partial(_run, compiled)
+            self._ready[key] = cache(partial(self._compile, level, width))
         return self._ready[key]
 
     def graph(self, level: int, part: Part, width: int, rows: int, masked: bool) -> ov.Model:
-        """What computes strips of one shape; arguments as for `StripRunner` and `StripCoder.shapes`."""
+        """What computes strips of one shape; arguments as for `compute` and `StripCoder.shapes`."""
         return strip_graph(self.coder(level, part), width, rows, masked)
 
-    def _compile(self, graph: ov.Model) -> ov.InferRequest:
+    def _compile(self, level: int, width: int, part: Part, rows: int, masked: bool) -> ov.InferRequest:
+        graph = self.graph(level, part, width, rows, masked)
         options = {"INFERENCE_PRECISION_HINT": HINTS[self.precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         return core().compile_model(graph, "CPU", options).create_infer_request()
-
-
-def _run(
-    request_of: Callable[[Part, int, bool], ov.InferRequest], part: Part, rows: int, masked: bool, inputs: Tensors
-) -> Tensors:
-    """A `StripRunner`, with the request that computes strips of a height, with masks or without."""
-    arrays = [x.contiguous().numpy() for x in inputs]
-    # `LevelStream` reads what an encoder gives before the encoder runs again; logits go further, so they are copied.
-    outputs = request_of(part, rows, masked).infer(arrays, share_inputs=True, share_outputs=part == "encoder")
-    return [torch.from_numpy(array) for array in outputs.to_tuple()]
 
 
 class GraphTensor:

@@ -10,6 +10,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -305,15 +306,16 @@ class StripBackend(Backend):
 
     def stream(self, level: int, width: int, height: int) -> LevelStream:
         """Begins a band of a level at its top; arguments as for `LevelStream`."""
-        return LevelStream(self._encoders[level], self._decoders[level], self._runner(level, width), width, height)
+        runner = partial(self.compute, level, width)
+        return LevelStream(self._encoders[level], self._decoders[level], runner, width, height)
 
     def coder(self, level: int, part: Part) -> StripCoder:
         """A level's encoder or decoder."""
         return (self._encoders if part == "encoder" else self._decoders)[level]
 
     @abstractmethod
-    def _runner(self, level: int, width: int) -> StripRunner:
-        """What computes strips of one level and width."""
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """A `StripRunner` of bands of one level and width."""
 
 
 class TorchStripBackend(StripBackend):
@@ -331,14 +333,12 @@ class TorchStripBackend(StripBackend):
         for coder in (*self._encoders, *self._decoders):
             coder.to(self.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _runner(self, level: int, width: int) -> StripRunner:
-        def run(part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
-            x, *rest = inputs
-            with convolution_arithmetic(self.device):
-                outputs: Tensors = self.coder(level, part)(x.contiguous(memory_format=torch.channels_last), *rest)
-            return outputs
-
-        return run
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """See `StripBackend.compute`."""
+        x, *rest = inputs
+        with convolution_arithmetic(self.device):
+            outputs: Tensors = self.coder(level, part)(x.contiguous(memory_format=torch.channels_last), *rest)
+        return outputs
 
 
 def folded(model: Network) -> Network:

@@ -40,15 +40,14 @@ def test_a_strip_is_what_encoder_and_decoder_make_of_it(masked: bool) -> None:
         if s.kept
     ]
     masks_up = [torch.ones((1, 1, 16 >> s.pooling, 1), dtype=torch.float64) for s in decoder.stages] if masked else []
-    runner = backend._runner(1, 24)
 
     with torch.inference_mode():
         expected = encoder(x, *kept, *masks)
-        assert_close(runner("encoder", 16, masked, [x, *kept, *masks]), expected)
+        assert_close(backend.compute(1, 24, "encoder", 16, masked, [x, *kept, *masks]), expected)
 
         deepest, *rest = expected
         given = [deepest, *rest[: len(decoder.waits)], *kept_up, *masks_up]
-        assert_close(runner("decoder", 16, masked, given), decoder(*given))
+        assert_close(backend.compute(1, 24, "decoder", 16, masked, given), decoder(*given))
 
 
 def assert_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
@@ -99,9 +98,8 @@ def test_on_a_gpu_float32_is_not_computed_in_tf32() -> None:
     backend._encoders[0] = backend._decoders[0] = watched
     for device in ("cpu", "cuda"):
         backend.device = torch.device(device)
-        runner = backend._runner(0, 8)
-        runner("encoder", 4, False, [x])
-        runner("decoder", 4, False, [x])
+        backend.compute(0, 8, "encoder", 4, False, [x])
+        backend.compute(0, 8, "decoder", 4, False, [x])
 
     assert allowed == [before, before, False, False]
     assert torch.backends.cudnn.allow_tf32 == before
