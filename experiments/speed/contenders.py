@@ -27,7 +27,7 @@ from experiments.speed.peers import (
 )
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
-from rcm_cascade.annotate.levels import plan
+from rcm_cascade.annotate.engine import plan
 from rcm_cascade.annotate.outputs import write_annotation
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure, normalise

@@ -54,7 +54,7 @@ def strip(annotator: Annotator, width: int, rows: int) -> Run:
     """One strip after another, well inside a mosaic."""
     backend = OpenVinoBackend(cascade(annotator), "fp32")
     level = len(backend.geometry) - 1
-    stream = backend.stream(level, width, HEIGHT, rows)
+    stream = backend.stream(level, width, HEIGHT)
     channels = 1 + (annotator.network.arguments.num_classes if level else 0)
     x = torch.from_numpy(np.random.default_rng(0).random((1, channels, rows, width), np.float32))
     stream._fed = -(-stream.delay // rows) * rows  # past the mosaic's border, whose graphs would take memory

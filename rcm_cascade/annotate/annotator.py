@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
-from rcm_cascade.annotate.engine import Annotation, annotate_with, grey_image
-from rcm_cascade.annotate.levels import LevelPiece
+from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, grey_image
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
-from rcm_cascade.annotate.starter import starter_path
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure
@@ -136,20 +134,6 @@ class Annotator:
         network = loaded.network.to(device)
         return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
 
-    @classmethod
-    def starter(cls, device: str = "auto", cache: MosaicCache | None = None) -> "Annotator":
-        """The model that comes with the package: trained on phantoms, it shows the software and reads no tissue.
-
-        Args:
-            device: as in `load`.
-            cache: as in `load`.
-
-        Raises:
-            InputError: if the package was installed without it.
-            RuntimeError: of PyTorch, if the device is not there.
-        """
-        return cls.load(starter_path(), device, cache)
-
     def prepare(self, options: AnnotationOptions | None = None) -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.
 
@@ -263,7 +247,7 @@ class Annotator:
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
             levels: whether `MosaicAnnotation.level_map` is wanted too.
-            observe: as in `annotate_with`, on the working grid.
+            observe: as in `annotate_image`, on the working grid.
 
         Raises:
             InputError: if the mosaic is on another grid, or an option is wrong.
@@ -273,9 +257,16 @@ class Annotator:
                 f"mosaic {mosaic.name} is open at {_size(mosaic.working_pixel_size_um)} and the network works at "
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
-        backend = self.prepare(options)
-        annotation = annotate_with(
-            backend, mosaic.image, mosaic.intensity, options, progress=progress, levels=levels, observe=observe
+        options = options or AnnotationOptions()
+        annotation = annotate_image(
+            self.prepare(options),
+            mosaic.image,
+            tile=options.tile,
+            memory=options.memory,
+            intensity=mosaic.intensity,
+            progress=progress,
+            levels=levels,
+            observe=observe,
         )
         return MosaicAnnotation(
             mosaic=mosaic,

@@ -1,6 +1,7 @@
-"""What runs a level's network over a mosaic, and in which precision: the general way; `cpu` adds faster ones."""
+"""What runs a level's network over a mosaic, in which precision and memory: the general way; `cpu` adds faster ones."""
 
 import copy
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -19,6 +20,21 @@ from rcm_cascade.models import Network
 PRECISIONS: Final = ("auto", "fp32", "bf16", "int8")
 """``fp32``: the network's dtype; ``bf16``: bfloat16; ``auto``: ``bf16`` where the processor computes in it, else
 ``fp32``; ``int8``: of a checkpoint that was quantised."""
+
+CPU_BUDGET: Final = 2 * 10**9
+"""Bytes on a CPU by default."""
+
+GPU_SHARE: Final = 0.8
+"""Of the free memory of a GPU, by default."""
+
+STRIP_SHARE: Final = 0.5
+"""Of the budget that strips may take; the other half is for priors."""
+
+FEATURES_PER_FILTER: Final = 18
+"""Numbers that a strip keeps alive for each of its px and each base filter: measured, OpenVINO's activations and the
+skip connections that wait for the decoder."""
+
+_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 Read = Callable[[Span], Tensor]
 """What a level's network sees of some rows of a band, ``(1, C, rows, width)``, zero below the padded mosaic."""
@@ -62,16 +78,10 @@ class Backend(ABC):
         self.dtype: torch.dtype = parameter.dtype
         self.precision = precision
         self.handed_on, self.merged = model.handed_on, model.merged
-
-    @property
-    def prior_dtype(self) -> torch.dtype:
+        self.prior_dtype = torch.bfloat16 if precision == "bf16" else self.dtype
         """In what a whole level's prior is kept."""
-        return torch.bfloat16 if self.precision == "bf16" else self.dtype
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
+        self.compute_dtype = self.prior_dtype
         """Of what goes into a level's network and comes out."""
-        return self.prior_dtype
 
     @abstractmethod
     def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
@@ -190,3 +200,29 @@ def _resolve_precision(precision: str, device: torch.device, dtype: torch.dtype)
             stacklevel=3,
         )
     return full if precision == "fp32" else precision
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of a text such as ``2 GB``, ``500MB`` or ``1.5G``.
+
+    Raises:
+        InputError: if it is none, or 0.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if not size:
+        raise InputError(f"the memory is {text!r}; expected a size such as '2 GB' or '500 MB'")
+    return size
+
+
+def default_budget(device: torch.device) -> int:
+    """Bytes that annotation may take on a device: 2 GB on a CPU, most of what is free on a GPU."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, from before
+        return int(GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept))
+    return CPU_BUDGET
+
+
+def strip_pixels(budget: int, base_filters: int, dtype: torch.dtype) -> int:
+    """Px of the largest strip that fits into a budget of bytes."""
+    return int(STRIP_SHARE * budget / (FEATURES_PER_FILTER * base_filters * dtype.itemsize))

@@ -51,7 +51,13 @@ def annotate_files(
     files = find_images(images)
     refuse_equal_stems(files)
     if checkpoint is None:
-        checkpoint = _take_starter(options)
+        checkpoint = starter_path()
+        print(
+            f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({checkpoint.with_name('README.md')}); "
+            "train your own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
+            "runs/NAME/checkpoints/best.ckpt",
+            file=sys.stderr,
+        )
     annotator = Annotator.load(checkpoint, device="cpu" if options.precision == "int8" else "auto")
     annotator.prepare(options)
     failures: list[str] = []
@@ -66,8 +72,9 @@ def annotate_files(
         return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
 
     def write(file: Path, annotated: MosaicAnnotation) -> None:
-        for path in write_annotation(out, file, annotated).values():
-            print(path)
+        with _reported(failures):
+            for path in write_annotation(out, file, annotated).values():
+                print(path)
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         writing: Future[None] = writer.submit(lambda: None)
@@ -85,11 +92,9 @@ def annotate_files(
                 title = f"annotating {file.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
                     annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
-                with _reported(failures):
-                    writing.result()
+                writing.result()  # no more than one waits to be written
                 writing = writer.submit(write, file, annotated)
-        with _reported(failures):
-            writing.result()
+        writing.result()
     if finished:
         print(f"{finished} finished earlier with this checkpoint, left as they are", file=sys.stderr)
     if len(failures) > 1 or (failures and finished):
@@ -127,20 +132,3 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def _is_mosaic(path: Path) -> bool:
     name, written = path.name.lower(), tuple(module.SUFFIX for module in FORMATS.values())
     return name.endswith(IMAGE_SUFFIXES) and not name.endswith(written) and not name.startswith(".")
-
-
-def _take_starter(options: AnnotationOptions) -> Path:
-    """The starter's file; says on stderr what it is, and how to have a model of one's own."""
-    if options.precision == "int8":
-        raise InputError(
-            "--precision int8 is quantised on a checkpoint's training mosaics, without which the starter model comes; "
-            "give a --checkpoint of your own, or leave int8 away"
-        )
-    path = starter_path()
-    print(
-        f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({path.with_name('README.md')}); train your "
-        "own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
-        "runs/NAME/checkpoints/best.ckpt",
-        file=sys.stderr,
-    )
-    return path

@@ -49,9 +49,8 @@ def annotate(
     STEM.json (areas by class). Without --checkpoint it takes the starter model that comes with the package, trained on
     synthetic mosaics; shows the software, reads no tissue.
     """
-    from rcm_cascade.annotate.backends import AnnotationOptions
+    from rcm_cascade.annotate.backends import AnnotationOptions, parse_memory
     from rcm_cascade.annotate.cohort import annotate_files
-    from rcm_cascade.annotate.memory import parse_memory
     from rcm_cascade.runs.quantise import quantise_checkpoint
 
     options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)

@@ -45,7 +45,7 @@ class LogitSample:
 
 
 class Piece(Protocol):
-    """A part of a mosaic as it leaves the network; `rcm_cascade.annotate.levels.LevelPiece` is one."""
+    """A part of a mosaic as it leaves the network; `rcm_cascade.annotate.engine.LevelPiece` is one."""
 
     @property
     def rows(self) -> slice:
@@ -85,7 +85,7 @@ class LogitSampler:
         self._seen = np.zeros(len(rows), np.bool_)
 
     def observe(self, piece: Piece) -> None:
-        """Takes what of a piece lies on the grid; pieces of coarser levels are left alone. For `annotate_with`."""
+        """Takes what of a piece lies on the grid; pieces of coarser levels are left alone. For `annotate_image`."""
         if piece.merged is None:
             return
         top, left = piece.rows.start, piece.cols.start

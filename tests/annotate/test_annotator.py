@@ -145,7 +145,7 @@ def test_a_mosaic_on_another_grid_is_refused(tmp_path: Path, cache: MosaicCache)
 
 def test_normalisation_is_the_training_s(tmp_path: Path, cache: MosaicCache) -> None:
     image = save(tmp_path / "m.png")
-    plain = annotate_image(telling_network(torch.float32), image, normalisation="none").labels
+    plain = annotate_image(telling_network(torch.float32), image, intensity="none").labels
     assert not np.array_equal(plain, annotate_image(telling_network(torch.float32), image).labels)
 
     annotator = make(cache, normalisation="none")

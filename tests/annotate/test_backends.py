@@ -110,13 +110,13 @@ def test_a_backend_knows_its_network() -> None:
     assert backend.geometry == model.geometry
     assert backend.alignment == model.alignment
     assert (backend.device, backend.dtype) == (torch.device("cpu"), torch.float32)
-    assert [backend.stream(level, 64, 64, 32).delay for level in range(3)] == [unet_reach(depth) for depth in (2, 3, 4)]
+    assert [backend.stream(level, 64, 64).delay for level in range(3)] == [unet_reach(depth) for depth in (2, 3, 4)]
 
 
 @torch.inference_mode()
 def first_logits(backend: Backend) -> Tensor:
     assert isinstance(backend, StripBackend)
-    stream = backend.stream(0, width=8, height=64, rows=32)
+    stream = backend.stream(0, width=8, height=64)
     x = torch.randn((1, 1, 64, 8), generator=torch.Generator().manual_seed(1))
     return torch.cat([stream.feed(strip) for strip in x.tensor_split([32], dim=2)], dim=2)[:, :, stream.delay :]
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from rcm_cascade.annotate.backends import HaloBackend, open_backend
-from rcm_cascade.annotate.engine import annotate_image
-from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network

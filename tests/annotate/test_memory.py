@@ -5,18 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from rcm_cascade.annotate.memory import (
+from rcm_cascade.annotate.backends import (
     CPU_BUDGET,
     FEATURES_PER_FILTER,
     GPU_SHARE,
     STRIP_SHARE,
     default_budget,
-    is_out_of_memory,
     parse_memory,
-    priors_fit,
     strip_pixels,
-    tensor_on_disk,
 )
+from rcm_cascade.annotate.engine import is_out_of_memory, priors_fit, tensor_on_disk
 from rcm_cascade.annotate.tiling import plan_levels, square_cuts
 from rcm_cascade.errors import InputError
 from tests.annotate.telling import telling_network

@@ -1,12 +1,5 @@
-from pathlib import Path
-
-import pytest
-
-import rcm_cascade.annotate.starter
 from experiments.starter.export import read_origin
-from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
-from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import load_checkpoint
 
 BYTES = 8_000_000
@@ -24,15 +17,3 @@ def test_the_starter_is_small_synthetic_and_says_where_it_came_from() -> None:
 
 def test_its_card_lies_beside_it_and_says_what_it_is() -> None:
     assert WHAT_IT_IS in starter_path().with_name("README.md").read_text("utf-8").lower().replace("\n", " ")
-
-
-def test_it_can_be_had_by_name() -> None:
-    annotator = Annotator.starter(device="cpu")
-    assert annotator.checkpoint == starter_path()
-    assert annotator.header.synthetic
-
-
-def test_a_package_without_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rcm_cascade.annotate.starter, "files", lambda _: tmp_path)
-    with pytest.raises(InputError, match=r"starter\.safetensors is missing from this installation"):
-        starter_path()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.levels import LevelPiece
+from rcm_cascade.annotate.engine import LevelPiece
 from rcm_cascade.evaluate import calibration
 from rcm_cascade.evaluate.calibration import (
     LogitSample,

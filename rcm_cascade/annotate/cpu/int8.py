@@ -23,14 +23,12 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
-from rcm_cascade.annotate.cpu.openvino_backend import Build, OpenVinoBackend, core
-from rcm_cascade.annotate.cpu.strips import Part, StripRunner, Tensors
-from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
+from rcm_cascade.annotate.cpu.strips import Part, Tensors
+from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -106,8 +104,8 @@ def open_int8(model: Network, checkpoint: Path | None) -> Backend | str:
     """A `Factory`; see there."""
     if checkpoint is None or read_report(checkpoint) is None:
         return (
-            f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --precision int8` does so on "
-            "training mosaics, and says what it costs"
+            f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --checkpoint C --precision int8` "
+            "does so on the training mosaics of C, and says what it costs"
         )
     return Int8Backend(model, int8_folder(checkpoint))
 
@@ -124,28 +122,14 @@ class Int8Backend(OpenVinoBackend):
         super().__init__(model, "int8")
         self._folder = folder
 
-    def _builds(self, level: int) -> dict[Part, Build]:
-        exact = super()._builds(level)
-        if level < len(self.geometry) - 1:
-            return exact
-        return {part: self._quantised(part, build) for part, build in exact.items()}
-
-    def _quantised(self, part: Part, exact: Build) -> Build:
-        def build(width: int, rows: int, masked: bool) -> ov.Model:
-            plain = exact(width, rows, masked)
-            if masked:
-                return plain
-            path = graph_path(self._folder, part)
-            try:
-                graph = core().read_model(path)
-            except RuntimeError as error:
-                raise InputError(
-                    f"{path} cannot be read ({str(error).splitlines()[0]}); delete {self._folder} and it is made again"
-                ) from error
-            graph.reshape({index: list(given.shape) for index, given in enumerate(plain.inputs)})
-            return graph
-
-        return build
+    def graph(self, level: int, part: Part, width: int, rows: int, masked: bool) -> ov.Model:
+        """See `OpenVinoBackend.graph`."""
+        if masked or level < len(self.geometry) - 1:
+            return super().graph(level, part, width, rows, masked)
+        quantised = core().read_model(graph_path(self._folder, part))
+        shapes = self.coder(level, part).shapes(width, rows, masked)
+        quantised.reshape({index: list(shape) for index, shape in enumerate(shapes)})
+        return quantised
 
 
 def prepare_int8(annotator: Annotator, find_mosaics: FindMosaics, accept_loss: bool = False) -> Int8Report:
@@ -224,16 +208,16 @@ def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
         deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
     folder.mkdir(parents=True, exist_ok=True)
     finest = len(backend.geometry) - 1
-    for part, build in backend._builds(finest).items():
-        samples = backend.samples[part]
+    for part, samples in backend.samples.items():
         if not samples:
             raise InputError(
                 f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
                 f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
             )
+        graph = backend.graph(finest, part, WIDTH, ROWS, False)
         with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
-            graph = nncf.quantize(build(WIDTH, ROWS, False), nncf.Dataset(samples), subset_size=len(samples))
-        ov.save_model(graph, graph_path(folder, part), compress_to_fp16=False)
+            quantised = nncf.quantize(graph, nncf.Dataset(samples), subset_size=len(samples))
+        ov.save_model(quantised, graph_path(folder, part), compress_to_fp16=False)
 
 
 def measure_loss(
@@ -249,7 +233,7 @@ def measure_loss(
         for mosaic in measured_on:
             plans = low_strips(int8, mosaic.image.shape)
             exact, quick = (
-                annotate_with(backend, mosaic.image, mosaic.intensity, progress=advance, plans=plans).labels
+                annotate_image(backend, mosaic.image, intensity=mosaic.intensity, progress=advance, plans=plans).labels
                 for backend in (fp32, int8)
             )
             same += int((exact == quick).sum())
@@ -283,19 +267,14 @@ class RecordingBackend(OpenVinoBackend):
         self._seen: dict[Part, int] = {"encoder": 0, "decoder": 0}
         self._draw = random.Random(0)
 
-    def _runner(self, level: int, width: int) -> StripRunner:
-        runner = super()._runner(level, width)
-        alignment = self.geometry[level].alignment
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """See `StripBackend.compute`."""
+        if level == len(self.geometry) - 1 and rows == ROWS and width >= WIDTH and not masked:
+            skips = len(self.coder(level, part).skip_channels)
+            self.record(width, self.geometry[level].alignment, part, inputs, skips)
+        return super().compute(level, width, part, rows, masked, inputs)
 
-        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
-            if not masks and skips[0].shape[1] == ROWS and width >= WIDTH:
-                read = skips if part == "decoder" else ()
-                self.record(width, alignment, part, (x, *read, *kept), len(read))
-            return runner(part, x, skips, kept, masks)
-
-        return run if level == len(self.geometry) - 1 else runner
-
-    def record(self, width: int, alignment: int, part: Part, inputs: Sequence[Tensor], nhwc: int) -> None:
+    def record(self, width: int, alignment: int, part: Part, inputs: Tensors, skips: int) -> None:
         """Keeps a sample of `STRIPS` of those that come.
 
         Args:
@@ -303,7 +282,7 @@ class RecordingBackend(OpenVinoBackend):
             alignment: of the level.
             part: that the inputs are for.
             inputs: of the part's graph.
-            nhwc: how many of them, from the second on, have channels last.
+            skips: how many of them, from the second on, have channels last.
         """
         self._seen[part] += 1
         kept = self.samples[part]
@@ -313,7 +292,7 @@ class RecordingBackend(OpenVinoBackend):
         offset = self._draw.randrange(0, width - WIDTH + 1, alignment)
         sample = []
         for index, tensor in enumerate(inputs):
-            axis = 2 if 1 <= index <= nhwc else 3
+            axis = 2 if 1 <= index <= skips else 3
             factor = width // tensor.shape[axis]
             sample.append(tensor.narrow(axis, offset // factor, WIDTH // factor).contiguous().numpy().copy())
         kept[place : place + 1] = [sample]

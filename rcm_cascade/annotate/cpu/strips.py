@@ -10,6 +10,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -26,18 +27,15 @@ Part = Literal["encoder", "decoder"]
 
 Tensors = Sequence[Tensor]
 
-StripRunner = Callable[[Part, Tensor, Tensors, Tensors, Tensors], tuple[Tensor, Tensors]]
+StripRunner = Callable[[Part, int, bool, Tensors], Tensors]
 """Runs a strip through a level's `StripEncoder` or `StripDecoder`.
 
-Takes what goes in first; the skips ``(1, rows, W, C)`` from the finest on, which the encoder writes and the decoder
-reads; what each convolution kept; and masks, or none. Gives what comes out first, and what each convolution keeps now.
+Takes the strip's height in px of the level, whether masks are among the inputs, and the inputs of ``forward``; gives
+what that gives, which the next strip's run may overwrite where it is the encoder's.
 """
 
 KEPT_ROWS = 2
 """Rows that a 3×3 convolution keeps: with them a strip of n rows gives n rows, one row late."""
-
-QUEUED_STRIPS = 4
-"""Strips that fit into a `RowQueue` before what it holds is moved to its beginning."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,31 @@ class Stage:
     channels: int
 
 
-class StripEncoder(nn.Module):
+class StripCoder(nn.Module):
+    """One way through a U-Net, on one strip of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: list[Stage] = []
+        self.skip_channels: list[int] = []
+        """Of the skip connections that come in, from the finest on."""
+
+    def shapes(self, width: int, rows: int, masked: bool) -> list[tuple[int, ...]]:
+        """Of the inputs of ``forward``.
+
+        Args:
+            width: of the band in px.
+            rows: of the strip in px.
+            masked: whether masks are among the inputs, as at the mosaic's border.
+        """
+        depth = len(self.skip_channels)
+        skips = [(1, rows >> pooling, width >> pooling, c) for pooling, c in enumerate(self.skip_channels)]
+        kept = [(1, s.channels, s.kept, width >> s.pooling) for s in self.stages if s.kept]
+        masks = [(1, 1, rows >> s.pooling, 1) for s in self.stages] if masked else []
+        return [(1, self.stages[0].channels, rows >> depth, width >> depth), *skips, *kept, *masks]
+
+
+class StripEncoder(StripCoder):
     """The way down of a U-Net, on one strip of rows.
 
     Args:
@@ -67,7 +89,6 @@ class StripEncoder(nn.Module):
     def __init__(self, unet: UNet) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(c for block in (*unet.encoder, unet.bottom) for c in _convolutions(block))
-        self.stages: list[Stage] = []
         self.skip_delays: list[int] = []
         delay = 0
         for pooling, block in enumerate((*unet.encoder, unet.bottom)):
@@ -104,7 +125,7 @@ class StripEncoder(nn.Module):
         return (x, *skips, *strip.kept)
 
 
-class StripDecoder(nn.Module):
+class StripDecoder(StripCoder):
     """The way up of a U-Net, on one strip of rows.
 
     Args:
@@ -118,10 +139,8 @@ class StripDecoder(nn.Module):
         self.head = unet.head
         self.convolutions = nn.ModuleList(c for block in unet.decoder for c in _convolutions(block))
         self.per_block = len(self.convolutions) // len(self.up)
-        self.stages: list[Stage] = []
         self.waits: list[int] = []
         """By how many rows each skip connection waits for the decoder, from the finest on."""
-        self.skip_channels: list[int] = []
         delay = encoder.stages[-1].delay
         for pooling, up, block in zip(reversed(range(unet.depth)), unet.up, unet.decoder, strict=True):
             assert isinstance(up, nn.ConvTranspose2d)
@@ -183,36 +202,21 @@ def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
 
 
 class RowQueue:
-    """Rows that come in at the bottom and are read ``wait`` rows later.
+    """Rows that come in at the bottom and come out some rows later.
 
     Args:
-        wait: how many; what is read before anything has come is zero.
-        rows: of the highest strip.
-        width: of a row.
-        channels: of a row.
-        dtype: of a row.
-        device: of a row.
+        waiting: what comes out first, ``(1, rows, W, C)``: zeros, as many rows as each is to wait. Channels are last,
+            so that rows lie together in memory.
     """
 
-    def __init__(
-        self, wait: int, rows: int, width: int, channels: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self._wait = self._end = wait
-        self._rows = torch.zeros((1, wait + QUEUED_STRIPS * rows, width, channels), dtype=dtype, device=device)
+    def __init__(self, waiting: Tensor) -> None:
+        self._waiting = waiting
 
-    def place(self, rows: int) -> Tensor:
-        """Where the next ``rows`` rows go: a contiguous view to write into."""
-        if self._end + rows > self._rows.shape[1]:
-            # Copied first: source and goal may overlap.
-            self._rows[:, : self._wait] = self._rows[:, self._end - self._wait : self._end].clone()
-            self._end = self._wait
-        self._end += rows
-        return self._rows[:, self._end - rows : self._end]
-
-    def delayed(self, rows: int) -> Tensor:
-        """As many rows as were placed last, from ``wait`` rows above: a contiguous view."""
-        stop = self._end - self._wait
-        return self._rows[:, stop - rows : stop]
+    def delayed(self, rows: Tensor) -> Tensor:
+        """Takes rows ``(1, n, W, C)`` in, and gives as many out."""
+        queued = torch.cat([self._waiting, rows], dim=1)
+        self._waiting = queued[:, rows.shape[1] :]
+        return queued[:, : rows.shape[1]]
 
 
 class LevelStream:
@@ -224,54 +228,53 @@ class LevelStream:
         runner: computes them.
         width: of the band in px, a multiple of ``2 ** depth``.
         height: of the padded mosaic in px of the level, likewise.
-        rows: of the highest strip, likewise.
     """
 
     def __init__(
-        self, encoder: StripEncoder, decoder: StripDecoder, runner: StripRunner, width: int, height: int, rows: int
+        self, encoder: StripEncoder, decoder: StripDecoder, runner: StripRunner, width: int, height: int
     ) -> None:
         self.delay = decoder.delay
         self._encoder, self._decoder, self._runner, self._height = encoder, decoder, runner, height
-        weight = next(encoder.parameters())
-        self._dtype, self._device = weight.dtype, weight.device
         self._fed = 0
+        self._weight = next(encoder.parameters())
 
-        def zeros(stage: Stage) -> Tensor:
-            shape = (1, stage.channels, stage.kept, width >> stage.pooling)
-            return weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
+        def zeros(channels: int, rows: int, pooling: int) -> Tensor:
+            shape = (1, channels, rows, width >> pooling)
+            return self._weight.new_zeros(shape).contiguous(memory_format=torch.channels_last)
 
-        self._kept_down: Tensors = [zeros(s) for s in encoder.stages if s.kept]
-        self._kept_up: Tensors = [zeros(s) for s in decoder.stages if s.kept]
-        self._queues = [
-            RowQueue(wait, rows >> pooling, width >> pooling, channels, self._dtype, self._device)
-            for pooling, (wait, channels) in enumerate(zip(decoder.waits, decoder.skip_channels, strict=True))
-        ]
+        self._kept_down, self._kept_up = (
+            [zeros(s.channels, s.kept, s.pooling) for s in coder.stages if s.kept] for coder in (encoder, decoder)
+        )
+        waits = enumerate(zip(decoder.skip_channels, decoder.waits, strict=True))
+        self._queues = [RowQueue(zeros(c, wait, pooling).permute(0, 2, 3, 1)) for pooling, (c, wait) in waits]
 
     def feed(self, x: Tensor) -> Tensor:
         """Logits of a strip that lies `delay` rows above the one given.
 
         Args:
-            x: ``(1, C_in, rows, width)``, the rows below those given before; zero below the mosaic.
+            x: ``(1, C_in, rows, width)``, the rows below those given before; zero below the mosaic. rows is a multiple
+                of ``2 ** depth``.
 
         Returns:
             ``(1, classes, rows, width)``; rows above the mosaic are meaningless.
         """
-        rows = x.shape[2]
-        inside = self._fed >= self.delay and self._fed + rows <= self._height
-        down: Tensors = [] if inside else [self._mask(s, rows) for s in self._encoder.stages]
-        up: Tensors = [] if inside else [self._mask(s, rows) for s in self._decoder.stages]
-        places = [queue.place(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        deepest, self._kept_down = self._runner("encoder", x.to(self._dtype), places, self._kept_down, down)
-        skips = [queue.delayed(rows >> pooling) for pooling, queue in enumerate(self._queues)]
-        logits, self._kept_up = self._runner("decoder", deepest, skips, self._kept_up, up)
+        rows, depth = x.shape[2], len(self._queues)
+        masked = self._fed < self.delay or self._fed + rows > self._height
+        down, up = (
+            [self._mask(s, rows) for s in coder.stages] if masked else [] for coder in (self._encoder, self._decoder)
+        )
+        deepest, *out = self._runner("encoder", rows, masked, [x.to(self._weight), *self._kept_down, *down])
+        skips, self._kept_down = out[:depth], [kept.clone() for kept in out[depth:]]
+        waited = [queue.delayed(skip) for queue, skip in zip(self._queues, skips, strict=True)]
+        logits, *self._kept_up = self._runner("decoder", rows, masked, [deepest, *waited, *self._kept_up, *up])
         self._fed += rows
         return logits
 
     def _mask(self, stage: Stage, rows: int) -> Tensor:
         first = (self._fed >> stage.pooling) - stage.delay
-        place = torch.arange(first, first + (rows >> stage.pooling), device=self._device)
+        place = torch.arange(first, first + (rows >> stage.pooling))
         mask = (place >= 0) & (place < self._height >> stage.pooling)
-        return mask.to(self._dtype)[None, None, :, None]
+        return mask.to(self._weight)[None, None, :, None]
 
 
 class StripBackend(Backend):
@@ -293,7 +296,7 @@ class StripBackend(Backend):
 
     def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
         """See `Backend.run`."""
-        stream = self.stream(level, width, plan.frame[0], plan.rows)
+        stream = self.stream(level, width, plan.frame[0])
         for strip in plan.strips(stream.delay):
             logits = stream.feed(read(strip))
             done = Span(strip.start - stream.delay, strip.stop - stream.delay)
@@ -301,14 +304,18 @@ class StripBackend(Backend):
             if len(rows):
                 yield rows, logits[:, :, rows.within(done)]
 
-    def stream(self, level: int, width: int, height: int, rows: int) -> LevelStream:
+    def stream(self, level: int, width: int, height: int) -> LevelStream:
         """Begins a band of a level at its top; arguments as for `LevelStream`."""
-        runner = self._runner(level, width)
-        return LevelStream(self._encoders[level], self._decoders[level], runner, width, height, rows)
+        runner = partial(self.compute, level, width)
+        return LevelStream(self._encoders[level], self._decoders[level], runner, width, height)
+
+    def coder(self, level: int, part: Part) -> StripCoder:
+        """A level's encoder or decoder."""
+        return (self._encoders if part == "encoder" else self._decoders)[level]
 
     @abstractmethod
-    def _runner(self, level: int, width: int) -> StripRunner:
-        """What computes strips of one level and width."""
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """A `StripRunner` of bands of one level and width."""
 
 
 class TorchStripBackend(StripBackend):
@@ -326,20 +333,12 @@ class TorchStripBackend(StripBackend):
         for coder in (*self._encoders, *self._decoders):
             coder.to(self.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def _runner(self, level: int, width: int) -> StripRunner:
-        encoder, decoder = self._encoders[level], self._decoders[level]
-
-        def run(part: Part, x: Tensor, skips: Tensors, kept: Tensors, masks: Tensors) -> tuple[Tensor, Tensors]:
-            with convolution_arithmetic(self.device):
-                if part == "decoder":
-                    logits, *rest = decoder(x, *skips, *kept, *masks)
-                    return logits, rest
-                deepest, *rest = encoder(x.contiguous(memory_format=torch.channels_last), *kept, *masks)
-            for place, skip in zip(skips, rest, strict=False):
-                place.copy_(skip)
-            return deepest, rest[len(skips) :]
-
-        return run
+    def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
+        """See `StripBackend.compute`."""
+        x, *rest = inputs
+        with convolution_arithmetic(self.device):
+            outputs: Tensors = self.coder(level, part)(x.contiguous(memory_format=torch.channels_last), *rest)
+        return outputs
 
 
 def folded(model: Network) -> Network:

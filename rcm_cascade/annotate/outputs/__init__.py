@@ -14,19 +14,23 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
+import torch
+
+from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
-from rcm_cascade.annotate.outputs import summary
+from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 
-SUMMARY: Final = "summary"
-
 FORMATS: Final[Mapping[str, ModuleType]] = {
-    m.name: import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__) if m.name != SUMMARY
+    module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)
 }
+
+SUMMARY: Final = "summary"
+"""``STEM.json``: numbers for programs, and the record by which a later call knows that a mosaic is finished."""
 
 
 def stem_of(image: str | Path) -> str:
@@ -37,7 +41,7 @@ def stem_of(image: str | Path) -> str:
 
 def output_paths(out: Path, image: str | Path) -> dict[str, Path]:
     """The files that annotating ``image`` into the folder ``out`` writes, by format."""
-    suffixes = {name: module.SUFFIX for name, module in FORMATS.items()} | {SUMMARY: summary.SUFFIX}
+    suffixes = {name: module.SUFFIX for name, module in FORMATS.items()} | {SUMMARY: ".json"}
     return {name: out / (stem_of(image) + suffix) for name, suffix in suffixes.items()}
 
 
@@ -80,7 +84,7 @@ def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) 
             temporary = {name: stack.enter_context(written_whole(paths[name])) for name in (SUMMARY, *FORMATS)}
             for name, module in FORMATS.items():
                 module.write(temporary[name], stem_of(image), annotated)
-            content = summary.summarise(Path(image).name, annotated, time.perf_counter() - started)
+            content = summarise(Path(image).name, annotated, time.perf_counter() - started)
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             temporary[SUMMARY].write_text(text + "\n", "utf-8")
             # An older one must not vouch for files that are replaced from here on.
@@ -91,6 +95,65 @@ def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) 
             "with room that may be written: choose another with --out"
         ) from error
     return paths
+
+
+def summarise(image: str, annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
+    """The content of ``STEM.json``.
+
+    Args:
+        image: file name of the mosaic.
+        annotated: the mosaic and its labels.
+        write_s: seconds that writing the other files took.
+    """
+    annotation = annotated.annotation
+    counts = count_values(annotated.labels)
+    return {
+        "mosaic": image,
+        "source_sha256": annotated.source_sha256,
+        "shape": list(annotated.labels.shape),
+        "pixel_size_um": annotated.pixel_size_um,
+        "pixel_size_source": annotated.mosaic.pixel_size_source,
+        "working_pixel_size_um": annotated.mosaic.working_pixel_size_um,
+        "classes": [
+            {
+                "id": c.id,
+                "name": c.name,
+                "pixels": int(counts[c.id]),
+                "share": float(counts[c.id] / annotated.labels.size),
+                "area_mm2": annotated.area_mm2(int(counts[c.id])),
+            }
+            for c in annotated.classes.classes
+        ],
+        "regions": [
+            {
+                "number": number,
+                "class": annotated.classes.names[region.label],
+                "pixels": region.pixels,
+                "area_mm2": annotated.area_mm2(region.pixels),
+                "centroid_px": {"row": region.centroid[0], "column": region.centroid[1]},
+                "bounding_box_px": {side: getattr(region, side) for side in ("top", "left", "height", "width")},
+            }
+            for number, region in enumerate(annotated.regions, start=1)
+        ],
+        "checkpoint": {
+            "name": annotated.checkpoint,
+            "sha256": annotated.checkpoint_sha256,
+            "init_sha256": annotated.header.init or None,
+        },
+        "synthetic": annotated.header.synthetic,
+        "note": annotated.note or None,
+        "versions": {"rcm_cascade": __version__, "torch": str(torch.__version__)},
+        "precision": annotation.precision,
+        "backend": annotation.backend,
+        "device": annotation.device,
+        "tile": [list(size) for size in annotation.tile],
+        "timing": {
+            "read_s": annotated.read_s,
+            "network_s": annotation.seconds,
+            "write_s": write_s,
+            "megapixels_per_s": annotation.labels.size / 1e6 / annotation.seconds,
+        },
+    }
 
 
 def is_finished(

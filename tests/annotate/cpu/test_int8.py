@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import AnnotationOptions, Backend
+from rcm_cascade.annotate.backends import Backend
 from rcm_cascade.annotate.cpu.int8 import (
     ROWS,
     STRIPS,
@@ -23,8 +23,7 @@ from rcm_cascade.annotate.cpu.int8 import (
     read_report,
 )
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
-from rcm_cascade.annotate.engine import annotate_with
-from rcm_cascade.annotate.levels import level_pieces
+from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import plan_levels
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.data.mosaic import Mosaic
@@ -109,10 +108,9 @@ def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None
     for piece in level_pieces(backend, image, measure(image), plans):
         assert piece.logits.isfinite().all()
 
-    for part, build in backend._builds(0).items():
-        samples = backend.samples[part]
+    for part, samples in backend.samples.items():
         assert 1 <= len(samples) < len(list(plans[0].strips(0)))  # those at the border are left out
-        expected = [tuple(given.shape) for given in build(WIDTH, ROWS, False).inputs]
+        expected = [tuple(given.shape) for given in backend.graph(0, part, WIDTH, ROWS, False).inputs]
         assert all([array.shape for array in sample] == expected for sample in samples)
         assert all(np.ptp(sample[0]) > 0.1 for sample in samples)
 
@@ -140,11 +138,6 @@ def test_without_nncf_int8_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(InputError, match=r"needs NNCF.*pip install 'rcm-cascade\[openvino\]'"):
         quantise(network(), [mosaic(noise(300, 200, seed=52))], tmp_path / "q")
     assert not (tmp_path / "q").exists()
-
-
-def test_graphs_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder\.xml cannot be read .* made again"):
-        logits(Int8Backend(network(), tmp_path), noise(300, 160, seed=53))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +171,7 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
     plans = low_strips(OpenVinoBackend(model, "fp32"), image.shape)
 
     quick, exact = (
-        annotate_with(backend, image, measure(image), levels=True, plans=plans).level_labels
+        annotate_image(backend, image, levels=True, plans=plans).level_labels
         for backend in (Int8Backend(model, tmp_path / "q"), OpenVinoBackend(model, "fp32"))
     )
 
@@ -189,8 +182,8 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
-    quick = annotate_with(Int8Backend(network(), quantised), image, measure(image), AnnotationOptions(tile=64))
-    exact = annotate_with(OpenVinoBackend(network(), "fp32"), image, measure(image), AnnotationOptions(tile=64))
+    quick = annotate_image(Int8Backend(network(), quantised), image, tile=64)
+    exact = annotate_image(OpenVinoBackend(network(), "fp32"), image, tile=64)
 
     assert (quick.precision, quick.backend) == ("int8", "openvino")
     assert 0.95 < (quick.labels == exact.labels).mean() < 1

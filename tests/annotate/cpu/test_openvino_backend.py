@@ -8,8 +8,7 @@ from torch import Tensor
 
 from rcm_cascade.annotate.backends import Backend, open_backend
 from rcm_cascade.annotate.cpu.strips import StripBackend
-from rcm_cascade.annotate.engine import annotate_image
-from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from tests.annotate.telling import noise, telling_network, whole
 
@@ -22,9 +21,9 @@ EXACT = 1e-5
 
 
 @pytest.fixture(scope="module")
-def backend() -> StripBackend:
+def backend() -> OpenVinoBackend:
     made = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")
-    assert isinstance(made, StripBackend)
+    assert isinstance(made, OpenVinoBackend)
     return made
 
 
@@ -71,7 +70,7 @@ def test_labels_are_those_of_torch_but_for_ties() -> None:
 def test_two_streams_of_one_level_do_not_mix(backend: StripBackend) -> None:
     generator = torch.Generator().manual_seed(4)
     pictures = [torch.randn((1, 1, 32, 16), generator=generator) for _ in range(2)]
-    streams = [backend.stream(0, width=16, height=32, rows=32) for _ in pictures]
+    streams = [backend.stream(0, width=16, height=32) for _ in pictures]
     outputs: list[list[Tensor]] = [[], []]
 
     with torch.inference_mode():
@@ -93,12 +92,9 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> N
     scattered = [k.contiguous(memory_format=torch.channels_last) for k in kept]
     assert not any(k.is_contiguous() for k in scattered)
     x = torch.randn((1, level.stages[0].channels, 16, width), generator=generator)
-    runner = backend._runner(1, width)
 
     def encoded(kept: list[Tensor], strip: Tensor) -> list[Tensor]:
-        places = [torch.zeros(1, 16 >> p, width >> p, c) for p, c in enumerate(backend._decoders[1].skip_channels)]
-        deepest, now = runner("encoder", strip, places, kept, [])
-        return [deepest, *places, *now]
+        return [tensor.clone() for tensor in backend.compute(1, width, "encoder", 16, False, [strip, *kept])]
 
     expected = encoded(kept, x)
     assert all(e.std() > 0.01 for e in expected)
@@ -106,12 +102,12 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> N
         assert torch.equal(a, b)
 
 
-def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: StripBackend) -> None:
-    first = backend._runner(0, 8)
+def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: OpenVinoBackend) -> None:
+    first = backend._requests(0, 8)
 
-    assert backend._runner(0, 8) is first
-    assert backend._runner(0, 12) is not first
-    assert backend._runner(1, 8) is not first
+    assert backend._requests(0, 8) is first
+    assert backend._requests(0, 12) is not first
+    assert backend._requests(1, 8) is not first
 
 
 def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,12 +125,12 @@ def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_graphs_are_kept_for_the_next_narrow_mosaic_and_not_for_a_wide_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[Any] = []
+    compiled: list[tuple[Any, ...]] = []
     compile_graph = OpenVinoBackend._compile
 
-    def counted(self: OpenVinoBackend, graph: Any) -> Any:
-        compiled.append(graph)
-        return compile_graph(self, graph)
+    def counted(self: OpenVinoBackend, *asked: Any) -> Any:
+        compiled.append(asked)
+        return compile_graph(self, *asked)
 
     monkeypatch.setattr(OpenVinoBackend, "_compile", counted)
     backend = open_backend(telling_network(torch.float32), backend="openvino", precision="fp32")

@@ -62,20 +62,20 @@ def assert_same(found: Sequence[NDArray[np.float32]], expected: Sequence[Tensor]
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked", [False, True])
 def test_an_encoder_s_graph_gives_what_the_encoder_gives(level: int, masked: bool) -> None:
-    from rcm_cascade.annotate.cpu.openvino_backend import encoder_graph
+    from rcm_cascade.annotate.cpu.openvino_backend import strip_graph
 
     (encoder, _), inputs = coders(level), Inputs()
     given = [inputs.features(1, encoder.stages[0].channels, ROWS, WIDTH), *inputs.state(encoder.stages, masked)]
     with torch.inference_mode():
         expected = encoder(*given)
 
-    assert_same(computed(encoder_graph(encoder, WIDTH, ROWS, masked), given), expected)
+    assert_same(computed(strip_graph(encoder, WIDTH, ROWS, masked), given), expected)
 
 
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_decoder_s_graph_gives_what_the_decoder_gives(level: int, masked: bool) -> None:
-    from rcm_cascade.annotate.cpu.openvino_backend import decoder_graph
+    from rcm_cascade.annotate.cpu.openvino_backend import strip_graph
 
     (_, decoder), inputs = coders(level), Inputs()
     depth = len(decoder.up)
@@ -87,4 +87,4 @@ def test_a_decoder_s_graph_gives_what_the_decoder_gives(level: int, masked: bool
     with torch.inference_mode():
         expected = decoder(*given)
 
-    assert_same(computed(decoder_graph(decoder, WIDTH, ROWS, masked), given), expected)
+    assert_same(computed(strip_graph(decoder, WIDTH, ROWS, masked), given), expected)

@@ -34,16 +34,9 @@ class PlainRunner:
     def __init__(self, encoder: StripEncoder, decoder: StripDecoder) -> None:
         self.encoder, self.decoder = encoder, decoder
 
-    def __call__(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        if part == "decoder":
-            logits, *rest = self.decoder(x, *skips, *kept, *masks)
-            return logits, rest
-        deepest, *rest = self.encoder(x, *kept, *masks)
-        for place, skip in zip(skips, rest, strict=False):
-            place.copy_(skip)
-        return deepest, rest[len(skips) :]
+    def __call__(self, part: Part, rows: int, masked: bool, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        outputs: Sequence[Tensor] = self.encoder(*inputs) if part == "encoder" else self.decoder(*inputs)
+        return outputs
 
 
 Runner = Callable[[StripEncoder, StripDecoder], StripRunner]
@@ -73,7 +66,7 @@ def streamed(unet: UNet, x: Tensor, heights: Iterable[int], runner: Runner = Pla
         left -= rows
         if left <= 0:
             break
-    stream = LevelStream(encoder, decoder, runner(encoder, decoder), width=width, height=height, rows=max(strips))
+    stream = LevelStream(encoder, decoder, runner(encoder, decoder), width=width, height=height)
     fed = torch.cat([x, x.new_zeros((*x.shape[:2], sum(strips) - height, width))], dim=2)
     out = torch.cat(
         [stream.feed(strip) for strip in torch.tensor_split(fed, list(accumulate(strips))[:-1], dim=2)], dim=2
@@ -165,7 +158,7 @@ def test_one_stream_after_another_and_two_at_once_do_not_mix() -> None:
     pictures = picture(64, 8), picture(64, 8).flip(2)
     parts: tuple[list[Tensor], list[Tensor]] = [], []
     with torch.inference_mode():
-        streams = [LevelStream(encoder, decoder, runner, width=8, height=64, rows=16) for _ in pictures]
+        streams = [LevelStream(encoder, decoder, runner, width=8, height=64) for _ in pictures]
         for top in range(0, 96, 16):
             for x, stream, part in zip(pictures, streams, parts, strict=True):
                 strip = x[:, :, top : top + 16]
@@ -195,16 +188,13 @@ class Forgetful(PlainRunner):
         super().__init__(encoder, decoder)
         self.part, self.index = part, index
 
-    def __call__(
-        self, part: Part, x: Tensor, skips: Sequence[Tensor], kept: Sequence[Tensor], masks: Sequence[Tensor]
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        return super().__call__(part, x, skips, self._forgotten(kept, part), masks)
-
-    def _forgotten(self, kept: Sequence[Tensor], part: str) -> Sequence[Tensor]:
-        if part != self.part:
-            return kept
-        assert 0 <= self.index < len(kept)
-        return [torch.zeros_like(k) if i == self.index else k for i, k in enumerate(kept)]
+    def __call__(self, part: Part, rows: int, masked: bool, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        given = list(inputs)
+        if part == self.part:
+            first = 1 if part == "encoder" else 1 + len(self.decoder.waits)
+            assert given[first + self.index].shape[2] in (2, 3)
+            given[first + self.index] = torch.zeros_like(given[first + self.index])
+        return super().__call__(part, rows, masked, given)
 
 
 FORGOTTEN = [(d, part, i) for d in (2, 3) for part, n in (("encoder", 2 * d + 2), ("decoder", 2 * d)) for i in range(n)]
@@ -236,13 +226,12 @@ def test_a_skip_that_waits_a_row_too_little_is_noticed(
     changed = []
 
     class Hasty(RowQueue):
-        def __init__(
-            self, wait_rows: int, rows: int, width: int, channels: int, dtype: torch.dtype, device: torch.device
-        ) -> None:
-            if wait_rows == wait:
-                changed.append(wait_rows)
-                wait_rows -= 1
-            super().__init__(wait_rows, rows, width, channels, dtype, device)
+        def __init__(self, waiting: Tensor) -> None:
+            rows = waiting.shape[1]
+            if rows == wait:
+                changed.append(rows)
+                waiting = waiting[:, 1:]
+            super().__init__(waiting)
 
     assert_broken(depth, lambda: monkeypatch.setattr(strips_module, "RowQueue", Hasty))
     assert changed == [wait]
@@ -255,23 +244,14 @@ def test_a_skip_that_waits_a_row_too_little_is_noticed(
 @pytest.mark.parametrize("rows", [1, 8, 32])
 def test_a_row_queue_is_a_list_read_some_rows_later(wait: int, rows: int) -> None:
     random, width, channels = Random(wait), 3, 2
-    queue = RowQueue(wait, rows, width, channels, torch.float64, torch.device("cpu"))
-    before = [torch.zeros(width, channels, dtype=torch.float64)] * wait
-    capacity = queue._rows.shape[1]
-    given = 0
-    while given < 10 * capacity:
-        count = random.randint(1, rows)
-        values = torch.arange(given * width * channels, (given + count) * width * channels, dtype=torch.float64)
-        new = values.view(1, count, width, channels)
+    queue = RowQueue(torch.zeros(1, wait, width, channels))
+    before = [torch.zeros(width, channels)] * wait
+    for _ in range(40):
+        new = torch.rand(1, random.randint(1, rows), width, channels)
+        before.extend(new[0])
 
-        place = queue.place(count)
-        assert place.shape == new.shape
-        assert place.is_contiguous()
-        place.copy_(new + 1)
-        before.extend(new[0] + 1)
+        found = queue.delayed(new)
 
-        found = queue.delayed(count)
         assert found.is_contiguous()
-        assert torch.equal(found[0], torch.stack(before[len(before) - wait - count : len(before) - wait]))
-        given += count
-    assert queue._rows.shape[1] == capacity
+        stop = len(before) - wait
+        assert torch.equal(found[0], torch.stack(before[stop - new.shape[1] : stop]))

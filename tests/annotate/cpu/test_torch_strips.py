@@ -34,26 +34,20 @@ def test_a_strip_is_what_encoder_and_decoder_make_of_it(masked: bool) -> None:
     x, kept, masks = strip_of(encoder, 16, 24)
     masks = masks if masked else []
     generator = torch.Generator().manual_seed(1)
-    places = [
-        torch.full((1, 16 >> p, 24 >> p, c), torch.nan, dtype=torch.float64)
-        for p, c in enumerate(decoder.skip_channels)
-    ]
     kept_up = [
         torch.randn((1, s.channels, s.kept, 24 >> s.pooling), dtype=torch.float64, generator=generator)
         for s in decoder.stages
         if s.kept
     ]
     masks_up = [torch.ones((1, 1, 16 >> s.pooling, 1), dtype=torch.float64) for s in decoder.stages] if masked else []
-    runner = backend._runner(1, 24)
 
     with torch.inference_mode():
-        expected, *rest = encoder(x, *kept, *masks)
-        deepest, kept_now = runner("encoder", x, places, kept, masks)
-        assert_close([deepest, *places, *kept_now], [expected, *rest])
+        expected = encoder(x, *kept, *masks)
+        assert_close(backend.compute(1, 24, "encoder", 16, masked, [x, *kept, *masks]), expected)
 
-        expected, *rest = decoder(deepest, *places, *kept_up, *masks_up)
-        logits, kept_now = runner("decoder", deepest, places, kept_up, masks_up)
-        assert_close([logits, *kept_now], [expected, *rest])
+        deepest, *rest = expected
+        given = [deepest, *rest[: len(decoder.waits)], *kept_up, *masks_up]
+        assert_close(backend.compute(1, 24, "decoder", 16, masked, given), decoder(*given))
 
 
 def assert_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
@@ -78,7 +72,7 @@ def test_a_level_computes_in_its_precision(dtype: torch.dtype, precision: str, c
     assert all(p.dtype == compute for p in backend._encoders[2].parameters())
     assert all(p.dtype == compute for p in backend._decoders[2].parameters())
     with torch.inference_mode():
-        logits = backend.stream(0, width=8, height=64, rows=32).feed(torch.ones((1, 1, 32, 8), dtype=dtype))
+        logits = backend.stream(0, width=8, height=64).feed(torch.ones((1, 1, 32, 8), dtype=dtype))
     assert logits.dtype == compute
     assert next(telling_network(dtype).parameters()).dtype == dtype
 
@@ -104,9 +98,8 @@ def test_on_a_gpu_float32_is_not_computed_in_tf32() -> None:
     backend._encoders[0] = backend._decoders[0] = watched
     for device in ("cpu", "cuda"):
         backend.device = torch.device(device)
-        runner = backend._runner(0, 8)
-        runner("encoder", x, [], [], [])
-        runner("decoder", x, [], [], [])
+        backend.compute(0, 8, "encoder", 4, False, [x])
+        backend.compute(0, 8, "decoder", 4, False, [x])
 
     assert allowed == [before, before, False, False]
     assert torch.backends.cudnn.allow_tf32 == before
@@ -123,7 +116,7 @@ def test_bf16_stays_near_fp32() -> None:
     x = torch.zeros((1, 1, 96, 16))
     x[:, :, :64] = torch.randn((1, 1, 64, 16), generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        stream = backend.stream(0, width=16, height=64, rows=32)
+        stream = backend.stream(0, width=16, height=64)
         found = torch.cat([stream.feed(s) for s in x.tensor_split([32, 64], dim=2)], dim=2)[:, :, 22 : 22 + 64].float()
         expected = model.levels[0](x[:, :, :64])
     assert expected.std() > 0.1

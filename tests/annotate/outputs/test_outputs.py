@@ -203,7 +203,7 @@ def test_class_tables_without_the_names_have_no_regions(tmp_path: Path) -> None:
     assert json.loads(paths["summary"].read_text("utf-8"))["regions"] == []
 
 
-@pytest.mark.parametrize("broken", ["labels.write", "overlay.write", "summary.summarise"])
+@pytest.mark.parametrize("broken", ["labels.write", "overlay.write", "summarise"])
 def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("in the midst of it")

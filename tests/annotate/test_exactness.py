@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate import levels
+from rcm_cascade.annotate import engine
 from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.cpu import strips
 from rcm_cascade.annotate.cpu.strips import LevelStream, RowQueue, Stage, StripBackend
-from rcm_cascade.annotate.engine import annotate_image
-from rcm_cascade.annotate.levels import level_pieces, plan
+from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.annotate.tiling import Band, LevelPlan, Span, plan_levels, prior_span
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.models import CascadedUNet
@@ -112,12 +112,12 @@ def test_other_cascades_are_exact_too(arguments: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("shape", [(45, 603), (603, 45), (90, 350)])
 def test_cuts_chosen_for_speed_are_exact(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(levels, "STRIP_PIXELS", {"cpu": 96**2})
+    monkeypatch.setattr(engine, "STRIP_PIXELS", {"cpu": 96**2})
     image = noise(*shape, seed=5)
     backend = torch_backend(telling_network())
     fine = plan(backend, image.shape)[-1]
     assert len(fine.bands) > 1 or shape[1] < 100
-    assert len(list(fine.strips(backend.stream(2, 16, 16, 16).delay))) > 1
+    assert len(list(fine.strips(backend.stream(2, 16, 16).delay))) > 1
     assert_exact(telling_network(), image, tile=None)
 
 
@@ -196,7 +196,7 @@ def test_a_prior_upsampled_part_by_part_without_margin_is_noticed(
     plans = plan_levels(model.geometry, 16, image.shape, [(16, 16) if i == level - 1 else (48, 64) for i in range(3)])
     expected = whole(model, image)
     assert max(differences(streamed(model, image, plans), expected)) < EXACT
-    right = levels.upsampled
+    right = engine.upsampled
     coarse = plans[level - 1]
 
     def wrong(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:
@@ -210,7 +210,7 @@ def test_a_prior_upsampled_part_by_part_without_margin_is_noticed(
         full = torch.cat([upsample(part) for part in parts], dim=3 if cut == "bands" else 2)
         return full[..., rows.start : rows.stop, cols.start : cols.stop]
 
-    monkeypatch.setattr(levels, "upsampled", wrong)
+    monkeypatch.setattr(engine, "upsampled", wrong)
     assert differences(streamed(model, image, plans), expected)[-1] > BROKEN
 
 
@@ -228,7 +228,7 @@ def assert_broken_without_margin(
         return Span(read.start // 2, read.stop // 2)
 
     with pytest.MonkeyPatch.context() as patched:
-        assert_broken_by(lambda: patched.setattr(levels, "prior_span", wrong), model, image, plans)
+        assert_broken_by(lambda: patched.setattr(engine, "prior_span", wrong), model, image, plans)
     assert seen
 
 
@@ -253,7 +253,7 @@ def test_a_prior_of_a_strip_without_margin_is_noticed(level: int) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_strip_that_begins_one_row_late_is_noticed(level: int) -> None:
-    right, late = levels.strip_input, []
+    right, late = engine.strip_input, []
     image = noise(144, 40, seed=22)
     plans = plan(torch_backend(telling_network()), image.shape, 16)
 
@@ -264,7 +264,7 @@ def test_a_strip_that_begins_one_row_late_is_noticed(level: int) -> None:
         return right(backend, grey, intensity, prior, plan, cols, rows)
 
     with pytest.MonkeyPatch.context() as patched:
-        assert_broken_by(lambda: patched.setattr(levels, "strip_input", wrong), telling_network(), image, plans)
+        assert_broken_by(lambda: patched.setattr(engine, "strip_input", wrong), telling_network(), image, plans)
     assert late
 
 
@@ -296,15 +296,11 @@ def test_masks_left_out_at_the_border_are_noticed(level: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("wait", [4, 18, 16, 42, 40, 90])
 def test_a_skip_that_waits_a_row_too_little_is_noticed(wait: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = RowQueue.delayed
+    class Hasty(RowQueue):
+        def __init__(self, waiting: Tensor) -> None:
+            super().__init__(waiting[:, 1:] if waiting.shape[1] == wait else waiting)
 
-    def wrong(queue: RowQueue, rows: int) -> Tensor:
-        if queue._wait != wait:
-            return right(queue, rows)
-        stop = queue._end - wait + 1
-        return queue._rows[:, stop - rows : stop]
-
-    assert_broken_by(lambda: monkeypatch.setattr(RowQueue, "delayed", wrong))
+    assert_broken_by(lambda: monkeypatch.setattr(strips, "RowQueue", Hasty))
 
 
 def assert_broken_by(
