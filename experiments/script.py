@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.cli import exit_status
@@ -41,7 +42,7 @@ def short(number: str) -> str:
     return number.replace("0.", ".")
 
 
-def spread(values: Sequence[float], digits: int = 3) -> str:
+def spread(values: Sequence[float] | NDArray[np.float64], digits: int = 3) -> str:
     """Mean, and standard deviation of several."""
     deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{deviation}"

@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
     rows = pd.read_csv(folder / "results.csv")
     means = rows[rows["class"] == "mean"].set_index("configuration")
     whole = rows[rows["class"] == "all"].set_index("configuration")
-    regions = next(name for name in rows if name.startswith("regions_per_") and name.count("_") == 2)
+    regions = next(name for name in map(str, rows) if name.startswith("regions_per_") and name.count("_") == 2)
     unit = regions.removeprefix("regions_per_").replace("mm2", "mm²")
     first, truth = means.iloc[0], whole.loc["truth"]
     heads = [*SHOWN.values(), "Δ sensitivity", f"regions/{unit}", "Δ regions", "under 0.05 mm²", "ECE", "parameters"]
@@ -40,12 +40,14 @@ def main(folder: Path) -> None:
             f"{whole.train_seconds[label]:.0f} s",
             _time(whole.loc[label]),
         ]
-        for label, mean in means.iterrows()
+        for label, mean in ((str(label), mean) for label, mean in means.iterrows())
     ]
     classes = [name for name in rows["class"].unique() if name not in ("mean", "all")]
     by_class = [
         [label, *(_spread(of.loc[name], "sensitivity_mean", "sensitivity_sd", 2) for name in classes)]
-        for label, of in ((label, rows[rows.configuration == label].set_index("class")) for label in means.index)
+        for label, of in (
+            (label, rows[rows.configuration == label].set_index("class")) for label in map(str, means.index)
+        )
     ]
     parts = [
         f"{first.mosaics:.0f} test mosaics of {first.patients:.0f} phantom patients; mean ± sd over {first.seeds:.0f} "

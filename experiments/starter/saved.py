@@ -45,10 +45,10 @@ def main(out: Path, sweeps: list[Path]) -> None:
         tested |= {f"{o.metrics['mosaics']} test mosaics of {o.metrics['patients']}" for o in scratch.values()}
         lines += rows(scratch, starter)
     caption = (
-        f"{' / '.join(sorted(tested))} phantom patients; mean ± sd over seeds. Δ: starter less random weights, with 95 % "
-        "intervals over patients and seeds, bold where they leave out zero. Steps, seed by seed: until the validation "
-        "regions' mean sensitivity first is what the run of the same seed from random weights ends with, of that run's "
-        "steps."
+        f"{' / '.join(sorted(tested))} phantom patients; mean ± sd over seeds. Δ: starter less random weights, with "
+        "95 % intervals over patients and seeds, bold where they leave out zero. Steps, seed by seed: until the "
+        "validation regions' mean sensitivity first is what the run of the same seed from random weights ends with, "
+        "of that run's steps."
     )
     write_text(out, f"{caption}\n\n{table(HEADS, lines, words=2)}\n")
 
