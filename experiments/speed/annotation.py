@@ -19,7 +19,6 @@ from experiments.speed.machine import Timed, describe_machine, floor_s_per_mp, t
 from experiments.speed.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16
-from rcm_cascade.annotate.cpu.int8 import read_report
 from rcm_cascade.files import refuse_unwritable, write_json, write_text
 
 LEAST_PX: Final = 64
@@ -45,8 +44,11 @@ def main(
     precisions = ["fp32"]
     if has_bf16(device):
         precisions.append("bf16")
-    if chosen.name == "openvino" and read_report(checkpoint) is not None:
-        precisions.append("int8")
+    if chosen.name == "openvino":
+        from rcm_cascade.annotate.cpu.int8 import read_report  # needs OpenVINO
+
+        if read_report(checkpoint) is not None:
+            precisions.append("int8")
     pixel_size_um = annotator.header.working_pixel_size_um or 1.0
     phantom = phantom_mosaic(pixel_size_um)
     with tempfile.TemporaryDirectory() as folder:
