@@ -4,13 +4,13 @@ Prints, for each precision and tile, the share of pixels with the label of one f
 than tissue.
 """
 
-import sys
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
+from experiments.script import run
 from rcm_cascade.annotate import Annotator, annotate_image
 
 SHAPE: Final = (1500, 1700)
@@ -31,4 +31,4 @@ def main(checkpoint: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run(main)

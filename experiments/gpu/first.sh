@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What a GPU machine should tell first: does it train, is annotation exact there, how fast is each. About 8 minutes, each
+# What to measure first on a GPU machine: does it train, is annotation exact there, how fast is each. About 8 minutes, each
 # part within its own limit. Usage, in the checkout's root: OUT=figures experiments/gpu/first.sh
-# DEVICE=cpu SHORT=1 rehearses it. Figures and logs go to $OUT as each part ends. README.md says how to bring the packages.
+# DEVICE=cpu SHORT=1 rehearses it. Figures and logs go to $OUT as each part ends. README.md says how to bring the packages:
+# beyond those of gpu_wheels.sh, the wheels of typer, shellingham, annotated-doc, seaborn and typing-inspection.
 set -uo pipefail
 out=${OUT:-gpu-first} device=${DEVICE:-gpu} short=${SHORT:-} python=${PYTHON:-python3}
 mkdir -p "$out"

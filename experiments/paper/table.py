@@ -5,23 +5,25 @@ run as OUT/SCALE-RUN.json, and the weights of the long run in bfloat16 as OUT/pa
 """
 
 import json
-import shutil
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-import yaml
 
-from experiments.code_version import code_version
-from experiments.speed.machine import describe_machine
+from experiments.script import class_table, difference_text, run, table
+from experiments.speed.machine import commit, describe_machine
 from experiments.starter.export import export_checkpoint
-from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, paired_differences
+from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.report.text import SYNTHETIC_NOTE, interval_text, signed
+from rcm_cascade.files import write_text
+from rcm_cascade.report.text import SYNTHETIC_NOTE
+from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.identity import read_config
+from rcm_cascade.runs.score import EVALUATION
 
 RUNS: Final = {
     "long": "cascade, as above",
@@ -33,91 +35,58 @@ TARGETS: Final = {"mean sensitivity": 0.80, "mean specificity": 0.945, "sensitiv
 
 
 def main(scale: str, out: Path) -> None:
-    folders = {run: Path("runs") / f"paper-{scale}-{run}" for run in RUNS}
-    metrics = {run: _json(folder / "evaluation" / "metrics.json") for run, folder in folders.items()}
-    results = {run: _json(folder / "result.json") for run, folder in folders.items()}
-    config = yaml.safe_load((folders["long"] / "config.yaml").read_text())
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{scale}.md").write_text(_page(scale, folders, metrics, results, config), encoding="utf-8")
-    for run, folder in folders.items():
-        shutil.copyfile(folder / "evaluation" / "metrics.json", out / f"{scale}-{run}.json")
-    best = folders["long"] / "checkpoints" / "best.ckpt"
-    export_checkpoint(best, out / f"paper-{scale}.safetensors", code_version().get("commit", ""), torch.bfloat16)
+    folders = {name: RunFolder(Path("runs") / f"paper-{scale}-{name}") for name in RUNS}
+    for name, folder in folders.items():
+        scores = (folder.path / EVALUATION / "metrics.json").read_text("utf-8")
+        write_text(out / f"{scale}-{name}.json", scores)
+    write_text(out / f"{scale}.md", _page(scale, folders))
+    export_checkpoint(folders["long"].best, out / f"paper-{scale}.safetensors", commit(), torch.bfloat16)
 
 
-def _page(
-    scale: str, folders: dict[str, Path], metrics: dict[str, Any], results: dict[str, Any], config: dict[str, Any]
-) -> str:
+def _page(scale: str, folders: Mapping[str, RunFolder]) -> str:
     machine = describe_machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    phantom, long = config["data"]["phantom"], metrics["long"]
-    named = [c["name"] for c in long["classes"]]
-    height, width = phantom["size_mm"]
-    lines = [
+    config = read_config(folders["long"].config)
+    metrics = {name: json.loads((f.path / EVALUATION / "metrics.json").read_text()) for name, f in folders.items()}
+    phantom, long = config.data.phantom, metrics["long"]
+    height, width = phantom.size_mm
+    reached = long["mean"]["sensitivity"], long["mean"]["specificity"], _meshwork(long)
+    targets = [
+        [name, f"≥ {wanted:.3f}", f"{value:.3f}" if value >= wanted else f"**{value:.3f}** (missed)"]
+        for (name, wanted), value in zip(TARGETS.items(), reached, strict=True)
+    ]
+    designs = []
+    for name, shown in RUNS.items():
+        means, result = metrics[name]["mean"], folders[name].read_result()
+        cells = [f"{result['seconds']:.0f} s", f"{result['steps']:,}", f"{result['parameters']:,}"]
+        for metric in ("sensitivity", "specificity"):
+            alone = name in ("long", "cascade")
+            cells += [f"{means[metric]:.3f}", "–" if alone else _difference(folders[name], folders["cascade"], metric)]
+        designs.append([shown, *cells, f"{_meshwork(metrics[name]):.2f}"])
+    heads = ["design", "training", "steps", "parameters", "mean sensitivity", "Δ", "mean specificity", "Δ", "meshwork"]
+    parts = [
         f"`experiments/paper/run.sh {scale}`; table written by commit {machine['commit']} on {machine['device']}, "
         f"{machine['threads']} thread(s), torch {machine['torch']}. {SYNTHETIC_NOTE}",
-        "",
-        f"{phantom['mosaics']} phantoms of {height:g} × {width:g} mm at {phantom['pixel_size_um']:g} µm, one a "
-        f"patient; {long['patients']} of them tested on, whole. {config['model']['base_filters']} filters.",
-        "",
-        "| class | sensitivity | specificity | paper: sensitivity | specificity |",
-        "|---|---|---|---:|---:|",
-    ]
-    for c, sensitivity, specificity in zip(long["classes"], PAPER_SENSITIVITY, PAPER_SPECIFICITY, strict=True):
-        lines.append(_row(c["name"], c, sensitivity, specificity))
-    means = [sum(values) / len(values) for values in (PAPER_SENSITIVITY, PAPER_SPECIFICITY)]
-    mean = long["mean"]
-    lines.append(_row("**mean**", mean, *means))
-    meshwork = long["classes"][named.index("meshwork")]["sensitivity"]
-    reached = (mean["sensitivity"], mean["specificity"], meshwork)
-    lines += ["", "| target | wanted | reached |", "|---|---:|---:|"]
-    for (name, wanted), value in zip(TARGETS.items(), reached, strict=True):
-        shown = f"{value:.3f}" if value >= wanted else f"**{value:.3f}** (missed)"
-        lines.append(f"| {name} | ≥ {wanted:.3f} | {shown} |")
-    lines += [
-        "",
+        f"{phantom.mosaics} phantoms of {height:g} × {width:g} mm at {phantom.pixel_size_um:g} µm, one a "
+        f"patient; {long['patients']} of them tested on, whole. {config.model.base_filters} filters.",
+        class_table(long, RCM_CLASSES, paper=True),
+        table(["target", "wanted", "reached"], targets),
         "Equal time; Δ is the design less the cascade of the same time, with 95 % intervals over patients (one seed):",
-        "",
-        "| design | training | steps | parameters | mean sensitivity | Δ | mean specificity | Δ | meshwork |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        table(heads, designs),
     ]
-    for run, name in RUNS.items():
-        own, result = metrics[run], results[run]
-        differences = ["–", "–"]
-        if run not in ("long", "cascade"):
-            differences = [
-                _difference(folders[run], folders["cascade"], metric) for metric in ("sensitivity", "specificity")
-            ]
-        lines.append(
-            f"| {name} | {result['seconds']:.0f} s | {result['steps']:,} | {result['parameters']:,} | "
-            f"{own['mean']['sensitivity']:.3f} | {differences[0]} | {own['mean']['specificity']:.3f} | "
-            f"{differences[1]} | {own['classes'][named.index('meshwork')]['sensitivity']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _difference(folder: Path, reference: Path, metric: str) -> str:
-    sums = []
-    for path in (folder, reference):
-        mosaics = read_results(path / "evaluation" / "confusions.json")[1]
-        sums.append({0: pool_by_patient([m.confusion for m in mosaics], [m.patient for m in mosaics])})
-    found: Difference = paired_differences(sums[0], sums[1], METRICS[metric].with_mean)[-1]
-    return f"{signed(found.value)} ({interval_text(found)})"
+def _meshwork(metrics: Mapping[str, Any]) -> float:
+    return next(float(c["sensitivity"]) for c in metrics["classes"] if c["name"] == "meshwork")
 
 
-def _row(name: str, values: dict[str, Any], sensitivity: float, specificity: float) -> str:
-    ours = f"{_number(values, 'sensitivity')} | {_number(values, 'specificity')}"
-    return f"| {name} | {ours} | {sensitivity:.2f} | {specificity:.2f} |"
-
-
-def _number(values: dict[str, Any], name: str) -> str:
-    interval = values[f"{name}_ci"]
-    return f"{values[name]:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _difference(folder: RunFolder, reference: RunFolder, metric: str) -> str:
+    ours, theirs = (
+        {0: pool_by_patient([m.confusion for m in mosaics], [m.patient for m in mosaics])}
+        for mosaics in (read_results(f.path / EVALUATION / "confusions.json")[1] for f in (folder, reference))
+    )
+    return difference_text(paired_differences(ours, theirs, METRICS[metric].with_mean)[-1])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    run(main)

@@ -1,11 +1,9 @@
 """Are the phantoms easy? Gradient boosting on grey level, local mean and local variance says how far these go.
 
-No pixel's neighbourhood is looked at beyond its Gaussian mean and variance, so what this cannot tell apart, a network
-must tell by shape. Usage: python experiments/phantom/baseline.py
+No pixel's neighbourhood is looked at beyond its Gaussian mean and variance, so what this confuses, a network must
+separate by shape. Writes runs/phantom-baseline. Usage: python experiments/phantom/baseline.py
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +15,21 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
+from experiments.phantom.measure import PHANTOMS
+from experiments.script import class_table, run, short, table
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.table import SPLIT_NAMES
-from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_text
-from rcm_cascade.report.tables import interval_note, result_rows
+from rcm_cascade.report.tables import interval_note
 from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
+
+OUT: Final = Path("runs/phantom-baseline")
 
 SCALES_UM: Final = (16, 48, 144)
 """Standard deviations of the Gaussians: a cell, half a ring, a few rings."""
@@ -127,8 +128,8 @@ def predict(model: HistGradientBoostingClassifier, mosaic: Mosaic) -> NDArray[np
 
 def _pixels(mosaic: Mosaic) -> NDArray[np.float32]:
     assert mosaic.working_pixel_size_um is not None
-    table = features(mosaic.image, mosaic.working_pixel_size_um)
-    return table.reshape(-1, table.shape[-1])
+    found = features(mosaic.image, mosaic.working_pixel_size_um)
+    return found.reshape(-1, found.shape[-1])
 
 
 def _labels(mosaic: Mosaic) -> NDArray[np.uint8]:
@@ -193,29 +194,13 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
         summary: as `summarise` gives it.
         classes: the class table.
     """
-    numbers = [_row("class", "sensitivity", "specificity", "Dice"), _row(*["---"] * 4)]
-    for row in result_rows(summary, classes):
-        numbers.append(_row(f"**{row['name']}**" if row["name"] == "mean" else row["name"], *_cells(row)))
-    shares = row_shares(np.array(summary["confusion"], np.int64))
-    taken = [_row("truth, taken for →", *classes.names), _row(*["---"] * (len(classes) + 1))]
-    for i, name in enumerate(classes.names):
-        cells = [_short(decimal(None if np.isnan(share) else float(share))) for share in shares[i]]
+    rows = []
+    for i, shares in enumerate(row_shares(np.array(summary["confusion"], np.int64))):
+        cells = [short(decimal(None if np.isnan(share) else float(share))) for share in shares]
         cells[i] = f"**{cells[i]}**"
-        taken.append(_row(name, *cells))
+        rows.append([classes.names[i], *cells])
     note = f"{summary['labelled_pixels']:,} labelled pixels; {interval_note(summary)}."
-    return "\n".join([*numbers, "", note, "", *taken, ""])
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    return [_short(f"{number} ({interval})" if interval else number) for number, interval in row["numbers"].values()]
-
-
-def _short(number: str) -> str:
-    return number.replace("0.", ".")
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"{class_table(summary, classes)}\n\n{note}\n\n{table(['truth, taken for →', *classes.names], rows)}\n"
 
 
 def verdict(summary: Mapping[str, Any], classes: ClassTable) -> str:
@@ -226,36 +211,25 @@ def verdict(summary: Mapping[str, Any], classes: ClassTable) -> str:
     others = sorted((i for i in range(len(classes)) if classes.names[i] != name), key=lambda i: -shares[i])
     taken = " and ".join(f"{classes.names[i]} ({100 * shares[i]:.0f} %)" for i in others[:2])
     return (
-        f"Mean sensitivity {_short(f'{mean:.3f}')}: {'not easy' if mean <= EASY else 'TOO EASY'} "
-        f"(the bound is {_short(f'{EASY:.2f}')}). The hardest pattern is {name}, most often taken for {taken}."
+        f"Mean sensitivity {short(f'{mean:.3f}')}: {'not easy' if mean <= EASY else 'TOO EASY'} "
+        f"(the bound is {short(f'{EASY:.2f}')}). The hardest pattern is {name}, most often taken for {taken}."
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mosaics", type=int, default=24, metavar="N", help="default: %(default)s, one a patient")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="where the phantoms lie, or are made (default: named)")
-    parser.add_argument("--out", type=Path, default=Path("runs/phantom-baseline"), metavar="DIR")
-    options = parser.parse_args(arguments)
-    overrides = [f"data.phantom.mosaics={options.mosaics}", "data.phantom.sites=3", "data.phantom.seed=11"]
-    if options.data is not None:
-        overrides.append(f"data.root={options.data}")
-    try:
-        data = load_training_data(compose_config(overrides).data)
-        mosaics = [mosaic for part in SPLIT_NAMES for mosaic in data.open(part)]
-    except InputError as error:
-        sys.exit(f"error: {error}")
+def main() -> None:
+    data = load_training_data(compose_config(PHANTOMS).data)
+    mosaics = [mosaic for part in SPLIT_NAMES for mosaic in data.open(part)]
     started = time.monotonic()
     classes = data.dataset.classes
     results = measure_baseline(mosaics, classes)
     summary = summarise(results, classes, synthetic=data.dataset.synthetic)
     seconds = time.monotonic() - started
-    write_metrics(options.out, summary, results, classes)
+    write_metrics(OUT, summary, results, classes)
     text = f"{markdown_tables(summary, classes)}\n{verdict(summary, classes)}\n"
-    write_text(options.out / "baseline.md", text)
+    write_text(OUT / "baseline.md", text)
     print(text)
-    print(f"{seconds:.0f} s, not counting the phantoms; {options.out / 'baseline.md'}")
+    print(f"{seconds:.0f} s, not counting the phantoms; {OUT / 'baseline.md'}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

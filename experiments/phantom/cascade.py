@@ -4,17 +4,17 @@ Trains, scores the best checkpoint, and draws the most common confusions. The sa
 interrupted. Usage: python experiments/phantom/cascade.py [--minutes 20] [--mosaics 80]
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from experiments.phantom.baseline import markdown_tables
 from experiments.phantom.confusions import Compared, Confusion, draw_confusions, most_common
+from experiments.script import run
 from rcm_cascade.annotate import Annotator
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_text, written_whole
 from rcm_cascade.report.evaluate import evaluate
 from rcm_cascade.report.text import SYNTHETIC_NOTE
@@ -80,25 +80,10 @@ def confusion_list(confusions: Sequence[Confusion], mosaics: Sequence[Compared],
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="training time (default: %(default)g)")
-    parser.add_argument("--mosaics", type=int, default=MOSAICS, metavar="N", help="default: %(default)s, one a patient")
-    options = parser.parse_args(arguments)
-    if options.minutes <= 0:
-        parser.error(f"--minutes is {options.minutes:g}; give a number above 0")
-    try:
-        print(run(options.minutes, options.mosaics))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-
-
-def run(minutes: float, mosaics: int) -> str:
-    """Trains, scores and draws into the run's folder, and returns the text written there.
-
-    Raises:
-        InputError: if the phantoms or the run folder hold something else.
-    """
+def main(
+    minutes: Annotated[float, typer.Option(min=0.1, help="Training time.")] = MINUTES,
+    mosaics: Annotated[int, typer.Option(metavar="N", help="One a patient.")] = MOSAICS,
+) -> None:
     config = compose_config(overrides(minutes, mosaics))
     folder = RunFolder(Path("runs") / run_name(minutes, mosaics))
     result = train(config, folder.path)
@@ -113,8 +98,8 @@ def run(minutes: float, mosaics: int) -> str:
     listed = confusion_list(confusions, compared, classes)
     text = f"{markdown_tables(summary, classes)}\n{trained}\n\n{listed}\n"
     write_text(folder.path / "cascade.md", text)
-    return text
+    print(text)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

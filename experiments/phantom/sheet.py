@@ -1,11 +1,9 @@
 """What do the phantoms look like? Each pattern at three pixel sizes, and four whole mosaics with their labels.
 
-Writes patterns and mosaics as .png and, smaller, as .jpg. Usage: python experiments/phantom/sheet.py [--out FOLDER]
+Writes patterns and mosaics as .jpg into runs/phantom-sheet. Usage: python experiments/phantom/sheet.py
 """
 
-import argparse
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +17,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from experiments.phantom.likenesses import WORDS, likeness
 from experiments.phantom.texture import FIELD_UM
+from experiments.script import run
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.files import written_whole
 from rcm_cascade.phantom.generate import Phantom, generate
@@ -27,6 +26,7 @@ from rcm_cascade.phantom.recipe import PATTERNS, Recipe, make_recipe
 from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
 
+OUT: Final = Path("runs/phantom-sheet")
 SEED, SITES = 11, 3
 PIXEL_SIZES_UM: Final = (0.5, 2.0, 8.0)
 SIZE_UM: Final = 2600.0
@@ -161,16 +161,14 @@ def mosaic_sheet() -> Image.Image:
     return compose(panels, RCM_CLASSES, pixel_size_um=8, caption=caption, columns=2)
 
 
-def save(picture: Image.Image, stem: Path) -> None:
-    """As .png, and as .jpg of the best quality that is small enough for a repository."""
-    with written_whole(stem.with_suffix(".png")) as temporary:
-        picture.save(temporary, format="PNG")
+def save(picture: Image.Image, path: Path) -> None:
+    """As .jpg of the best quality that is small enough for a repository."""
     for quality in range(92, 20, -4):
         buffer = io.BytesIO()
         picture.save(buffer, format="JPEG", quality=quality)
         if buffer.tell() <= JPEG_BYTES:
             break
-    with written_whole(stem.with_suffix(".jpg")) as temporary:
+    with written_whole(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 
@@ -178,15 +176,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"), size)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/phantom-sheet"), metavar="FOLDER")
-    options = parser.parse_args(arguments)
+def main() -> None:
     cv2.setNumThreads(1)
-    save(mosaic_sheet(), options.out / "mosaics")
-    save(pattern_sheet(), options.out / "patterns")
-    print(f"{options.out}: mosaics and patterns, .png and .jpg")
+    save(mosaic_sheet(), OUT / "mosaics.jpg")
+    save(pattern_sheet(), OUT / "patterns.jpg")
+    print(f"{OUT}: mosaics.jpg and patterns.jpg")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -4,15 +4,14 @@ Usage: python experiments/scaling/memory.py OUT. Writes OUT/memory.md. Each case
 float32: what PyTorch keeps between forward and backward pass does not depend on the device, its working space does.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 import torch
 
-from experiments.speed.machine import describe_machine, peak_memory
-from rcm_cascade.files import written_whole
+from experiments.script import run, table
+from experiments.speed.machine import alone, describe_machine, peak_memory
+from rcm_cascade.files import write_text
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.training.loss import LossArguments, level_loss
 from rcm_cascade.training.recompute import recompute_activations
@@ -44,26 +43,15 @@ def step(patches: int, recompute: bool) -> int:
 
 def main(out: Path) -> None:
     machine = describe_machine(torch.device("cpu"))
-    lines = [
+    rows = [[str(n), str(again).lower(), f"{alone(step, n, again) / 1e9:.2f} GB"] for n, again in CASES]
+    caption = (
         f"24 filters, patches of {SIDE} px, float32, {machine['device']}, commit {machine['commit']}; process memory "
         "that a training step adds, AdamW's included. "
-        "For a batch of 16, trainer.accumulate is 16 divided by the patches at a time.",
-        "",
-        "| patches at a time | trainer.recompute | memory |",
-        "|---:|---|---:|",
-    ]
-    for patches, recompute in CASES:
-        command = [sys.executable, __file__, "--case", str(patches), str(int(recompute))]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        row = f"| {patches} | {str(recompute).lower()} | {int(done.stdout) / 1e9:.2f} GB |"
-        print(row, file=sys.stderr)
-        lines.append(row)
-    with written_whole(out / "memory.md") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        "For a batch of 16, trainer.accumulate is 16 divided by the patches at a time."
+    )
+    heads = ["patches at a time", "trainer.recompute", "memory"]
+    write_text(out / "memory.md", f"{caption}\n\n{table(heads, rows)}\n")
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--case":
-        print(step(int(sys.argv[2]), bool(int(sys.argv[3]))))
-    else:
-        main(Path(sys.argv[1]))
+    run(main)

@@ -3,14 +3,14 @@
 Usage: python experiments/scaling/model.py OUT [--step-ms 20]. Writes OUT/computed.md. Nothing of it is measured.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from torch import nn
 
-from rcm_cascade.files import written_whole
+from experiments.script import run, table
+from rcm_cascade.files import write_text
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.summary import summarise_network
 
@@ -51,43 +51,33 @@ def all_reduce_s(size: int, link: Link) -> float:
     return 2 * (link.processes - 1) / link.processes * size / link.bandwidth + link.latency
 
 
-def main(out: Path, step_ms: float) -> None:
+def main(out: Path, step_ms: float = 20.0) -> None:
     network = CascadedUNet()
     parameters = sum(p.numel() for p in network.parameters())
     norms = sum(isinstance(part, nn.BatchNorm2d) for part in network.modules())
     per_mp = sum(level.gflop_per_mp for level in summarise_network(network.arguments))
     gflop = FORWARD_BACKWARD * per_mp * BATCH * SIDE**2 / 1e6
-    alone = BATCH / step_ms * 1e3
     # A batch norm's sums go round forward and backward; the loss has two sums a level, forward and backward.
     small = 2 * norms + 4 * len(network.levels)
-    lines = [
+    caption = (
         "**Computed, not measured.** The paper's form: "
         f"{parameters:,} parameters, so {parameters * FLOATS / 1e6:.1f} MB of gradients a step in float32; {norms} "
         f"batch norms; {gflop / 1e3:.1f} TFLOP for {BATCH} patches of {SIDE} px. Assumed: {step_ms:g} ms a step of one "
         f"GPU ({gflop / step_ms:.0f} TFLOP/s); gradients in a ring; {small} small sums a step of batch norms and loss, "
-        "each one latency, none hidden. Best: gradients go while the backward pass computes; worst: after it.",
-        "",
-        "| | gradients | small sums | step: best | worst | patches/s: best | worst | efficiency |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        f"| one GPU | – | – | {step_ms:.1f} ms | {step_ms:.1f} ms | {alone:,.0f} | {alone:,.0f} | 100% |",
-    ]
+        "each one latency, none hidden. Best: gradients go while the backward pass computes; worst: after it."
+    )
+    heads = ["", "gradients", "small sums", "step: best", "worst", "patches/s: best", "worst", "efficiency"]
+    rows = [["one GPU", "–", "–", *[f"{step_ms:.1f} ms"] * 2, *[f"{BATCH / step_ms * 1e3:,.0f}"] * 2, "100%"]]
     for link in LINKS:
         gradients, sums = all_reduce_s(parameters * FLOATS, link) * 1e3, small * link.latency * 1e3
         # The backward pass is two thirds of a step: so much can hide behind it.
-        best = step_ms + sums + max(0.0, gradients - step_ms * 2 / 3)
-        worst = step_ms + sums + gradients
-        rates = [BATCH * link.processes / step * 1e3 for step in (best, worst)]
-        lines.append(
-            f"| {link.name} | {gradients:.2f} ms | {sums:.1f} ms | {best:.1f} ms | {worst:.1f} ms | {rates[0]:,.0f} | "
-            f"{rates[1]:,.0f} | {step_ms / worst:.0%}–{step_ms / best:.0%} |"
-        )
-    with written_whole(out / "computed.md") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        times = step_ms + sums + max(0.0, gradients - step_ms * 2 / 3), step_ms + sums + gradients
+        rates = [f"{BATCH * link.processes / step * 1e3:,.0f}" for step in times]
+        best, worst = (f"{step_ms / step:.0%}" for step in times)
+        steps = [f"{step:.1f} ms" for step in times]
+        rows.append([link.name, f"{gradients:.2f} ms", f"{sums:.1f} ms", *steps, *rates, f"{worst}–{best}"])
+    write_text(out / "computed.md", f"{caption}\n\n{table(heads, rows)}\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--step-ms", type=float, default=20.0)
-    options = parser.parse_args()
-    main(options.out, options.step_ms)
+    run(main)

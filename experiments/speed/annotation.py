@@ -1,41 +1,25 @@
 """How fast is annotation? File to files, against the bare network and MONAI's sliding window, interleaved in one run.
 
-Needs the extra [bench]. Usage: python -m experiments.speed.annotation --checkpoint C [--out DIR] …; --help says more.
+Needs the extra [bench]. Writes annotation.md and annotation.json into --out. Take a trained network: random weights
+make noise maps, on which precision cannot be judged. Usage: python -m experiments.speed.annotation --checkpoint C
 """
 
-import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
-from experiments.speed.contenders import (
-    OVERLAPS,
-    Contender,
-    Growth,
-    contenders,
-    floor_s_per_mp,
-    grow,
-    interleave,
-    recomputation,
-)
-from experiments.speed.machine import describe_machine
+from experiments.script import run, table
+from experiments.speed.contenders import OVERLAPS, Annotating, Growth, contenders, grow, recomputation
+from experiments.speed.machine import Timed, describe_machine, floor_s_per_mp, take_turns
 from experiments.speed.mosaics import PHANTOM_PX, enlarged, phantom_mosaic, write_mosaic
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16
-from rcm_cascade.cli import exit_status
-from rcm_cascade.data.formats import read_image
-from rcm_cascade.data.intensity import to_uint8
-from rcm_cascade.errors import InputError
-from rcm_cascade.files import refuse_unwritable, written_whole
+from rcm_cascade.files import refuse_unwritable, write_json, write_text
 
 LEAST_PX: Final = 64
 """Side of the smallest mosaic that is measured."""
@@ -44,97 +28,63 @@ SERIES: Final = ((2000, 2000), (4000, 4000), (4096, 6000), (8000, 8000), (12000,
 """Shapes of 4, 16, 24.6, 64 and 144 MP."""
 
 
-def measure_annotation(
-    checkpoint: Path,
-    out: Path,
-    *,
-    image: Path | None = None,
-    shape: tuple[int, int] = (4096, 6000),
-    rounds: int = 3,
-    backend: str = "auto",
-    series: bool = True,
-) -> str:
-    """Measures annotation, file to files, against the bare network and MONAI's sliding window.
-
-    Args:
-        checkpoint: of a trained network: random weights make noise maps, on which precision cannot be judged.
-        out: folder for annotation.json and annotation.md.
-        image: a mosaic at the network's working pixel size; None: a phantom. Cut, or mirrored, to the shape.
-        shape: in px.
-        rounds: how often everything is run in turn; the table shows medians.
-        backend: ``auto``, ``torch`` or ``openvino``.
-        series: whether to measure the growth with the mosaic, too.
-
-    Returns:
-        The table, as Markdown.
-
-    Raises:
-        InputError: if MONAI is missing, or checkpoint or mosaic is wrong.
-    """
-    if find_spec("monai") is None:
-        raise InputError("the benchmark needs MONAI, which is not installed: pip install 'rcm-cascade[bench]'")
-    if rounds < 1 or min(shape) < LEAST_PX:
-        raise InputError(
-            f"{rounds} rounds of {shape[0]} × {shape[1]} px; expected 1 round or more, and {LEAST_PX} px or more a side"
-        )
+def main(
+    checkpoint: Annotated[Path, typer.Option(metavar="C", help="Of a trained network.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
+    size: Annotated[
+        tuple[int, int], typer.Option(metavar="H W", min=LEAST_PX, help="In px; the phantom is cut or mirrored to it.")
+    ] = (4096, 6000),
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Medians of so many.")] = 3,
+    series: Annotated[bool, typer.Option(help="Whether mosaics of 4 to 144 MP are measured, too.")] = True,
+) -> None:
     refuse_unwritable(out)
     annotator = Annotator.load(checkpoint)
     device = next(annotator.network.parameters()).device
-    chosen = annotator.prepare(AnnotationOptions(precision="fp32", backend=backend))
+    chosen = annotator.prepare(AnnotationOptions(precision="fp32"))
     precisions = ["fp32"]
     if has_bf16(device):
         precisions.append("bf16")
-    if chosen.name == "openvino" and _is_quantised(annotator):
-        precisions.append("int8")
-    grey, source = _mosaic(annotator, image)
+    if chosen.name == "openvino":
+        from rcm_cascade.annotate.cpu.int8 import read_report  # needs OpenVINO
+
+        if read_report(checkpoint) is not None:
+            precisions.append("int8")
     pixel_size_um = annotator.header.working_pixel_size_um or 1.0
+    phantom = phantom_mosaic(pixel_size_um)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "mosaic.tif"
-        mosaic = enlarged(grey, shape)
+        mosaic = enlarged(phantom, size)
         write_mosaic(file, mosaic, pixel_size_um)
-        runs = contenders(annotator, mosaic, file, precisions, chosen.name)
-        interleave(runs, rounds, device)
+        ways = contenders(annotator, mosaic, file, precisions, chosen.name)
+        runs = [Timed(name, way) for name, way in ways.items()]
+        take_turns(runs, rounds)
+    medians = {timed.name: timed.median for timed in runs}
+    floor = floor_s_per_mp(annotator.network.arguments, device, torch.float32)
     found: dict[str, Any] = {
         "machine": describe_machine(device),
         "checkpoint": {"name": str(checkpoint), "network": annotator.header.model.to_plain()},
         "backend": chosen.name,
-        "mosaic": {"shape": list(shape), "source": source},
+        "mosaic": {"shape": list(size), "source": f"a phantom of {PHANTOM_PX} px, mirrored to the size"},
         "rounds": rounds,
-        "runs": {c.name: {"s_per_mp": c.per_megapixel, "seconds": c.seconds} for c in runs},
-        "ratios": _ratios({c.name: c.per_megapixel for c in runs}, precisions),
-        "agreement": _agreement(runs, precisions),
-        "recomputation": recomputation(chosen, shape),
-        "floor": dict(zip(("s_per_mp", "operations_per_s"), floor_s_per_mp(annotator, torch.float32), strict=True)),
+        "runs": {timed.name: {"s_per_mp": timed.median, "seconds": timed.seconds} for timed in runs},
+        "ratios": _ratios(medians, precisions),
+        "agreement": _agreement(ways, precisions),
+        "recomputation": recomputation(chosen, size),
+        "floor": dict(zip(("s_per_mp", "operations_per_s"), floor, strict=True)),
         "growth": [],
     }
     _write(out, found)  # before what takes longest
     if series:
-        best = min(precisions, key=lambda p: found["runs"][f"ours, {p}"]["s_per_mp"] if p != "int8" else np.inf)
-        options = {"precision": best, "backend": chosen.name}
-        found["growth"] = [asdict(g) for g in grow(checkpoint, grey, pixel_size_um, SERIES, options)]
-        found["growth_precision"] = best
-        _write(out, found)
-    return to_markdown(found)
+        best = min((p for p in precisions if p != "int8"), key=lambda p: medians[f"ours, {p}"])
+        options = AnnotationOptions(precision=best, backend=chosen.name)
+        growth = [asdict(g) for g in grow(checkpoint, phantom, pixel_size_um, SERIES, options)]
+        _write(out, found | {"growth": growth, "growth_precision": best})
+    print((out / "annotation.md").read_text("utf-8"), end="")
 
 
 def _write(out: Path, found: Mapping[str, Any]) -> None:
-    with written_whole(out / "annotation.json") as path:
-        path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    with written_whole(out / "annotation.md") as path:
-        path.write_text(to_markdown(found), "utf-8")
-
-
-def _is_quantised(annotator: Annotator) -> bool:
-    from rcm_cascade.annotate.cpu.int8 import read_report
-
-    return annotator.checkpoint is not None and read_report(annotator.checkpoint) is not None
-
-
-def _mosaic(annotator: Annotator, image: Path | None) -> tuple[NDArray[np.uint8], str]:
-    if image is not None:
-        return to_uint8(read_image(image)), image.name
-    phantom = phantom_mosaic(annotator.header.working_pixel_size_um or 1.0)
-    return phantom, f"a phantom of {PHANTOM_PX} px, mirrored to the size"
+    write_json(out / "annotation.json", found)
+    write_text(out / "annotation.md", to_markdown(found))
 
 
 def _ratios(s_per_mp: Mapping[str, float], precisions: Sequence[str]) -> dict[str, float]:
@@ -153,79 +103,41 @@ def _ratios(s_per_mp: Mapping[str, float], precisions: Sequence[str]) -> dict[st
     return found
 
 
-def _agreement(runs: Sequence[Contender], precisions: Sequence[str]) -> dict[str, float]:
+def _agreement(ways: Mapping[str, Annotating], precisions: Sequence[str]) -> dict[str, float]:
     """Share of pixels with the label that ours gives them in float32."""
-    labels = {c.name: c.labels for c in runs}
-    exact = labels["ours, fp32"]
-    assert exact is not None
-    others = [f"ours, {p}" for p in precisions[1:]] + [n for n in labels if n.startswith("MONAI")]
-    return {name: float((exact == labels[name]).mean()) for name in others}
+    exact = ways["ours, fp32"].labels
+    others = [f"ours, {p}" for p in precisions[1:]] + [name for name in ways if name.startswith("MONAI")]
+    return {name: float((exact == ways[name].labels).mean()) for name in others}
 
 
 def to_markdown(found: Mapping[str, Any]) -> str:
     """The tables of a benchmark's record."""
-    machine, mosaic = found["machine"], found["mosaic"]
+    machine, mosaic, floor = found["machine"], found["mosaic"], found["floor"]
     height, width = mosaic["shape"]
-    lines = [
+    speeds = {name: way["s_per_mp"] for name, way in found["runs"].items()}
+    parts = [
         f"{machine['device']}, {machine['threads']} threads ({machine['arithmetic']}); torch {machine['torch']}, "
         f"backend {found['backend']}; commit {machine['commit']}. {height} × {width} px ({mosaic['source']}), "
         f"{found['checkpoint']['network']['base_filters']} filters; medians of {found['rounds']} interleaved rounds.",
-        "",
-        "| run | s/MP | MP/s |",
-        "|---|---:|---:|",
-        *(f"| {name} | {run['s_per_mp']:.3f} | {1 / run['s_per_mp']:.2f} |" for name, run in found["runs"].items()),
-        "",
-        "| ratio (of speeds) | |",
-        "|---|---:|",
-        *(f"| {name} | {value:.2f} |" for name, value in found["ratios"].items()),
-        "",
-        "| labels as ours in fp32 | |",
-        "|---|---:|",
-        *(f"| {name} | {share:.4%} |" for name, share in found["agreement"].items()),
-        "",
+        table(["run", "s/MP", "MP/s"], [[name, f"{s:.3f}", f"{1 / s:.2f}"] for name, s in speeds.items()]),
+        table(["ratio (of speeds)", ""], [[name, f"{value:.2f}"] for name, value in found["ratios"].items()]),
+        table(["labels as ours in fp32", ""], [[name, f"{share:.4%}"] for name, share in found["agreement"].items()]),
         f"Recomputation, weighted by operations: {found['recomputation'] - 1:.1%}. Floor, all operations at the speed "
-        f"of a large matrix product ({found['floor']['operations_per_s'] / 1e9:.0f} GFLOP/s in float32): "
-        f"{found['floor']['s_per_mp']:.2f} s/MP.",
+        f"of a large matrix product ({floor['operations_per_s'] / 1e9:.0f} GFLOP/s in float32): "
+        f"{floor['s_per_mp']:.2f} s/MP.",
     ]
     if found["growth"]:
-        lines += [
-            "",
-            f"Growth ({found['growth_precision']}), each in a process of its own, file to files:",
-            "",
-            "| MP | s | s/MP | writing | peak memory |",
-            "|---:|---:|---:|---:|---:|",
-            *(_growth_line(Growth(**g)) for g in found["growth"]),
-        ]
-    return "\n".join(lines) + "\n"
+        rows = [_growth_row(Growth(**g)) for g in found["growth"]]
+        parts.append(f"Growth ({found['growth_precision']}), each in a process of its own, file to files:")
+        parts.append(table(["MP", "s", "s/MP", "writing", "peak memory"], rows, words=0))
+    return "\n\n".join(parts) + "\n"
 
 
-def _growth_line(g: Growth) -> str:
-    return (
-        f"| {g.megapixels:.1f} | {g.seconds:.1f} | {g.seconds / g.megapixels:.3f} | {g.write_share:.1%} | "
-        f"{g.peak_bytes / 1e9:.2f} GB |"
-    )
-
-
-program = typer.Typer(name="python -m experiments.speed.annotation", add_completion=False, rich_markup_mode=None)
-
-
-@program.command()
-def main(
-    checkpoint: Annotated[Path, typer.Option(metavar="C", help="Of a trained network.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
-    image: Annotated[
-        Path | None,
-        typer.Option(metavar="IMAGE", help="A mosaic, cut or mirrored to the size (default: a phantom)."),
-    ] = None,
-    size: Annotated[tuple[int, int], typer.Option(metavar="H W", help="In px.")] = (4096, 6000),
-    rounds: Annotated[int, typer.Option(metavar="N", help="Medians of so many.")] = 3,
-    backend: Annotated[Literal["auto", "torch", "openvino"], typer.Option()] = "auto",
-    series: Annotated[bool, typer.Option(help="Whether mosaics of 4 to 144 MP are measured, too.")] = True,
-) -> None:
-    """Measures annotation, file to files, and writes annotation.md and annotation.json."""
-    table = measure_annotation(checkpoint, out, image=image, shape=size, rounds=rounds, backend=backend, series=series)
-    print(table, end="")
+def _growth_row(g: Growth) -> list[str]:
+    each = g.seconds / g.megapixels
+    peak = f"{g.peak_bytes / 1e9:.2f} GB"
+    return [f"{g.megapixels:.1f}", f"{g.seconds:.1f}", f"{each:.3f}", f"{g.write_share:.1%}", peak]
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(program, sys.argv[1:]))
+    run(main)

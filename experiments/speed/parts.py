@@ -11,11 +11,9 @@ from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from experiments.speed.machine import matmul_rate, stopwatch
+from experiments.speed.machine import stopwatch
 from rcm_cascade.data.datamodule import Batch, MosaicDataModule, prepare
 from rcm_cascade.data.patches import Sample
-from rcm_cascade.models import Arguments
-from rcm_cascade.models.summary import summarise_network
 
 WARMUP: Final = 2
 """Steps at the beginning of a run that never count: they allocate memory."""
@@ -170,22 +168,6 @@ class Loading:
             if self.augmented:
                 prepare(move_data_to_device(batch, self.device), self.patch)
         return (stopwatch(self.device) - started) / self.patches
-
-
-def floor_s(arguments: Arguments, pixels: int, device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """Seconds of a step if all operations ran as fast as a large matrix product; and that speed, operations/s.
-
-    A step is three times the forward operations: the gradients of inputs and of weights take as many each.
-
-    Args:
-        arguments: of the network.
-        pixels: of a batch, at full resolution.
-        device: that computes.
-        dtype: of the product.
-    """
-    rate = matmul_rate(device, dtype, tf32=True)
-    forward = sum(s.gflop_per_mp for s in summarise_network(arguments)) * 1e3 * pixels
-    return 3 * forward / rate, rate
 
 
 def epoch_steps(datamodule: MosaicDataModule, wanted: int) -> int:

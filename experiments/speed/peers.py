@@ -2,11 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
+from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,20 +47,24 @@ def plain_predictor(model: Network) -> Predictor:
     return predict
 
 
-def openvino_predictor(model: Network, precision: str, shape: tuple[int, int, int, int]) -> Predictor:
-    """The unmodified network as OpenVINO converts it, for inputs of one shape; smaller batches are filled up."""
+class Finest(torch.nn.Module):
+    """A network that gives the logits of its finest level alone."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(model).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Network.predict`."""
+        logits: Tensor = self.network.predict(x)
+        return logits
+
+
+def openvino_request(module: torch.nn.Module, precision: str, shape: Sequence[int]) -> Any:  # noqa: ANN401  # not typed
+    """A module as OpenVINO converts it, compiled for inputs of one shape."""
     import openvino as ov
 
     from rcm_cascade.annotate.cpu.openvino_backend import HINTS, core
-
-    class Finest(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = copy.deepcopy(model).eval()
-
-        def forward(self, x: Tensor) -> Tensor:
-            logits: Tensor = self.network.predict(x)
-            return logits
 
     with warnings.catch_warnings():
         # OpenVINO traces, which torch deprecates; what a trace makes constant is the shape, which is.
@@ -67,13 +72,18 @@ def openvino_predictor(model: Network, precision: str, shape: tuple[int, int, in
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # Traced here, because OpenVINO would have the trace checked, which runs the network several times more.
         trace: Any = torch.jit.trace  # not typed
-        traced = trace(Finest().eval(), torch.zeros(shape), check_trace=False)
-        graph = ov.convert_model(traced, example_input=torch.zeros(shape), input=[list(shape)])
+        traced = trace(module.eval(), torch.zeros(*shape), check_trace=False)
+        graph = ov.convert_model(traced, example_input=torch.zeros(*shape), input=[list(shape)])
     options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    request = core().compile_model(graph, "CPU", options).create_infer_request()
+    return core().compile_model(graph, "CPU", options).create_infer_request()
+
+
+def openvino_predictor(model: Network, precision: str, shape: tuple[int, int, int, int]) -> Predictor:
+    """The unmodified network as OpenVINO converts it, for inputs of one shape; smaller batches are filled up."""
+    request = openvino_request(Finest(model), precision, shape)
 
     def predict(x: Tensor) -> Tensor:
-        full = torch.cat([x, x.new_zeros(shape[0] - len(x), *x.shape[1:])]) if len(x) < shape[0] else x
+        full = torch.cat([x, x.new_zeros(shape[0] - len(x), *x.shape[1:])])
         request.infer([full.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(np.array(request.get_output_tensor(0).data[: len(x)]))
 
@@ -92,8 +102,6 @@ def sliding_window(image: Tensor, predict: Predictor, overlap: float, mode: str)
     Returns:
         Class ids ``(H, W)`` uint8.
     """
-    from monai.inferers import sliding_window_inference
-
     with torch.inference_mode():
         logits: Any = sliding_window_inference(image, ROI, BATCH, predict, overlap=overlap, mode=mode)
     labels: NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).cpu().numpy()

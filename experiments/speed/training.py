@@ -1,17 +1,16 @@
 """How fast is training? The real pipeline against its parts, MONAI's and the naive step, interleaved in one run.
 
-Needs the extra [bench]. Usage: python -m experiments.speed.training [OVERRIDE …] [--out DIR] …; --help says more.
+Needs the extra [bench]. Writes training.md and training.json into --out. Usage: python -m experiments.speed.training
+[KEY=VALUE …]
 """
 
 import copy
 import io
-import json
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,25 +19,15 @@ import typer
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from experiments.speed.machine import describe_machine, peak_memory
-from experiments.speed.parts import (
-    Loading,
-    Pace,
-    ResidentBatch,
-    augmenting,
-    epoch_steps,
-    fitted,
-    floor_s,
-    warm_up,
-)
-from experiments.speed.rounds import Timed, take_turns
+from experiments.script import run, table
+from experiments.speed.machine import Timed, describe_machine, floor_s_per_mp, peak_memory, take_turns
+from experiments.speed.parts import Loading, Pace, ResidentBatch, augmenting, epoch_steps, fitted, warm_up
 from experiments.speed.steps import NAIVE, Step, begun, forms
 from experiments.speed.training_peers import MonaiPipeline
 from rcm_cascade.annotate.backends import has_bf16
-from rcm_cascade.cli import exit_status
 from rcm_cascade.data.datamodule import MosaicDataModule, prepare
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import refuse_unwritable, written_whole
+from rcm_cascade.files import refuse_unwritable, write_json, write_text
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import load_training_data
@@ -56,46 +45,30 @@ BOTH: Final = "loading and augmentation"
 MONAI: Final = ("MONAI as it comes", "MONAI without metadata")
 
 
-def measure_training(
-    overrides: Sequence[str], out: Path, rounds: int = 7, steps: int = 20, compiled: bool = True
-) -> str:
-    """Measures training, its parts, and what stands against them.
-
-    Args:
-        overrides: as `train` takes them.
-        out: folder for training.json and training.md.
-        rounds: how often everything is run in turn; the tables show medians.
-        steps: timed in a round; fewer where an epoch has fewer.
-        compiled: whether `torch.compile` is tried, too.
-
-    Returns:
-        The tables, as Markdown.
-
-    Raises:
-        InputError: if MONAI is missing, or configuration, data, rounds or steps are wrong.
-    """
-    if find_spec("monai") is None:
-        raise InputError("the benchmark needs MONAI, which is not installed: pip install 'rcm-cascade[bench]'")
-    if min(rounds, steps) < 1:
-        raise InputError(f"{rounds} rounds of {steps} steps; expected 1 round or more of 1 step or more")
-    config = compose_config(overrides)
-    if config.trainer.devices != 1 or config.trainer.nodes != 1:
-        raise InputError("the benchmark measures one process; leave trainer.devices and trainer.nodes at 1")
-    if config.trainer.accumulate != 1 or config.init is not None:
+def main(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Medians of so many.")] = 7,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Timed in a round; fewer where an epoch has fewer.")
+    ] = 20,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Whether torch.compile is tried, which takes minutes.")
+    ] = True,
+) -> None:
+    config = compose_config(overrides or [])
+    trainer = config.trainer
+    if (trainer.devices, trainer.nodes, trainer.accumulate, config.init) != (1, 1, 1, None):
         raise InputError(
-            "the benchmark takes a batch a step and random weights; leave trainer.accumulate and init away"
+            "the benchmark measures one process, a batch a step, from random weights; leave trainer.devices, "
+            "trainer.nodes, trainer.accumulate and init away"
         )
     check_device(config)
     refuse_unwritable(out)
-    setting = _set_up(config, steps)
-    found = _measure(setting, rounds, compiled)
-    found["overrides"] = list(overrides)
-    with written_whole(out / "training.json") as path:
-        path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    table = to_markdown(found)
-    with written_whole(out / "training.md") as path:
-        path.write_text(table, "utf-8")
-    return table
+    found = _measure(_set_up(config, steps), rounds, compiled) | {"overrides": overrides or []}
+    write_json(out / "training.json", found)
+    write_text(out / "training.md", to_markdown(found))
+    print(to_markdown(found), end="")
 
 
 @dataclass(frozen=True)
@@ -105,18 +78,16 @@ class _Setting:
     datamodule: MosaicDataModule
     steps: int
     warmup: int
-    folder: str | None = None
 
-    def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
+    def trainer(self, folder: str, callbacks: Sequence[Callback] = ()) -> Trainer:
         """As `train` makes it, for so many steps."""
-        assert self.folder is not None
-        folder = RunFolder(Path(self.folder))
-        return make_trainer(self.config, folder, self.datamodule, [MetricsCsv(folder.metrics)], callbacks)
+        run = RunFolder(Path(folder))
+        return make_trainer(self.config, run, self.datamodule, [MetricsCsv(run.metrics)], callbacks)
 
     def pace(self, datamodule: MosaicDataModule) -> Pace:
         """Trains these steps, silently, in a folder that does not stay."""
         with tempfile.TemporaryDirectory() as folder, quiet(), redirect_stderr(io.StringIO()):
-            return fitted(replace(self, folder=folder).trainer, self.module, datamodule, self.warmup)
+            return fitted(partial(self.trainer, folder), self.module, datamodule, self.warmup)
 
 
 def _set_up(config: TrainConfig, steps: int) -> _Setting:
@@ -140,11 +111,11 @@ def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
     datamodule, steps = setting.datamodule, setting.steps
     pristine = copy.deepcopy(setting.module)  # a module that has been trained holds its Trainer
     with tempfile.TemporaryDirectory() as folder, quiet():
-        trainer = replace(setting, folder=folder).trainer()
+        trainer = setting.trainer(folder)
     device, bf16 = trainer.strategy.root_device, trainer.precision == "bf16-mixed"
     setting.pace(datamodule)  # before anything else, whose memory would count; now mosaics are in the system's cache
-    peak, gpu = peak_memory(), device.type == "cuda"
-    peak_gpu = torch.cuda.max_memory_allocated(device) if gpu else None
+    peak = peak_memory()
+    peak_gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
     raw = move_data_to_device(datamodule.example(datamodule.arguments.batch_size), device)
     batch = prepare(raw, datamodule.arguments.geometry.patch)
@@ -178,9 +149,9 @@ def _measure(setting: _Setting, rounds: int, compiled: bool) -> dict[str, Any]:
         pipeline.run()  # begins its processes
     take_turns([*runs, *pipelines], rounds)
 
-    floor, rate = floor_s(
-        setting.module.header.model, batch["labels"].numel(), device, torch.bfloat16 if bf16 else torch.float32
-    )
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    forward, rate = floor_s_per_mp(setting.module.header.model, device, dtype, tf32=True)
+    floor = 3 * forward * batch["labels"].numel() / 1e6  # the gradients of inputs and of weights take as much each
     medians = {run.name: run.median for run in runs}
     patches = {run.name: 1 / run.median for run in pipelines}
     return {
@@ -218,62 +189,31 @@ def _ratios(steps: Mapping[str, float], patches: Mapping[str, float]) -> dict[st
 def to_markdown(found: Mapping[str, Any]) -> str:
     """The tables of a benchmark's record."""
     machine, floor, (count, height, width) = found["machine"], found["floor"], found["batch"]
-    ceiling = found["runs"][RESIDENT]["s_per_step"]
-    lines = [
+    seconds = {name: run["s_per_step"] for name, run in found["runs"].items()}
+    steps = [[name, f"{1e3 * step:.1f}", f"{count / step:.1f}"] for name, step in seconds.items()]
+    steps += [[name, "not available", ""] for name in found["unavailable"]]
+    pipelines = [[name, f"{run['patches_per_s']:.0f}"] for name, run in found["pipelines"].items()]
+    on_gpu = f", and {found['peak_gpu_bytes'] / 1e9:.2f} GB on the GPU" if found["peak_gpu_bytes"] else ""
+    parts = [
         f"{machine['device']}, {machine['threads']} threads ({machine['arithmetic']}); torch {machine['torch']}; "
         f"commit {machine['commit']}. {found['network']['base_filters']} filters, {found['precision']}, batches of "
         f"{count} × {height} × {width} px from {found['data']['mosaics']} mosaics ({found['data']['name']}), "
         f"{found['workers']} loading processes; medians of {found['rounds']} interleaved rounds of {found['steps']} "
         "steps.",
-        "",
-        "| step | ms | patches/s |",
-        "|---|---:|---:|",
-        *(
-            f"| {name} | {1e3 * run['s_per_step']:.1f} | {count / run['s_per_step']:.1f} |"
-            for name, run in found["runs"].items()
-        ),
-        *(f"| {name} | not available | |" for name in found["unavailable"]),
-        "",
-        "| loading and augmentation | patches/s |",
-        "|---|---:|",
-        *(f"| {name} | {run['patches_per_s']:.0f} |" for name, run in found["pipelines"].items()),
-        "",
-        "| ratio (of speeds) | |",
-        "|---|---:|",
-        *(f"| {name} | {value:.2f} |" for name, value in found["ratios"].items()),
-        "",
+        table(["step", "ms", "patches/s"], steps),
+        table(["loading and augmentation", "patches/s"], pipelines),
+        table(["ratio (of speeds)", ""], [[name, f"{value:.2f}"] for name, value in found["ratios"].items()]),
         "The first two rows train as `train` does; the others are bare steps, without Lightning and what is logged. "
         f"Between steps the device waits {found['waiting'][REAL]:.1%} of the time, and "
         f"{found['waiting'][RESIDENT]:.1%} with the resident batch. Floor, all operations at the speed of a large "
         f"matrix product "
         f"({floor['operations_per_s'] / 1e9:.0f} GFLOP/s in {found['precision']}): {1e3 * floor['s_per_step']:.1f} ms "
-        f"a step, {floor['s_per_step'] / ceiling:.0%} of the resident batch's. Peak memory of training: "
-        f"{found['peak_bytes'] / 1e9:.2f} GB{_on_gpu(found['peak_gpu_bytes'])}.",
+        f"a step, {floor['s_per_step'] / seconds[RESIDENT]:.0%} of the resident batch's. Peak memory of training: "
+        f"{found['peak_bytes'] / 1e9:.2f} GB{on_gpu}.",
+        *(f"Not available: {name} ({reason})." for name, reason in found["unavailable"].items()),
     ]
-    lines += [f"\nNot available: {name} ({reason})." for name, reason in found["unavailable"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def _on_gpu(peak: int | None) -> str:
-    return "" if peak is None else f", and {peak / 1e9:.2f} GB on the GPU"
-
-
-program = typer.Typer(name="python -m experiments.speed.training", add_completion=False, rich_markup_mode=None)
-
-
-@program.command()
-def main(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write into.")] = Path("benchmark"),
-    rounds: Annotated[int, typer.Option(metavar="N", help="Medians of so many.")] = 7,
-    steps: Annotated[int, typer.Option(metavar="N", help="Timed in a round.")] = 20,
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Whether torch.compile is tried, which takes minutes.")
-    ] = True,
-) -> None:
-    """Measures training, and writes training.md and training.json."""
-    print(measure_training(overrides or [], out, rounds, steps, compiled), end="")
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(program, sys.argv[1:]))
+    run(main)

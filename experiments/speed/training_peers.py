@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai import transforms as t
+from monai.data import CacheDataset, DataLoader, get_track_meta, set_track_meta
 from torch.utils.data import RandomSampler
 
 from experiments.speed.machine import stopwatch
@@ -31,8 +33,6 @@ class MonaiPipeline:
     """
 
     def __init__(self, datamodule: MosaicDataModule, batches: int, device: torch.device, metadata: bool) -> None:
-        from monai.data import CacheDataset, DataLoader
-
         arguments, used = datamodule.arguments, datamodule.train_dataloader()
         self.device, self.metadata = device, metadata
         self.patches = min(batches * arguments.batch_size, len(datamodule.patches))
@@ -75,8 +75,6 @@ def transforms(augmentation: Augmentation, side: int, patch: int, spread: float)
         patch: side of what it is resampled to.
         spread: grey levels that are 1 in the network's input.
     """
-    from monai import transforms as t
-
     keys = ("image", "label")
     shear = math.tan(math.radians(augmentation.shear))
     return t.Compose(
@@ -104,8 +102,6 @@ def transforms(augmentation: Augmentation, side: int, patch: int, spread: float)
 
 @contextmanager
 def _metadata(tracked: bool) -> Iterator[None]:
-    from monai.data import get_track_meta, set_track_meta
-
     before = get_track_meta()
     set_track_meta(tracked)
     try:

@@ -1,30 +1,26 @@
 """Exports a scored run as the package's starter model, and writes its numbers between the markers of its pages.
 
-Usage: python experiments/starter/export.py RUN [COMMIT]. COMMIT is the code that trained it (default: this checkout's).
+Usage: python experiments/starter/export.py RUN [--trained-by COMMIT]; the default is this checkout's commit.
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
-from experiments.code_version import code_version
+from experiments.script import class_table, run, short
+from experiments.speed.machine import commit
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import is_evaluation_of
-from rcm_cascade.files import written_whole
-from rcm_cascade.models.checkpoint import (
-    HEADER,
-    SUFFIX,
-    LoadedCheckpoint,
-    digest,
-    load_checkpoint,
-)
+from rcm_cascade.files import write_text, written_whole
+from rcm_cascade.models.checkpoint import HEADER, SUFFIX, LoadedCheckpoint, digest, load_checkpoint
+from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.score import EVALUATION
 
 CHECKOUT: Final = Path(__file__).parents[2]
 STARTER: Final = CHECKOUT / "rcm_cascade" / "annotate" / "starter" / "starter.safetensors"
@@ -35,20 +31,19 @@ BYTES: Final = 8_000_000
 """The most that the wheel should carry."""
 
 
-def main(run: Path, commit: str) -> None:
-    folder = RunFolder(run)
-    if not folder.result.is_file() or not is_evaluation_of(run / "evaluation", folder.best):
-        raise InputError(f"{run} is not finished and scored; run experiments/starter/train.sh, which does both")
-    export_checkpoint(folder.best, STARTER, commit)
+def main(finished: Path, trained_by: str = "") -> None:
+    folder = RunFolder(finished)
+    if not folder.result.is_file() or not is_evaluation_of(finished / EVALUATION, folder.best):
+        raise InputError(f"{finished} is not finished and scored; run experiments/starter/train.sh, which does both")
+    trained_by = trained_by or commit()
+    export_checkpoint(folder.best, STARTER, trained_by)
     if STARTER.stat().st_size > BYTES:
         raise InputError(f"{STARTER} has {STARTER.stat().st_size} bytes, more than {BYTES}; train fewer filters")
-    metrics = json.loads((run / "evaluation" / "metrics.json").read_text("utf-8"))
-    table = tell(load_checkpoint(STARTER), metrics, folder.read_result(), commit)
+    metrics = json.loads((finished / EVALUATION / "metrics.json").read_text("utf-8"))
+    told = tell(load_checkpoint(STARTER), metrics, folder.read_result(), trained_by)
     for page in PAGES:
-        text = between_markers(page.read_text("utf-8"), table)
-        with written_whole(page) as temporary:
-            temporary.write_text(text, "utf-8")
-    print(table)
+        write_text(page, between_markers(page.read_text("utf-8"), told))
+    print(told)
 
 
 def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torch.dtype = torch.float32) -> None:
@@ -61,7 +56,7 @@ def export_checkpoint(checkpoint: Path, out: Path, commit: str = "", dtype: torc
         dtype: of the weights in the file, bfloat16 for half its size; a network that reads it is in float32 anyway.
 
     Raises:
-        InputError: if the checkpoint cannot be used, or ``out`` is of another name or cannot be written.
+        InputError: if the checkpoint cannot be used, or ``out`` is of another name.
     """
     if out.suffix.lower() != SUFFIX:
         raise InputError(f"{out} would not be recognised as an export; choose a name that ends in {SUFFIX}")
@@ -81,20 +76,12 @@ def write_safetensors(
         header: as a checkpoint has it under ``rcm_cascade``; plain types.
         weights: by their names in the network.
         origin: where they came from: ``commit`` and ``checkpoint_sha256``, where known.
-
-    Raises:
-        InputError: if it cannot be written.
     """
     told = json.dumps({"header": header, "origin": origin}, ensure_ascii=False, allow_nan=False)
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-    try:
-        with written_whole(path) as temporary:
-            # One key: the order of several is not ours. By save_file nobody else might read the file.
-            temporary.write_bytes(save(tensors, metadata={HEADER: told}))
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path} cannot be written ({error}); make room on the disk, or choose a folder that may be written"
-        ) from error
+    with written_whole(path) as temporary:
+        # One key: the order of several is not ours. By save_file nobody else might read the file.
+        temporary.write_bytes(save(tensors, metadata={HEADER: told}))
 
 
 def read_origin(path: Path) -> dict[str, str]:
@@ -104,31 +91,28 @@ def read_origin(path: Path) -> dict[str, str]:
     return origin
 
 
-def tell(starter: LoadedCheckpoint, metrics: Mapping[str, Any], result: Mapping[str, Any], commit: str) -> str:
+def tell(starter: LoadedCheckpoint, metrics: Mapping[str, Any], result: Mapping[str, Any], trained_by: str) -> str:
     """The table of a card, in Markdown.
 
     Args:
         starter: the exported model.
         metrics: the content of metrics.json, of its test split.
         result: the content of result.json.
-        commit: of the code that trained it.
+        trained_by: the commit of the code.
     """
     header = starter.header
     counts = [sum(part == name for part in header.split.values()) for name in ("train", "val", "test")]
     weights = sum(p.numel() for p in starter.network.parameters())
-    lines = ["| class | sensitivity | specificity | Dice |", "|---|---:|---:|---:|"]
-    lines += [_row(c["name"], c) for c in metrics["classes"]]
-    lines += [_row("**mean**", metrics["mean"]), ""]
-    calibration = metrics["calibration"] or {}
-    lines.append(
+    plain, scaled = (short(decimal(metrics["calibration"][key])) for key in ("ece", "ece_at_temperature"))
+    told = (
         f"{metrics['mosaics']} held-out phantoms of {metrics['patients']} phantom patients; {counts[0]} were trained "
         f"on, {counts[1]} validated on. {result['steps']} steps, {result['seconds'] / 60:.0f} min; {weights:,} "
-        f"weights; calibration error {_number(calibration.get('ece'))} as trained, "
-        f"{_number(calibration.get('ece_at_temperature'))} at the stored temperature {header.temperature:.2f}. "
-        f"rcm_cascade {header.version}, commit {commit or 'not known'}; data set {header.dataset_id}, split "
-        f"{result['split_id']}; {starter.path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest(starter.path)}."
+        f"weights; calibration error {plain} as trained, {scaled} at the "
+        f"stored temperature {header.temperature:.2f}. rcm_cascade {header.version}, commit {trained_by}; data set "
+        f"{header.dataset_id}, split {result['split_id']}; {starter.path.stat().st_size / 1e6:.1f} MB, SHA-256 "
+        f"{digest(starter.path)}."
     )
-    return "\n".join(lines)
+    return f"{class_table(metrics, header.classes)}\n\n{told}"
 
 
 def between_markers(page: str, table: str) -> str:
@@ -143,17 +127,5 @@ def between_markers(page: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
 
 
-def _row(name: str, of: Mapping[str, Any]) -> str:
-    cells = []
-    for key in ("sensitivity", "specificity", "dice"):
-        interval = of[f"{key}_ci"]
-        cells.append(_number(of[key]) + (f" ({_number(interval[0])}–{_number(interval[1])})" if interval else ""))
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}".removeprefix("0")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else code_version().get("commit", ""))
+    run(main)

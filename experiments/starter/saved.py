@@ -4,18 +4,14 @@ Usage: python experiments/starter/saved.py OUT SWEEP_DIR …
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from experiments.script import difference_text, run, spread, table
 from rcm_cascade.data.splits import read_split
-from rcm_cascade.evaluate.bootstrap import pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, paired_differences
+from rcm_cascade.files import write_text
 from rcm_cascade.report.compare import group_jobs
 from rcm_cascade.report.learning import MONITORED
 from rcm_cascade.report.outcomes import Outcome
@@ -23,48 +19,58 @@ from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import read_sweep
 from rcm_cascade.training.history import Row
 
-SCRATCH: Final = "init=null"
-STARTER: Final = "init=starter"
-HEADS: Final = (
-    "labelled patients", "begins with", "mean sensitivity", "Δ", "specificity", "Δ", "steps to scratch's last score",
-)  # fmt: skip
+HEADS = [
+    "labelled patients",
+    "begins with",
+    "mean sensitivity",
+    "Δ",
+    "specificity",
+    "Δ",
+    "steps to scratch's last score",
+]
 
 Outcomes = Mapping[int, Outcome]
 """By seed."""
 
 
-def main(out: Path, sweeps: Sequence[Path]) -> None:
-    lines = [f"| {' | '.join(HEADS)} |", "|---:|---|" + "---:|" * (len(HEADS) - 2)]
+def main(out: Path, sweeps: list[Path]) -> None:
+    lines: list[list[str]] = []
     tested: set[str] = set()
     for sweep in sweeps:
         by_label = {c.label: c.jobs for c in group_jobs(read_sweep(sweep))}
         scratch, starter = (
             {job.seed: read_outcome(job) for job in by_label[label] if job.state == "finished"}
-            for label in (SCRATCH, STARTER)
+            for label in ("init=null", "init=starter")
         )
         tested |= {f"{o.metrics['mosaics']} test mosaics of {o.metrics['patients']}" for o in scratch.values()}
         lines += rows(scratch, starter)
-    out.write_text("\n".join([_caption(" / ".join(sorted(tested))), "", *lines]) + "\n", encoding="utf-8")
-    print(out)
+    caption = (
+        f"{' / '.join(sorted(tested))} phantom patients; mean ± sd over seeds. Δ: starter less random weights, with "
+        "95 % intervals over patients and seeds, bold where they leave out zero. Steps, seed by seed: until the "
+        "validation regions' mean sensitivity first is what the run of the same seed from random weights ends with, "
+        "of that run's steps."
+    )
+    write_text(out, f"{caption}\n\n{table(HEADS, lines, words=2)}\n")
 
 
-def rows(scratch: Outcomes, starter: Outcomes) -> list[str]:
+def rows(scratch: Outcomes, starter: Outcomes) -> list[list[str]]:
     """Two rows of the table: from random weights, and from the starter's."""
-    told = {}
-    for name, outcomes in (("random weights", scratch), ("starter", starter)):
-        told[name] = [
-            _spread([o.metrics["mean"][metric] for o in outcomes.values()]) for metric in ("sensitivity", "specificity")
-        ]
-    a, b = (_difference(_paired(starter, scratch, metric)) for metric in ("sensitivity", "specificity"))
-    patients = training_patients(next(iter(scratch.values())))
-    steps = {seed: (steps_to(o.history, last_score(scratch[seed].history)), _last(scratch[seed].history))
-             for seed, o in starter.items() if seed in scratch}  # fmt: skip
-    reached = ", ".join(f"{'never' if n is None else f'{n:.0f}'} of {of:.0f}" for n, of in steps.values())
-    (s0, p0), (s1, p1) = told["random weights"], told["starter"]
-    return [
-        f"| {patients} | random weights | {s0} | – | {p0} | – | – |",
-        f"| {patients} | starter | {s1} | {a} | {p1} | {b} | {reached} |",
-    ]
+    first = next(iter(scratch.values()))
+    patients = str(
+        list(read_split(first.job.folder.split).values()).count("train")
+    )  # of phantoms, one mosaic a patient
+    random, ours = [patients, "random weights"], [patients, "starter"]
+    for metric in ("sensitivity", "specificity"):
+        for cells, outcomes in ((random, scratch), (ours, starter)):
+            cells.append(spread([o.metrics["mean"][metric] for o in outcomes.values()]))
+        random.append("–")
+        ours.append(difference_text(_paired(starter, scratch, metric)))
+    reached = []
+    for seed in (seed for seed in starter if seed in scratch):
+        history = scratch[seed].history
+        steps, taken = steps_to(starter[seed].history, last_score(history)), max(row["step"] for row in history) + 1
+        reached.append(f"{'never' if steps is None else f'{steps:.0f}'} of {taken:.0f}")
+    return [[*random, "–"], [*ours, ", ".join(reached)]]
 
 
 def steps_to(history: Sequence[Row], score: float) -> float | None:
@@ -77,46 +83,10 @@ def last_score(history: Sequence[Row]) -> float:
     return [row[MONITORED] for row in history if MONITORED in row][-1]
 
 
-def training_patients(outcome: Outcome) -> int:
-    """Training mosaics of a run's split: of phantoms, one a patient."""
-    return list(read_split(outcome.job.folder.split).values()).count("train")
-
-
 def _paired(ours: Outcomes, theirs: Outcomes, metric: str) -> Difference:
-    pooled = [{seed: _by_patient(o) for seed, o in outcomes.items()} for outcomes in (ours, theirs)]
-    return paired_differences(pooled[0], pooled[1], METRICS[metric].with_mean)[-1]
-
-
-def _by_patient(outcome: Outcome) -> NDArray[np.int64]:
-    return pool_by_patient(list(outcome.confusions), [m.patient for m in outcome.mosaics])
-
-
-def _last(history: Sequence[Row]) -> float:
-    return max(row["step"] for row in history) + 1
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.3f}"
-    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
-
-
-def _difference(difference: Difference) -> str:
-    if difference.value is None:
-        return "–"
-    told = f"{difference.value:+.3f}"
-    if difference.interval is None:
-        return told
-    low, high = difference.interval
-    return f"{f'**{told}**' if low > 0 or high < 0 else told} ({low:+.3f} to {high:+.3f})"
-
-
-def _caption(tested: str) -> str:
-    return (
-        f"{tested} phantom patients; mean ± sd over seeds. Δ: starter less random weights, with 95 % intervals over "
-        "patients and seeds, bold where they leave out zero. Steps, seed by seed: until the validation regions' mean "
-        "sensitivity first is what the run of the same seed from random weights ends with, of that run's steps."
-    )
+    a, b = ({seed: o.by_patient(o.confusions) for seed, o in outcomes.items()} for outcomes in (ours, theirs))
+    return paired_differences(a, b, METRICS[metric].with_mean)[-1]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+    run(main)

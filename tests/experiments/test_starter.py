@@ -6,6 +6,7 @@ import pytest
 from experiments.starter.export import BEGIN, END, PAGES, between_markers, tell
 from experiments.starter.saved import last_score, steps_to
 from rcm_cascade.annotate.starter import starter_path
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import load_checkpoint
 from rcm_cascade.report.learning import MONITORED
@@ -28,7 +29,8 @@ def test_a_card_tells_each_class_with_its_interval() -> None:
     row: dict[str, Any] = {"sensitivity": 0.5, "specificity": None, "dice": 0.25}
     row |= {"sensitivity_ci": [0.4, 0.625], "specificity_ci": None, "dice_ci": None}
     calibration = {"ece": 0.12, "ece_at_temperature": 0.03}
-    metrics = {"classes": [row | {"name": "ring"}], "mean": row, "mosaics": 36, "patients": 36}
+    classes = [row | {"name": name} for name in RCM_CLASSES.names]
+    metrics = {"classes": classes, "mean": row, "mosaics": 36, "patients": 36}
     result = {"steps": 7000, "seconds": 3600, "split_id": "5"}
     told = tell(load_checkpoint(starter_path()), metrics | {"calibration": calibration}, result, "c0ffee")
     assert "| ring | .50 (.40–.62) | – | .25 |" in told

@@ -76,8 +76,3 @@ def test_another_program_s_file(metadata: dict[str, str] | None, tmp_path: Path)
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", metadata=metadata)
     with pytest.raises(InputError, match=r"a\.safetensors is not one of rcm-cascade"):
         read_plain(tmp_path / "a.safetensors")
-
-
-def test_a_folder_that_is_none(file: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"):
-        write_safetensors(file / "b.safetensors", HEADING, WEIGHTS, ORIGIN)

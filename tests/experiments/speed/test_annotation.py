@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from experiments.script import program
 from experiments.speed import annotation, mosaics
-from experiments.speed.annotation import measure_annotation, to_markdown
+from experiments.speed.annotation import main, to_markdown
 from experiments.speed.contenders import Growth
 from experiments.speed.machine import MATMUL
+from rcm_cascade.annotate.backends import BACKENDS, AnnotationOptions
 from rcm_cascade.annotate.cpu.int8 import Int8Report
 from rcm_cascade.cli import exit_status
-from rcm_cascade.data.manifest import read_dataset
-from rcm_cascade.errors import InputError
 
 pytest.importorskip("monai")
 
@@ -32,19 +32,29 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
+def only(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves one backend, whatever is installed."""
+    monkeypatch.setattr("rcm_cascade.annotate.backends.BACKENDS", [b for b in BACKENDS if b[0] == backend])
+
+
 @pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=pytest.mark.slow)])
-def test_the_table_and_the_record(backend: str, checkpoint: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_the_table_and_the_record(
+    backend: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pytest.importorskip(backend)
-    image = read_dataset(phantoms).entries[0].image
+    only(backend, monkeypatch)
 
-    table = measure_annotation(
-        checkpoint, tmp_path / "out", image=image, shape=(256, 320), rounds=1, backend=backend, series=False
-    )
+    main(checkpoint, tmp_path / "out", size=(256, 320), rounds=1, series=False)
 
+    table = capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "annotation.json").read_text("utf-8"))
     assert (tmp_path / "out" / "annotation.md").read_text("utf-8") == table == to_markdown(found)
     assert found["backend"] == backend
-    assert found["mosaic"] == {"shape": [256, 320], "source": image.name}
+    assert found["mosaic"]["shape"] == [256, 320]
     monai = ["MONAI 0.25, fp32", "MONAI 0.5, fp32", "MONAI as it comes, torch fp32"]
     assert list(found["runs"]) == ["ours, fp32", "bare 256 px, fp32", *monai]
     assert all(run["s_per_mp"] > 0 and len(run["seconds"]) == 1 for run in found["runs"].values())
@@ -66,9 +76,10 @@ def test_the_table_and_the_record(backend: str, checkpoint: Path, phantoms: Path
     assert "Growth" not in table
 
 
-def test_without_a_mosaic_a_phantom_is_mirrored(
+def test_growth_is_measured_on_the_phantom_that_is_mirrored(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only("torch", monkeypatch)
     monkeypatch.setattr(annotation, "PHANTOM_PX", 128)
     monkeypatch.setattr(mosaics, "PHANTOM_PX", 128)
     monkeypatch.setattr(annotation, "SERIES", ((64, 80),))
@@ -80,9 +91,10 @@ def test_without_a_mosaic_a_phantom_is_mirrored(
 
     monkeypatch.setattr(annotation, "grow", grow)
 
-    table = measure_annotation(checkpoint, tmp_path, shape=(192, 160), rounds=2, backend="torch")
+    main(checkpoint, tmp_path, size=(192, 160), rounds=2)
 
-    assert grown == [((128, 128), ((64, 80),), {"precision": "fp32", "backend": "torch"})]
+    table = (tmp_path / "annotation.md").read_text("utf-8")
+    assert grown == [((128, 128), ((64, 80),), AnnotationOptions(precision="fp32", backend="torch"))]
     assert "a phantom of 128 px" in table
     assert "| 4.0 | 2.0 | 0.500 | 25.0% | 3.00 GB |" in table
     found = json.loads((tmp_path / "annotation.json").read_text("utf-8"))
@@ -90,55 +102,30 @@ def test_without_a_mosaic_a_phantom_is_mirrored(
 
 
 @pytest.mark.slow
-def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     own = Path(shutil.copy(checkpoint, tmp_path / "best.ckpt"))
     folder = tmp_path / "best.int8"
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps(asdict(Int8Report("00" * 32, 1.0, {}, [], []))))
-    image = read_dataset(phantoms).entries[0].image
 
-    table = measure_annotation(
-        own, tmp_path / "out", image=image, shape=(128, 144), rounds=1, backend="openvino", series=False
-    )
+    main(own, tmp_path / "out", size=(128, 144), rounds=1, series=False)
 
-    assert "int8" not in table
+    assert "int8" not in (tmp_path / "out" / "annotation.md").read_text("utf-8")
 
 
-def test_without_monai_it_is_one_sentence(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotation, "find_spec", lambda name: None)
-
-    with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[bench\]'"):
-        measure_annotation(checkpoint, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"shape": (10, 4000)}], ids=str)
-def test_nothing_to_measure_is_one_sentence(wrong: Any, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 1 round or more, and 64 px or more"):
-        measure_annotation(checkpoint, tmp_path / "out", **wrong)
-
-
-def test_options_reach_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    called: list[tuple[object, ...]] = []
-
-    def measure(*given: object, **named: object) -> str:
-        called.append((*given, named))
-        return "the table\n"
-
-    monkeypatch.setattr(annotation, "measure_annotation", measure)
-    more = ["--out", "o", "--image", "a.tif", "--size", "256", "320", "--rounds", "1", "--backend", "torch"]
-
-    assert exit_status(annotation.program, ["--checkpoint", "c.ckpt", *more, "--no-series"]) == 0
-
-    assert capsys.readouterr().out == "the table\n"
-    named = {"image": Path("a.tif"), "shape": (256, 320), "rounds": 1, "backend": "torch", "series": False}
-    assert called == [(Path("c.ckpt"), Path("o"), named)]
-
-
-def test_a_wrong_checkpoint_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status(annotation.program, ["--checkpoint", "no.ckpt", "--no-series"]) == 2
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--rounds", "0"], "--rounds"),
+        (["--size", "10", "4000"], "--size"),
+        ([], "no.ckpt does not exist"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_one_sentence(more: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(program(main), ["--checkpoint", "no.ckpt", "--no-series", *more]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert "no.ckpt does not exist" in error
+    assert words in error
     assert error.count("\n") == 1

@@ -1,27 +1,15 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from experiments.speed import contenders as speed_contenders
-from experiments.speed.contenders import (
-    Contender,
-    bare_sides,
-    contenders,
-    floor_s_per_mp,
-    grow,
-    interleave,
-    recomputation,
-)
+from experiments.speed.contenders import Annotating, bare_sides, contenders, grow, recomputation
 from experiments.speed.mosaics import write_mosaic
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, open_backend
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader
-from rcm_cascade.models.summary import summarise_network
 from tests.annotate.telling import noise, telling_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,26 +23,14 @@ def header() -> CheckpointHeader:
     )
 
 
-def test_contenders_run_in_turn_and_the_median_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    order: list[str] = []
+def test_seconds_are_of_a_megapixel_and_labels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, labels = iter([1.0, 3.0]), np.zeros((2, 2), np.uint8)
+    monkeypatch.setattr("experiments.speed.contenders.stopwatch", lambda device: next(times))
 
-    def runner(name: str) -> Any:
-        def run() -> tuple[NDArray[np.uint8], float]:
-            order.append(name)
-            return np.full((2, 2), len(order), np.uint8), 0.5
+    way = Annotating(lambda: labels, 0.5, CPU)
 
-        return run
-
-    runs = [Contender("a", runner("a")), Contender("b", runner("b"))]
-    interleave(runs, 3, CPU)
-
-    assert order == ["a", "b"] * 3
-    assert [len(c.seconds) for c in runs] == [3, 3]
-    assert runs[1].labels is not None
-    assert runs[1].labels[0, 0] == 2  # of the first round
-    assert "round 3: b" in capsys.readouterr().err
-    runs[0].seconds = [1.0, 9.0, 2.0]
-    assert runs[0].per_megapixel == 4.0
+    assert way() == 4.0
+    assert way.labels is labels
 
 
 @pytest.mark.parametrize(
@@ -73,21 +49,20 @@ def test_everyone_annotates_the_same_mosaic(backend: str, tmp_path: Path) -> Non
     write_mosaic(tmp_path / "m.tif", image, 2.0)
     annotator = Annotator(telling_network(torch.float32), header())
 
-    runs = contenders(annotator, image, tmp_path / "m.tif", ["fp32"], backend)
-    interleave(runs, 1, CPU)
+    ways = contenders(annotator, image, tmp_path / "m.tif", ["fp32"], backend)
 
     names = ["ours, fp32", "bare 192 px, fp32", "MONAI 0.25, fp32", "MONAI 0.5, fp32", "MONAI as it comes, torch fp32"]
-    assert [c.name for c in runs] == names
-    assert runs[1].labels is None
-    assert runs[1].megapixels == pytest.approx(192**2 / 1e6)
-    for run in (runs[0], *runs[2:]):
-        assert run.labels is not None
-        assert run.labels.shape == image.shape
-        assert run.megapixels == pytest.approx(image.size / 1e6)
-        assert len(np.unique(run.labels)) == 6
-        assert runs[0].labels is not None
+    assert list(ways) == names
+    assert all(way() > 0 for way in ways.values())
+    bare = ways.pop("bare 192 px, fp32")
+    assert bare.labels is None
+    assert bare.megapixels == pytest.approx(192**2 / 1e6)
+    for way in ways.values():
+        assert way.labels.shape == image.shape
+        assert way.megapixels == pytest.approx(image.size / 1e6)
+        assert len(np.unique(way.labels)) == 6
         # MONAI pads one window with zeros where we replicate, and both see the same inside
-        assert (run.labels == runs[0].labels)[:100, :100].mean() > 0.5
+        assert (way.labels == ways["ours, fp32"].labels)[:100, :100].mean() > 0.5
     assert (tmp_path / "m.tif").is_file()
 
 
@@ -100,17 +75,6 @@ def test_recomputation_is_more_than_none_and_grows_as_strips_shrink() -> None:
     assert large < small
 
 
-def test_the_floor_is_all_operations_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed_contenders, "matmul_rate", lambda device, dtype: 2e9)
-    operations = sum(s.gflop_per_mp for s in summarise_network(telling_network(torch.float32).arguments)) * 1e9
-    assert operations > 1e9
-
-    found = floor_s_per_mp(Annotator(telling_network(torch.float32), header()), torch.float32)
-
-    assert found[0] == pytest.approx(operations / 2e9)
-    assert found[1] == 2e9
-
-
 @pytest.mark.slow
 def test_growth_is_measured_in_processes_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = telling_network(torch.float32)
@@ -118,7 +82,7 @@ def test_growth_is_measured_in_processes_of_their_own(tmp_path: Path, capsys: py
     torch.save({HEADER: header().to_plain(), "state_dict": state}, tmp_path / "best.ckpt")
 
     shapes = [(64, 80), (128, 160)]
-    found = grow(tmp_path / "best.ckpt", noise(60, 70, seed=93), 2.0, shapes, {"precision": "fp32"})
+    found = grow(tmp_path / "best.ckpt", noise(60, 70, seed=93), 2.0, shapes, AnnotationOptions(precision="fp32"))
 
     assert [g.megapixels for g in found] == pytest.approx([h * w / 1e6 for h, w in shapes])
     assert all(0 < g.write_share < 1 and g.seconds > 0 for g in found)

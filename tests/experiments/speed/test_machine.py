@@ -1,7 +1,6 @@
-import os
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,18 @@ import pytest
 import torch
 
 from experiments.speed import machine
-from experiments.speed.machine import describe_machine, matmul_rate, peak_memory, stopwatch
-from rcm_cascade import __version__
+from experiments.speed.machine import (
+    Timed,
+    alone,
+    describe_machine,
+    floor_s_per_mp,
+    matmul_rate,
+    peak_memory,
+    stopwatch,
+    take_turns,
+)
+from rcm_cascade.models import CascadeArguments
+from rcm_cascade.models.summary import summarise_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,21 +31,13 @@ def test_the_record_names_what_ran() -> None:
 
     assert told["threads"] == "1"
     assert told["torch"] == torch.__version__
-    assert told["rcm_cascade"] == __version__
     assert len(told["device"]) > 3
     assert told["arithmetic"]
 
 
-def test_changes_that_are_not_committed_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"rev-parse": "abc1234\n", "status": " M a.py\n"}
-
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, 0, answers[command[1]], "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    assert describe_machine(CPU)["commit"] == "abc1234+"
-    answers["status"] = "\n"
-    assert describe_machine(CPU)["commit"] == "abc1234"
+def test_the_commit_is_that_of_the_checkout() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert head.startswith(describe_machine(CPU)["commit"].removesuffix("+"))
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")], ids=str)
@@ -46,6 +47,24 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(error: Exception, monke
 
     monkeypatch.setattr(subprocess, "run", run)
     assert describe_machine(CPU)["commit"] == "unknown"
+
+
+def test_they_run_in_turn_and_the_median_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+
+    def runner(name: str, seconds: list[float]) -> Callable[[], float]:
+        def run() -> float:
+            order.append(name)
+            return seconds.pop(0)
+
+        return run
+
+    runs = [Timed("a", runner("a", [1.0, 9.0, 2.0])), Timed("b", runner("b", [5.0, 4.0, 6.0]))]
+    take_turns(runs, 3)
+
+    assert order == ["a", "b"] * 3
+    assert [run.median for run in runs] == [2.0, 5.0]
+    assert "round 2: a: 9000.00 ms" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("products", [1, 4])
@@ -68,12 +87,23 @@ def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waited == [torch.device("cuda:0")]
 
 
+def test_the_floor_is_all_operations_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "matmul_rate", lambda device, dtype, tf32: 2e9)
+    arguments = CascadeArguments(base_filters=4)
+    operations = sum(s.gflop_per_mp for s in summarise_network(arguments)) * 1e9
+    assert operations > 1e9
+
+    found = floor_s_per_mp(arguments, CPU, torch.float32)
+
+    assert found[0] == pytest.approx(operations / 2e9)
+    assert found[1] == 2e9
+
+
 def test_a_process_does_not_count_the_memory_of_the_one_that_started_it() -> None:
     held = np.ones(400_000_000, np.uint8)
     assert peak_memory() > len(held)
-    code = "from experiments.speed.machine import peak_memory; print(peak_memory())"
-    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    before = alone(peak_memory)
     with_more = np.ones(400_000_000, np.uint8)
-    beside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    beside = alone(peak_memory)
     assert len(with_more) == len(held)
-    assert abs(int(beside.stdout) - int(alone.stdout)) < 200_000_000
+    assert abs(beside - before) < 200_000_000

@@ -15,13 +15,10 @@ from experiments.speed.parts import (
     augmenting,
     epoch_steps,
     fitted,
-    floor_s,
     warm_up,
 )
 from rcm_cascade.data.datamodule import Batch, prepare
-from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.trainer import quiet
-from rcm_cascade.training.module import CascadeModule
 from tests.experiments.speed.factories import CPU, PATCH, small_datamodule, small_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -149,15 +146,3 @@ def test_steps_whose_batches_were_loaded_before_them_do_not_count(monkeypatch: p
     slow = [float(mark) for mark in range(0, 600, 100)]
     pace = clocked([*slow, 501.0, 504.0, 506.0, 509.0], monkeypatch, warmup=3).pace()
     assert pace.step_s == pytest.approx(4.5)
-
-
-def test_the_floor_is_three_forward_passes_at_one_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "matmul_rate", lambda device, dtype, tf32: 2e9)
-    module: CascadeModule = small_module()
-    per_px = sum(s.gflop_per_mp for s in summarise_network(module.header.model)) * 1e3
-    assert per_px > 100
-
-    seconds, rate = floor_s(module.header.model, 5000, CPU, torch.float32)
-
-    assert seconds == pytest.approx(3 * per_px * 5000 / 2e9)
-    assert rate == 2e9

@@ -1,15 +1,14 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from experiments.script import program
 from experiments.speed import training
 from experiments.speed.machine import MATMUL
 from experiments.speed.steps import NAIVE
-from experiments.speed.training import BOTH, MONAI, REAL, RESIDENT, measure_training, to_markdown
+from experiments.speed.training import BOTH, MONAI, REAL, RESIDENT, main, to_markdown
 from rcm_cascade.cli import exit_status
-from rcm_cascade.errors import InputError
 
 pytest.importorskip("monai")
 
@@ -25,12 +24,15 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
-def test_the_table_and_the_record(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_and_the_record(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = tiny(phantoms, "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.max_time=00:00:00:01")
     monkeypatch.chdir(tmp_path)
 
-    table = measure_training(overrides, tmp_path / "out", rounds=2, steps=2, compiled=False)
+    main(overrides, tmp_path / "out", rounds=2, steps=2, compiled=False)
 
+    table = capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))
     assert (tmp_path / "out" / "training.md").read_text("utf-8") == table == to_markdown(found)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
@@ -72,11 +74,10 @@ def test_what_cannot_be_computed_here_is_told(
     monkeypatch.setattr(training, "begun", lambda step, device: next(reasons))
     monkeypatch.setattr(training, "MonaiPipeline", lambda *given: lambda: 0.25)
 
-    table = measure_training(
-        tiny(phantoms, "trainer.accelerator=cpu", "trainer.precision=fp32"), tmp_path, rounds=1, steps=1
-    )
+    main(tiny(phantoms, "trainer.accelerator=cpu", "trainer.precision=fp32"), tmp_path, rounds=1, steps=1)
 
-    assert "| ours, compiled | not available | |" in table
+    table = (tmp_path / "training.md").read_text("utf-8")
+    assert "| ours, compiled | not available |" in table
     assert "Not available: ours, compiled (InductorError: no g++)." in table
     assert ("Not available: ours (OutOfMemoryError: none left)." in table) == (ours is not None)
     assert ("| ours / naive |" in table) == (ours is None)
@@ -85,46 +86,29 @@ def test_what_cannot_be_computed_here_is_told(
 
 
 @pytest.mark.parametrize(
-    ("more", "named", "words"),
+    ("more", "words"),
     [
-        ([], {"rounds": 0}, "expected 1 round or more"),
-        ([], {"steps": 0}, "of 1 step or more"),
-        (["model.levls=2"], {}, "model.levls: no such key"),
-        (["trainer.devices=2", "trainer.accelerator=cpu"], {}, "leave trainer.devices and trainer.nodes at 1"),
-        (["data.batch_size=500"], {}, "lower data.batch_size"),
-        (["data.root=nowhere"], {}, "nowhere"),
+        (["--rounds", "0"], "--rounds"),
+        (["--steps", "0"], "--steps"),
+        (["model.levls=2"], "model.levls: no such key"),
+        (["trainer.devices=2", "trainer.accelerator=cpu"], "leave trainer.devices, trainer.nodes"),
+        (["data.batch_size=500"], "lower data.batch_size"),
+        (["data.root=nowhere"], "nowhere"),
     ],
     ids=str,
 )
 def test_wrong_input_is_one_sentence(
-    more: list[str], named: dict[str, Any], words: str, phantoms: Path, tmp_path: Path
+    more: list[str], words: str, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(InputError, match=words):
-        measure_training(tiny(phantoms, *more), tmp_path / "out", **named)
+    assert exit_status(program(main), [*tiny(phantoms), "--out", str(tmp_path / "out"), *more]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert words in error
     assert not (tmp_path / "out").exists()
 
 
-def test_without_monai_it_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
-
-    with pytest.raises(InputError, match=r"pip install 'rcm-cascade\[bench\]'"):
-        measure_training([], tmp_path / "out")
-
-
-def test_options_and_overrides_reach_it_in_any_order(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    called: list[tuple[object, ...]] = []
-
-    def measure(*given: object) -> str:
-        called.append(given)
-        return "the table\n"
-
-    monkeypatch.setattr(training, "measure_training", measure)
-
-    given = ["scale=paper", "--out", "o", "--rounds", "2", "seed=1", "--steps", "5"]
-    assert exit_status(training.program, given) == 0
-    assert exit_status(training.program, ["--no-compile"]) == 0
-
-    assert capsys.readouterr().out == "the table\n" * 2
-    assert called == [(["scale=paper", "seed=1"], Path("o"), 2, 5, True), ([], Path("benchmark"), 7, 20, False)]
+def test_the_help_says_what_it_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(program(main), ["--help"]) == 0
+    told = capsys.readouterr().out
+    assert "Writes training.md and training.json" in told
+    assert "--compile / --no-compile" in told

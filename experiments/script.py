@@ -1,0 +1,74 @@
+"""What the scripts share: the command line by Typer, tables in Markdown, and numbers as these show them."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.cli import exit_status
+from rcm_cascade.evaluate.metrics import METRICS
+from rcm_cascade.evaluate.paired import Difference
+from rcm_cascade.report.tables import result_rows
+from rcm_cascade.report.text import UNDEFINED, interval_text, signed
+
+
+def run(command: Callable[..., object]) -> NoReturn:
+    """Runs a script's function with what the command line says; what the user did wrong is one sentence."""
+    sys.exit(exit_status(program(command), sys.argv[1:]))
+
+
+def program(command: Callable[..., object]) -> typer.Typer:
+    """The command line of a function: its parameters, and the words of its module as help."""
+    found = typer.Typer(name=Path(inspect.getfile(command)).name, add_completion=False, rich_markup_mode=None)
+    found.command(help=sys.modules[command.__module__].__doc__)(command)
+    return found
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A table in Markdown: so many columns of words, then numbers, which stand on the right."""
+    rule = "|".join(["---"] * words + ["---:"] * (len(heads) - words))
+    first, *lines = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([first, f"|{rule}|", *lines])
+
+
+def short(number: str) -> str:
+    """A number without the zero before its point."""
+    return number.replace("0.", ".")
+
+
+def spread(values: Sequence[float] | NDArray[np.float64], digits: int = 3) -> str:
+    """Mean, and standard deviation of several."""
+    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{deviation}"
+
+
+def difference_text(difference: Difference, digits: int = 3) -> str:
+    """``"**+0.120** (+0.060 to +0.180)"``, bold where the interval leaves out zero; a dash where undefined."""
+    if difference.value is None:
+        return UNDEFINED
+    bold = "**" if difference.differs else ""
+    interval = f" ({interval_text(difference, digits)})" if difference.interval else ""
+    return f"{bold}{signed(difference.value, digits)}{bold}{interval}"
+
+
+def class_table(summary: Mapping[str, Any], classes: ClassTable, *, paper: bool = False) -> str:
+    """Every metric of each class with its interval, and the mean.
+
+    Args:
+        summary: as `summarise` gives it.
+        classes: the class table; the paper's six for its numbers.
+        paper: whether the paper's sensitivity and specificity stand beside ours.
+    """
+    rows = []
+    for row in result_rows(summary, classes):
+        name = f"**{row['name']}**" if row["name"] == "mean" else row["name"]
+        numbers = [f"{number} ({interval})" if interval else number for number, interval in row["numbers"].values()]
+        rows.append([name, *(short(number) for number in (*numbers, *(row["paper"] if paper else ())))])
+    heads = ["class", *(metric.label for metric in METRICS.values())]
+    return table(heads + ["paper: sensitivity", "specificity"] * paper, rows)
