@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from rcm_cascade.classes import ClassTable, LabelClass
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, reason
 
 _LENGTH: Final = re.compile(r"\s*([0-9]*\.?[0-9]+|[0-9]+\.)\s*(mm|um|px)\s*")
 _ROUNDING: Final = 1e-6
@@ -74,15 +74,14 @@ def parse_length(text: str | float | Length) -> Length:
     )
 
 
-_Text = Annotated[str, Field(min_length=1)]
-_Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Length = Annotated[Length, BeforeValidator(parse_length)]
-
-
 def _table(classes: object) -> ClassTable:
     if isinstance(classes, ClassTable):
         return classes
     return ClassTable(TypeAdapter(tuple[LabelClass, ...]).validate_python(classes))
+
+
+_Micrometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Length = Annotated[Length, BeforeValidator(parse_length)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -101,17 +100,15 @@ class Header:
         synthetic: phantoms; every output says so.
     """
 
-    name: _Text = Field(description="a text")
-    classes: Annotated[ClassTable, BeforeValidator(_table)] = Field(description="a list of {id, name, color}")
-    unlabelled: Literal[255] = Field(default=255, description="255")
-    pixel_size_um: _Micrometres | None = Field(default=None, description="µm per pixel, a positive number")
-    working_pixel_size_um: _Micrometres | Literal["native"] | None = Field(
-        default=None, description="µm per pixel, a positive number, or native"
-    )
-    window: _Length | None = Field(default=None, description="a length such as '1 mm' or '512 px'")
-    stride: _Length | None = Field(default=None, description="a length such as '0.5 mm' or '256 px'")
-    patch: _Length | None = Field(default=None, description="a length such as '0.5 mm' or '256 px'")
-    synthetic: bool = Field(default=False, description="true or false")
+    name: Annotated[str, Field(min_length=1)]
+    classes: Annotated[ClassTable, BeforeValidator(_table)]
+    unlabelled: Literal[255] = 255
+    pixel_size_um: _Micrometres | None = None
+    working_pixel_size_um: _Micrometres | Literal["native"] | None = None
+    window: _Length | None = None
+    stride: _Length | None = None
+    patch: _Length | None = None
+    synthetic: bool = False
 
 
 def read_header(path: Path) -> Header:
@@ -132,31 +129,8 @@ def read_header(path: Path) -> Header:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
         raise InputError(f"{path}{line} is no valid YAML; write one 'key: value' a line") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no keys; known are {', '.join(_EXPECTED)}: name and classes are required")
     try:
         return TypeAdapter(Header).validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{path}{_sentence(error)}") from error
-
-
-_EXPECTED: Final = {name: field.description for name, field in Header.__pydantic_fields__.items()}  # type: ignore[attr-defined]
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first fault of dataset.yaml; an unknown key goes first, for a misspelt one is also a missing one."""
-    unknown = ("unexpected_keyword_argument", "invalid_key")
-    errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] not in unknown)
-    kind, (key, *inside) = errors[0]["type"], map(str, errors[0]["loc"])
-    expected = _EXPECTED.get(key)
-    if key == "classes" and len(inside) > 1:
-        key = f"classes[{inside[0]}].{inside[1]}"
-    if kind in unknown:
-        return f" has the unknown key {key}; known are {', '.join(_EXPECTED)}"
-    if kind == "missing":
-        return f" lacks {key}; expected {expected}"
-    if kind == "value_error":  # our own sentence, on the class table or a length
-        return f", {key}: {errors[0]['ctx']['error']}"
-    short = reprlib.Repr()
-    short.maxlevel = 2  # YAML aliases can make a few lines print as gigabytes
-    return f" has {key}: {short.repr(errors[0]['input'])}; expected {expected}"
+        known = ", ".join(field.name for field in dataclasses.fields(Header))
+        raise InputError(f"{path}: {reason(error)}; known keys are {known}; name and classes must be there") from error
