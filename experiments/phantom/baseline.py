@@ -18,8 +18,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
 from rcm_cascade.classes import UNLABELLED, ClassTable
+from rcm_cascade.data.manifest import SPLIT_NAMES
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.data.table import SPLIT_NAMES
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic

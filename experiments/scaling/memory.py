@@ -15,7 +15,7 @@ from experiments.speed.machine import describe_machine, peak_memory
 from rcm_cascade.files import written_whole
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.training.loss import LossArguments, level_loss
-from rcm_cascade.training.recompute import recompute_activations
+from rcm_cascade.training.passes import recompute_activations
 from rcm_cascade.training.targets import label_pyramid
 
 SIDE: Final = 512

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.intensity import count_values
-from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
+from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName, csv_text
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
-from rcm_cascade.data.table import csv_text
 from rcm_cascade.errors import InputError
 
 Rule = Literal["patients", "sites", "paper"]

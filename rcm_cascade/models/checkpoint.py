@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,7 +21,7 @@ from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError, reason
 from rcm_cascade.files import written_whole
-from rcm_cascade.models.registry import Arguments, Network, build_network, read_arguments
+from rcm_cascade.models.registry import Arguments, Network, read_arguments
 
 HEADER: Final = "rcm_cascade"
 """The key of the header, in a .ckpt file and, as JSON, in the metadata of a .safetensors file."""
@@ -112,7 +111,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             if name not in weights or weights[name].shape != shape:
                 found = "missing" if name not in weights else tuple(weights[name].shape)
                 raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
-        network = build_network(header.model)
+        network = header.model.build()
         network.load_state_dict(weights)
     return LoadedCheckpoint(network.eval(), header, Path(path))
 
@@ -184,7 +183,7 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
 def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:
     """The shapes of a network's weights and buffers, by name, without making any of them."""
     with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in build_network(arguments).state_dict().items()}
+        return {name: tensor.shape for name, tensor in arguments.build().state_dict().items()}
 
 
 def store_temperature(path: str | Path, temperature: float) -> None:
@@ -226,16 +225,10 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
 
 
 def digest(checkpoint: Path) -> str:
-    """SHA-256 of a checkpoint's file, in hexadecimal; read again only if the file changed.
+    """SHA-256 of a checkpoint's file, in hexadecimal.
 
     Raises:
         OSError: if it cannot be read.
     """
-    status = checkpoint.stat()
-    return _digest(checkpoint.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _digest(checkpoint: Path, size: int, changed_ns: int) -> str:
     with checkpoint.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,9 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
@@ -37,23 +35,3 @@ def stage_of(parameter: str) -> str:
         return parameter.split(".")[0]
     kind = "encoder" if found[1] == "encoder" else "decoder"
     return f"{kind}{int(found[2]) + 1}"
-
-
-class MeanNorms:
-    """Means over an epoch of scalars that stay on the device: logging forty of them a step took a fifth of the step."""
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self.steps: list[Tensor] = []
-
-    def add(self, norms: Mapping[str, Tensor]) -> None:
-        """Adds a step's norms, of the same names as before."""
-        self.names = tuple(norms)
-        self.steps.append(torch.stack(list(norms.values())))
-
-    def take(self) -> dict[str, Tensor]:
-        """Means over the steps since the last call; none if there were none."""
-        steps, self.steps = self.steps, []
-        if not steps:
-            return {}
-        return dict(zip(self.names, sum(steps[1:], steps[0]) / len(steps), strict=True))
