@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -311,7 +310,6 @@ def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> 
         project=config.logger.project,
         group=config.logger.group,
         config={**config.to_plain(), **facts},
-        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
     )
 
 
