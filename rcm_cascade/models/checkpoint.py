@@ -30,6 +30,9 @@ SUFFIX: Final = ".safetensors"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
 
+_DAMAGED: Final = OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError
+_ANOTHER_PROGRAMS: Final = LookupError, TypeError, AttributeError, ValueError
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -150,27 +153,19 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         raise InputError(
             f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
         )
-    export = path.suffix.lower() == SUFFIX
     try:
-        if export:
+        if path.suffix.lower() == SUFFIX:
             with safe_open(path, framework="pt", device="cpu") as file:
-                told, names = (file.metadata() or {}).get(HEADER, ""), file.keys()
-                weights = {name: file.get_tensor(name) for name in names}
+                plain = {**json.loads((file.metadata() or {})[HEADER])["header"]}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
         else:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError) as error:
+            plain = {**content[HEADER]}
+            weights = {str(name).removeprefix(NETWORK_PREFIX): v for name, v in content["state_dict"].items()}
+    except (*_DAMAGED, *_ANOTHER_PROGRAMS) as error:
         raise InputError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: give a .ckpt "
-            f"file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one; copy or export it again"
-        ) from error
-    try:
-        plain = {**(json.loads(told)["header"] if export else content[HEADER])}
-        if not export:
-            weights = {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"checkpoint {path} is not one of rcm-cascade: it does not say under {HEADER} which network it is; give a "
-            ".ckpt file that `rcm-cascade train` wrote"
+            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not one of rcm-cascade: give "
+            f"a .ckpt file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one, or export it again"
         ) from error
     if plain.get("format") != FORMAT:
         raise InputError(

@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
 from pydantic import Field
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
@@ -123,7 +122,6 @@ class CascadeModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
-        self.validation_loss = MeanMetric()
         # They stay on the device until the epoch ends: logging forty of them a step took a fifth of the step.
         self.gradient_norms: list[dict[str, Tensor]] = []
 
@@ -211,7 +209,7 @@ class CascadeModule(LightningModule):
         outputs = self.network(batch["image"])
         total = self.total(self.losses(outputs, batch["labels"]))
         real = int((batch["labels"] != UNLABELLED).flatten(1).any(dim=1).sum())  # blank ones fill up a process's share
-        self.validation_loss.update(total, real)
+        self.log("val/loss", total, batch_size=real, sync_dist=True)
         prediction = self.network.final(outputs).argmax(dim=1)
         self.confusion.update(prediction, batch["labels"])
         return {"prediction": prediction.to(torch.uint8)}
@@ -220,8 +218,6 @@ class CascadeModule(LightningModule):
         """Logs every metric over the regions, its mean and by class; undefined ones are left out."""
         matrix = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
-        self.log("val/loss", self.validation_loss.compute())
-        self.validation_loss.reset()
         for name, metric in METRICS.items():
             of_class = metric.of_classes(matrix)
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
