@@ -88,7 +88,7 @@ def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDAr
     """Label map ``(H, W)`` at another size, each pixel the class with the largest area among its *labelled* part.
 
     Exact at any ratio, also to more pixels; a pixel without any labelled part is 255. Ties go to the class that comes
-    first in scan order (row by row), as in `rcm_cascade.training.targets.pool_labels`.
+    first in scan order (row by row), as in `rcm_cascade.training.loss.pool_labels`.
 
     Args:
         labels: class ids and 255.

@@ -1,6 +1,8 @@
 """The LightningModule: the network, the error injected at each level, the learning rate, and what is measured."""
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,16 +12,15 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
-from rcm_cascade.training.gradients import stage_norms
-from rcm_cascade.training.loss import LossArguments, Sum, alone, level_loss
+from rcm_cascade.training.loss import LossArguments, Sum, alone, label_pyramid, level_loss
 from rcm_cascade.training.ranks import all_reduce, broadcast
-from rcm_cascade.training.targets import label_pyramid
 
 MONITORED = "val/mean_sensitivity"
 
@@ -89,6 +90,31 @@ def warmup_cosine(done: float, warmup: float, final: float) -> float:
         return max(done / warmup, 0.01)
     cosine = 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
     return final + (1 - final) * cosine
+
+
+def stage_norms(level: nn.Module) -> dict[str, Tensor]:
+    """Norm of the gradient with respect to the weights of each stage of a level's network: where it vanishes.
+
+    Args:
+        level: a `UNet`: ``encoder1`` is its finest block, ``decoder1`` its deepest, with the up-sampling before it;
+            then ``bottom`` and ``head``. Of other networks the stages are their children.
+
+    Returns:
+        Scalars, in the order of the weights; a stage without gradient has norm 0.
+    """
+    gradients: dict[str, list[Tensor]] = defaultdict(list)
+    for name, weights in level.named_parameters():
+        gradients[stage_of(name)].append(weights.new_zeros(()) if weights.grad is None else weights.grad)
+    return {stage: get_total_norm(of_stage) for stage, of_stage in gradients.items()}
+
+
+def stage_of(parameter: str) -> str:
+    """The stage that a level's parameter belongs to, by its name in the level."""
+    found = re.match(r"(encoder|decoder|up)\.(\d+)\.", parameter)
+    if found is None:
+        return parameter.split(".")[0]
+    kind = "encoder" if found[1] == "encoder" else "decoder"
+    return f"{kind}{int(found[2]) + 1}"
 
 
 class CascadeModule(LightningModule):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from rcm_cascade.models import UNet
-from rcm_cascade.training.gradients import stage_norms, stage_of
+from rcm_cascade.training.module import stage_norms, stage_of
 
 
 def unet() -> UNet:
