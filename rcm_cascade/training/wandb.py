@@ -1,6 +1,7 @@
 """Weights & Biases: a job's run, from its beginning to its exit code; offline where nobody is logged in."""
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from rcm_cascade.files import write_text
 from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.training.module import MONITORED, CascadeModule
+
+TAG_LENGTH: Final = 64
+"""W&B refuses a run with a longer tag, when it is synchronised if not before."""
 
 NAME_LENGTH: Final = 128
 """W&B's limit for names of runs and groups."""
@@ -169,7 +173,8 @@ def open_wandb(folder: Path, *, project: str, config: Mapping[str, Any], group: 
     Never waits for anybody: offline where nobody is logged in, and where W&B cannot be reached.
 
     Args:
-        folder: of the job; its name becomes the run's, and its ``wandb`` folder holds the files.
+        folder: of the job; its name becomes the run's, the overrides in the name its tags. ``wandb`` in it holds the
+            files.
         project: W&B project.
         config: of the run, plain types: the job's, and its facts, such as hash, split_id and dataset_id; our version is
             added.
@@ -194,6 +199,7 @@ def open_wandb(folder: Path, *, project: str, config: Mapping[str, Any], group: 
         group=group and group[:NAME_LENGTH],
         name=folder.name[:NAME_LENGTH],
         job_type="train",
+        tags=[override[:TAG_LENGTH] for override in re.split(r",(?=[^,=]+=)", folder.name)],
         config={**config, "version": __version__},
         id=identity.read_text(),
         dir=folder,

@@ -37,6 +37,7 @@ def test_each_job_of_a_sweep_is_a_run_that_says_everything(phantoms: Path, tmp_p
         result = json.loads((folder / "result.json").read_text())
         identities.add(content.run.run_id)
         assert (content.run.run_group, content.run.display_name) == ("levels", job["folder"])
+        assert list(content.run.tags) == [f"model.levels={levels}"]
         assert content.config["model"]["levels"] == levels
         assert {key: content.config[key] for key in ("hash", "split_id", "dataset_id", "synthetic", "version")} == {
             key: result[key] for key in ("hash", "split_id", "dataset_id", "synthetic", "version")

@@ -15,7 +15,7 @@ import rcm_cascade
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from rcm_cascade.training.module import MONITORED
-from rcm_cascade.training.wandb import NAME_LENGTH, WandbRun, open_wandb
+from rcm_cascade.training.wandb import NAME_LENGTH, TAG_LENGTH, WandbRun, open_wandb
 from tests.training.conftest import wandb_environment
 from tests.training.wandb_file import read_records, read_wandb, read_wandb_file
 
@@ -49,6 +49,13 @@ def test_a_job_of_a_sweep_says_what_it_was_made_of(wandb_offline: Path, sweep: P
     assert {key: content.config[key] for key in FACTS} == FACTS
     assert content.config["version"] == rcm_cascade.__version__
     assert content.exit_code == 0
+
+
+def test_what_distinguishes_a_job_are_its_tags(wandb_offline: Path, tmp_path: Path) -> None:
+    long = f"data.root={'r' * 100}"
+    begin(tmp_path / f"+debug=fast,loss.level_weights=_1,2,4_,{long},seed=0").close(0)
+    tags = ["+debug=fast", long[:TAG_LENGTH], "loss.level_weights=_1,2,4_", "seed=0"]
+    assert sorted(read_wandb(tmp_path).run.tags) == tags
 
 
 def test_a_job_s_group_may_be_told(wandb_offline: Path, sweep: Path) -> None:
