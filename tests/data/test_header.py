@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from rcm_cascade.data.header import Length, parse_length, read_header
+from rcm_cascade.data.manifest import Length, parse_length, read_header
 from rcm_cascade.errors import InputError
 
 CLASSES = """

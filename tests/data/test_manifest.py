@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.header import Length
-from rcm_cascade.data.manifest import Dataset, csv_text, read_dataset, read_mosaic_rows, write_dataset
+from rcm_cascade.data.manifest import Dataset, Length, csv_text, read_dataset, read_mosaic_rows, write_dataset
 from rcm_cascade.errors import InputError
 
 
