@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
+from torchmetrics import MeanMetric
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
@@ -148,6 +149,7 @@ class CascadeModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
+        self.validation_loss = MeanMetric()
         # They stay on the device until the epoch ends: logging forty of them a step took a fifth of the step.
         self.gradient_norms: list[dict[str, Tensor]] = []
 
@@ -235,7 +237,7 @@ class CascadeModule(LightningModule):
         outputs = self.network(batch["image"])
         total = self.total(self.losses(outputs, batch["labels"]))
         real = int((batch["labels"] != UNLABELLED).flatten(1).any(dim=1).sum())  # blank ones fill up a process's share
-        self.log("val/loss", total, batch_size=real, sync_dist=True)
+        self.validation_loss.update(total, real)
         prediction = self.network.final(outputs).argmax(dim=1)
         self.confusion.update(prediction, batch["labels"])
         return {"prediction": prediction.to(torch.uint8)}
@@ -244,6 +246,8 @@ class CascadeModule(LightningModule):
         """Logs every metric over the regions, its mean and by class; undefined ones are left out."""
         matrix = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
+        self.log("val/loss", self.validation_loss.compute())
+        self.validation_loss.reset()
         for name, metric in METRICS.items():
             of_class = metric.of_classes(matrix)
             self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
