@@ -1,7 +1,8 @@
 """The class table: which id means what, its colour, and the value of an unlabelled pixel."""
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +34,8 @@ class LabelClass:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """Red, green, blue in ``[0, 255]``."""
-        return _rgb(self.color)
+        red, green, blue = bytes.fromhex(self.color[1:])
+        return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,8 @@ class ClassTable:
         if len(set(self.names)) != len(ids):
             raise InputError(f"class names are {list(self.names)}; each may be used once only")
         for c in self.classes:
-            try:
-                _rgb(c.color)
-            except ValueError:
-                raise InputError(f"class {c.name!r} has colour {c.color!r}; expected '#rrggbb'") from None
+            if not re.fullmatch("#[0-9a-fA-F]{6}", c.color):
+                raise InputError(f"class {c.name!r} has colour {c.color!r}; expected '#rrggbb'")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -71,12 +71,12 @@ class ClassTable:
         """Colours by grey value, ``(256, 3)`` uint8 RGB; unlabelled is yellow, ids without a class are black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = [c.rgb for c in self.classes]
-        table[UNLABELLED] = _rgb(UNLABELLED_COLOR)
+        table[UNLABELLED] = list(bytes.fromhex(UNLABELLED_COLOR[1:]))
         return table
 
     def to_plain(self) -> list[dict[str, Any]]:
         """A list of plain dictionaries, for YAML, JSON and checkpoints."""
-        return [{"id": c.id, "name": c.name, "color": c.color} for c in self.classes]
+        return [asdict(c) for c in self.classes]
 
     @classmethod
     def from_plain(cls, rows: Iterable[Mapping[str, Any]]) -> "ClassTable":
@@ -86,13 +86,6 @@ class ClassTable:
             InputError: as the class does.
         """
         return cls(tuple(LabelClass(int(r["id"]), str(r["name"]), str(r["color"])) for r in rows))
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    if len(color) != 7 or color[0] != "#":
-        raise ValueError(color)
-    value = int(color[1:], 16)
-    return value >> 16, value >> 8 & 255, value & 255
 
 
 RCM_CLASSES: Final = ClassTable(

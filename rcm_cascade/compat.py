@@ -7,13 +7,6 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch.optim.swa_utils import AveragedModel
 
 
-def compile_error() -> type[Exception]:
-    """What `torch.compile` raises where it cannot compile: the base class of Dynamo's and Inductor's errors."""
-    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
-
-    return TorchDynamoException
-
-
 def set_average(callback: WeightAveraging, average: AveragedModel) -> None:
     """Makes a model the average that Lightning's callback updates, validates and saves; it can only make its own."""
     callback._average_model = average

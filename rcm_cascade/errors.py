@@ -1,7 +1,9 @@
 """Errors that users see as a sentence: our own, and what the system says."""
 
 import errno
-from typing import Final
+import reprlib
+from collections.abc import Mapping
+from typing import Any, Final
 
 
 class InputError(ValueError):
@@ -21,10 +23,18 @@ def reason(error: Exception) -> str:
     from pydantic import ValidationError  # a tenth of a second to import
 
     if isinstance(error, ValidationError):
-        found = [(".".join(map(str, e["loc"])), e["msg"], e["input"]) for e in error.errors()]
-        return "; ".join(f"{key}: {told}, not {got!r:.60}" if key else told for key, told, got in found)
+        found = [(".".join(map(str, e["loc"])), e) for e in error.errors()[:5]]
+        return "; ".join(f"{key}: {_fault(e)}" if key else e["msg"] for key, e in found)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    """What pydantic says of one key, and the value, where that says more; YAML aliases can make it gigabytes."""
+    told = error["msg"].removeprefix("Value error, ")
+    if error["type"] in ("missing", "value_error", "unexpected_keyword_argument"):
+        return str(told)
+    return f"{told}, not {reprlib.repr(error['input']):.60}"
 
 
 _ROOM: Final = "make room there, or choose another disk"

@@ -1,26 +1,11 @@
 """What breaks when a library renames one of the names in `rcm_cascade.compat`."""
 
-import pytest
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from rcm_cascade.compat import compile_error, set_average
-
-
-def test_what_cannot_be_compiled_is_told_from_other_errors() -> None:
-    """Else a missing compiler ends a run with a traceback rather than a sentence."""
-
-    @torch.compile(fullgraph=True)
-    def uncompilable(x: Tensor) -> Tensor:
-        print(x)
-        return x
-
-    with pytest.raises(compile_error()):
-        uncompilable(torch.ones(1))
-    assert issubclass(compile_error(), RuntimeError)
+from rcm_cascade.compat import set_average
 
 
 def test_lightning_validates_the_average_that_it_is_given() -> None:

@@ -18,8 +18,8 @@ from sklearn.model_selection import GroupKFold
 from experiments.phantom.measure import PHANTOMS
 from experiments.script import class_table, run, short, table
 from rcm_cascade.classes import UNLABELLED, ClassTable
+from rcm_cascade.data.manifest import SPLIT_NAMES
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.data.table import SPLIT_NAMES
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 from rcm_cascade.evaluate.summary import summarise, write_metrics

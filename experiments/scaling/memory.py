@@ -13,9 +13,8 @@ from experiments.script import run, table
 from experiments.speed.machine import alone, describe_machine, peak_memory
 from rcm_cascade.files import write_text
 from rcm_cascade.models import CascadedUNet
-from rcm_cascade.training.loss import LossArguments, level_loss
-from rcm_cascade.training.recompute import recompute_activations
-from rcm_cascade.training.targets import label_pyramid
+from rcm_cascade.training.loss import LossArguments, label_pyramid, level_loss
+from rcm_cascade.training.passes import recompute_activations
 
 SIDE: Final = 512
 CASES: Final = ((1, False), (1, True), (2, False), (2, True), (4, False), (4, True))

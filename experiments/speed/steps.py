@@ -10,8 +10,8 @@ import torch
 from experiments.speed.machine import stopwatch
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.errors import reason
-from rcm_cascade.training.compiled import compiler_warnings
 from rcm_cascade.training.module import CascadeModule
+from rcm_cascade.training.passes import compiler_warnings
 
 
 @dataclass(frozen=True)

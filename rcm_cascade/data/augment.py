@@ -204,12 +204,9 @@ class Augmentation:
             return patch
         angles = np.linspace(-self.rotation, self.rotation, 181 if self.rotation else 1)
         shears = (-self.shear, self.shear) if self.shear else (0.0,)
-        reach = max(
-            float(np.abs(_linear(angle, sx, sy, False, False) @ corner).max())
-            for angle in angles
-            for sx, sy in product(shears, shears)
-            for corner in np.array([[1.0, 1.0], [1.0, -1.0]])
-        )
+        corners = np.array([[1.0, 1.0], [1.0, -1.0]])
+        tried = product(angles, shears, shears)
+        reach = max(float(np.abs(_linear(*angles_of, False, False) @ corners).max()) for angles_of in tried)
         extra = math.ceil(patch * (reach - 1) / 2) + 2  # 2: the bicubic neighbours, and angles between those tried
         return patch + 2 * extra
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities import suggested_max_num_workers
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -145,8 +145,8 @@ def prepare(batch: Sample, side: int) -> Batch:
     return Batch(image=image, labels=labels)
 
 
-class Coverage:
-    """How much of the labelled area of the training mosaics the patches of an epoch have covered.
+class Coverage(Callback):
+    """Logs how much of the labelled area of the training mosaics the patches of an epoch have covered.
 
     Kept on cells of an eighth of a patch, so that it costs nothing: a cell counts once its centre lies in a patch.
 
@@ -158,6 +158,10 @@ class Coverage:
     def __init__(self, mosaics: Sequence[Mosaic], patch: int) -> None:
         self.patch, self.cell = patch, max(1, patch // 8)
         self.labelled = [_labelled_per_cell(labels_of(m), self.cell) for m in mosaics]
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts counting."""
         self.seen = [np.zeros(w.shape, bool) for w in self.labelled]
 
     def add(self, places: NDArray[np.int64]) -> None:
@@ -174,10 +178,15 @@ class Coverage:
         covered = sum(int(w[s].sum()) for w, s in zip(self.labelled, self.seen, strict=True))
         return covered / max(total, 1)
 
-    def reset(self) -> None:
-        """Starts a new epoch."""
-        for seen in self.seen:
-            seen[:] = False
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts counting."""
+        self.reset()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the share that all processes together covered, in [0, 1]."""
+        marks = [torch.from_numpy(seen).to(pl_module.device, torch.uint8) for seen in self.seen]
+        self.seen = [trainer.strategy.reduce(m, reduce_op="max").cpu().numpy().astype(bool) for m in marks]
+        pl_module.log("train/labelled_area_covered", self.share())
 
 
 def _labelled_per_cell(labels: NDArray[np.uint8], cell: int) -> NDArray[np.int64]:

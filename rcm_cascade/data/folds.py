@@ -3,20 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.intensity import count_values
-from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
+from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName, csv_text
 from rcm_cascade.data.mosaic import Mosaic, labels_of
 from rcm_cascade.data.splits import TEST_SHARE, draw_order, draw_share, split_rest
-from rcm_cascade.data.table import csv_text
 from rcm_cascade.errors import InputError
 
 Rule = Literal["patients", "sites", "paper"]
-RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 """Folds of patients, one fold a site, or the paper's: about 30 % of mosaics at random, whosever they are."""
 
 ClassPixels = Mapping[str, NDArray[np.int64]]
@@ -28,7 +26,7 @@ class FoldRule:
     """How folds are made.
 
     Args:
-        rule: see `RULES`.
+        rule: see `Rule`.
         count: how many folds, for the paper's rule how often it is repeated; None by site, where the sites say it.
         seed: of all draws, and of nothing else.
     """

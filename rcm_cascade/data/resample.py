@@ -88,7 +88,7 @@ def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDAr
     """Label map ``(H, W)`` at another size, each pixel the class with the largest area among its *labelled* part.
 
     Exact at any ratio, also to more pixels; a pixel without any labelled part is 255. Ties go to the class that comes
-    first in scan order (row by row), as in `rcm_cascade.training.targets.pool_labels`.
+    first in scan order (row by row), as in `rcm_cascade.training.loss.pool_labels`.
 
     Args:
         labels: class ids and 255.
@@ -106,32 +106,12 @@ def majority_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDAr
             best = votes.max(axis=0)
             ahead = (votes >= best - tie) & (best > 0)
             winner = np.where(best > 0, ids[ahead.argmax(axis=0)], UNLABELLED)
-            i, j = np.nonzero(ahead.sum(axis=0) > 1)
-            if len(i):
-                winner[i, j] = _first_seen(labels, shape, i + top, j, ids, ahead[:, i, j])
+            for i, j in np.argwhere(ahead.sum(axis=0) > 1).tolist():
+                y, x = (_overlapped(new, *sides) for new, *sides in zip((i + top, j), labels.shape, shape, strict=True))
+                seen = labels[y, x].reshape(-1)
+                winner[i, j] = seen[np.isin(seen, ids[ahead[:, i, j]]).argmax()]
             result[top:bottom] = winner
     return result
-
-
-def _first_seen(
-    labels: NDArray[np.uint8],
-    shape: tuple[int, int],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    tied: NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """Of the classes that are tied in some new pixels, ``(classes, n)``, the one that comes first in scan order."""
-    places = []
-    for new, before, after in zip((rows, columns), labels.shape, shape, strict=True):
-        first, last = new * before // after, -(-(new + 1) * before // after)
-        steps = np.arange((last - first).max(initial=0))
-        places.append(np.minimum(first[:, np.newaxis] + steps, last[:, np.newaxis] - 1))  # the last again: no harm
-    seen = labels[places[0][:, :, np.newaxis], places[1][:, np.newaxis, :]].reshape(len(rows), -1)
-    counts = np.zeros((256, len(rows)), np.bool_)
-    counts[ids] = tied
-    at = counts[seen, np.arange(len(rows))[:, np.newaxis]].argmax(axis=1)
-    return np.take_along_axis(seen, at[:, np.newaxis], axis=1)[:, 0]
 
 
 def nearest_resample(labels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -157,6 +137,11 @@ def _overlaps(before: int, after: int) -> sparse.csr_array:
     starts, lengths = edges[:-1], np.diff(edges)
     weights = (lengths / after).astype(np.float32)
     return sparse.csr_array((weights, (starts // before, starts // after)), shape=(after, before))
+
+
+def _overlapped(new: int, before: int, after: int) -> slice:
+    """The old pixels that a new one overlaps."""
+    return slice(new * before // after, -(-(new + 1) * before // after))
 
 
 def _row_strips(before: tuple[int, ...], after: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:

@@ -5,8 +5,15 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
-from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName
-from rcm_cascade.data.table import SPLIT_NAMES, csv_text, read_mosaic_rows
+from rcm_cascade.data.manifest import (
+    MANIFEST_FILE,
+    SPLIT_NAMES,
+    Dataset,
+    MosaicEntry,
+    SplitName,
+    csv_text,
+    read_mosaic_rows,
+)
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_text
 

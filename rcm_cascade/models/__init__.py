@@ -4,10 +4,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from rcm_cascade.models.cascade import CascadeArguments, CascadedUNet
-from rcm_cascade.models.registry import Arguments, Network, build_network
+from rcm_cascade.models.registry import Arguments, Network
 from rcm_cascade.models.unet import UNet
 
-__all__ = ["Arguments", "CascadeArguments", "CascadedUNet", "Network", "UNet", "build_network"]
+__all__ = ["Arguments", "CascadeArguments", "CascadedUNet", "Network", "UNet"]
 
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")

@@ -6,7 +6,6 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,7 +21,7 @@ from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError, reason
 from rcm_cascade.files import written_whole
-from rcm_cascade.models.registry import Arguments, Network, build_network, read_arguments
+from rcm_cascade.models.registry import Arguments, Network, read_arguments
 
 HEADER: Final = "rcm_cascade"
 """The key of the header, in a .ckpt file and, as JSON, in the metadata of a .safetensors file."""
@@ -30,6 +29,9 @@ HEADER: Final = "rcm_cascade"
 SUFFIX: Final = ".safetensors"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
+
+_DAMAGED: Final = OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError
+_ANOTHER_PROGRAMS: Final = LookupError, TypeError, AttributeError, ValueError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -112,7 +114,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             if name not in weights or weights[name].shape != shape:
                 found = "missing" if name not in weights else tuple(weights[name].shape)
                 raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
-        network = build_network(header.model)
+        network = header.model.build()
         network.load_state_dict(weights)
     return LoadedCheckpoint(network.eval(), header, Path(path))
 
@@ -151,27 +153,19 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         raise InputError(
             f"checkpoint {path} does not exist; give a .ckpt file, such as runs/<run>/checkpoints/best.ckpt"
         )
-    export = path.suffix.lower() == SUFFIX
     try:
-        if export:
+        if path.suffix.lower() == SUFFIX:
             with safe_open(path, framework="pt", device="cpu") as file:
-                told, names = (file.metadata() or {}).get(HEADER, ""), file.keys()
-                weights = {name: file.get_tensor(name) for name in names}
+                plain = {**json.loads((file.metadata() or {})[HEADER])["header"]}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
         else:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, SafetensorError, ValueError, KeyError) as error:
+            plain = {**content[HEADER]}
+            weights = {str(name).removeprefix(NETWORK_PREFIX): v for name, v in content["state_dict"].items()}
+    except (*_DAMAGED, *_ANOTHER_PROGRAMS) as error:
         raise InputError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint: give a .ckpt "
-            f"file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one; copy or export it again"
-        ) from error
-    try:
-        plain = {**(json.loads(told)["header"] if export else content[HEADER])}
-        if not export:
-            weights = {str(k).removeprefix(NETWORK_PREFIX): v for k, v in content["state_dict"].items()}
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"checkpoint {path} is not one of rcm-cascade: it does not say under {HEADER} which network it is; give a "
-            ".ckpt file that `rcm-cascade train` wrote"
+            f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not one of rcm-cascade: give "
+            f"a .ckpt file that `rcm-cascade train` wrote, or a {SUFFIX} file exported from one, or export it again"
         ) from error
     if plain.get("format") != FORMAT:
         raise InputError(
@@ -184,7 +178,7 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
 def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:
     """The shapes of a network's weights and buffers, by name, without making any of them."""
     with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in build_network(arguments).state_dict().items()}
+        return {name: tensor.shape for name, tensor in arguments.build().state_dict().items()}
 
 
 def store_temperature(path: str | Path, temperature: float) -> None:
@@ -226,16 +220,10 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
 
 
 def digest(checkpoint: Path) -> str:
-    """SHA-256 of a checkpoint's file, in hexadecimal; read again only if the file changed.
+    """SHA-256 of a checkpoint's file, in hexadecimal.
 
     Raises:
         OSError: if it cannot be read.
     """
-    status = checkpoint.stat()
-    return _digest(checkpoint.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _digest(checkpoint: Path, size: int, changed_ns: int) -> str:
     with checkpoint.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -178,11 +178,6 @@ def register(arguments: type[A]) -> type[A]:
     return arguments
 
 
-def build_network(arguments: Arguments) -> Network:
-    """The network that arguments describe, with fresh weights; see `Arguments.build`."""
-    return arguments.build()
-
-
 def read_arguments(plain: Mapping[str, Any]) -> Arguments:
     """The inverse of `Arguments.to_plain`, also of what was written before there were designs.
 

@@ -1,11 +1,17 @@
-"""What a network is made of, level by level: the table that each run starts with."""
+"""What a network is made of, level by level, and networks of as many parameters or operations as the cascade."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum, sqrt
+from typing import Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rcm_cascade.models.registry import Arguments, LevelGeometry, build_network
+from rcm_cascade.models.cascade import CascadeArguments
+from rcm_cascade.models.registry import Arguments, LevelGeometry
+
+Matched = Literal["parameters", "flops"]
+"""In what a network is made equal to the cascade."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class LevelSummary(LevelGeometry):
 def summarise_network(arguments: Arguments) -> list[LevelSummary]:
     """Counts parameters and operations of each level, coarse to fine, without computing anything."""
     with torch.device("meta"):
-        network = build_network(arguments).eval()
+        network = arguments.build().eval()
     rows = []
     for i, (unet, geometry) in enumerate(zip(network.levels, network.geometry, strict=True), start=1):
         side = 4 * geometry.alignment
@@ -47,3 +53,28 @@ def summarise_network(arguments: Arguments) -> list[LevelSummary]:
             )
         )
     return rows
+
+
+def matched(arguments: Arguments, quantity: Matched) -> Arguments:
+    """The same design with as many filters as bring it nearest to the paper's form.
+
+    Args:
+        arguments: of the design; its ``base_filters`` are those of the cascade compared with.
+        quantity: parameters, or operations a megapixel of the mosaic.
+
+    Returns:
+        The arguments with other ``base_filters``.
+    """
+    cascade = CascadeArguments(
+        num_classes=arguments.num_classes, in_channels=arguments.in_channels, base_filters=arguments.base_filters
+    )
+    wanted, filters = _amount(cascade, quantity), arguments.base_filters
+    for _ in range(3):  # both grow with the square of the filters, but for a few
+        there = _amount(replace(arguments, base_filters=filters), quantity)
+        filters = max(1, round(filters * sqrt(wanted / there)))
+    return replace(arguments, base_filters=filters)
+
+
+def _amount(arguments: Arguments, quantity: Matched) -> float:
+    levels = summarise_network(arguments)
+    return fsum(level.parameters if quantity == "parameters" else level.gflop_per_mp for level in levels)

@@ -29,11 +29,6 @@ def _block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(BConv(in_channels, out_channels), *rest)
 
 
-def _call(block: nn.Module, x: Tensor) -> Tensor:
-    result: Tensor = block(x)
-    return result
-
-
 class UNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) with zero-padded convolutions, so output and input are of one size.
 
@@ -53,7 +48,7 @@ class UNet(nn.Module):
         ValueError: if the input's height or width is no multiple of ``2 ** depth``.
     """
 
-    run_block: Callable[[nn.Module, Tensor], Tensor] = staticmethod(_call)
+    run_block: Callable[[nn.Module, Tensor], Tensor] = staticmethod(lambda block, x: block(x))
 
     def __init__(self, in_channels: int, num_classes: int, base_filters: int, depth: int) -> None:
         super().__init__()

@@ -25,8 +25,8 @@ from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.patches import Sampling
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Arguments
-from rcm_cascade.models.matching import Matched
 from rcm_cascade.models.registry import DESIGNS, with_design
+from rcm_cascade.models.summary import Matched
 from rcm_cascade.training.loss import LossArguments
 from rcm_cascade.training.module import OptimArguments
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from rcm_cascade.data.cache import MosaicCache, default_folder
-from rcm_cascade.data.header import parse_length
 from rcm_cascade.data.ids import DatasetIds, dataset_ids
 from rcm_cascade.data.intensity import Normalisation
-from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
+from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, parse_length, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
 from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, split_id
 from rcm_cascade.data.windows import PatchGeometry

@@ -73,7 +73,6 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         (config,) = _check([values])
         with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             composed = compose(CONFIG_NAME, overrides=values, return_hydra_config=True)
-            HydraConfig.instance().set_config(composed)  # which W&B's tags are read from
             folder = Path(composed.hydra.run.dir)
         task(config, folder)
         return

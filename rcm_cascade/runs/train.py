@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -25,8 +24,7 @@ from rcm_cascade.data.splits import read_split, split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
 from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header
-from rcm_cascade.models.matching import matched
-from rcm_cascade.models.summary import summarise_network
+from rcm_cascade.models.summary import matched, summarise_network
 from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs.config import TrainConfig
@@ -42,13 +40,12 @@ from rcm_cascade.runs.identity import changed_data, config_hash
 from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
 from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
-from rcm_cascade.training.compiled import compiled_forward
 from rcm_cascade.training.history import MetricsCsv
-from rcm_cascade.training.initial import read_initial, settle_init
+from rcm_cascade.training.initial import load_initial, read_initial, refuse_other_form
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
+from rcm_cascade.training.passes import compiled_forward, recompute_activations
 from rcm_cascade.training.ranks import rank
-from rcm_cascade.training.recompute import recompute_activations
 
 if TYPE_CHECKING:
     from rcm_cascade.training.wandb import WandbRun
@@ -131,24 +128,24 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         )
     if rank() == 0:
         write_split(folder.split, loaded.split)
+    header = make_header(config, loaded)
     resumed_step = _step_of(folder.last) if resume else None
     if resume:
         begun = read_header(folder.last)
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
         _refuse_changed(config, folder.path, {k: v for k, v in recorded.items() if v}, loaded.facts)
+        header = replace(header, init=begun.init if config.init is not None else "")
     if initial is not None:
-        checkpoint = initial.checkpoint
-        initial = replace(initial, checkpoint=replace(checkpoint, header=loaded.recognised(checkpoint.header)))
-    header = settle_init(
-        initial, make_header(config, loaded), folder.last if resume and config.init is not None else None
-    )
+        initial = replace(initial, header=loaded.recognised(initial.header))
+        refuse_other_form(str(config.init), initial.header.model, header.model)
+        header = replace(header, init=digest(initial.path))
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
     module = make_module(config, header, datamodule)
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)
     if initial is not None:
-        told = initial.load_into(module.network, header)
+        told = load_initial(str(config.init), initial, module.network, header)
         if rank() == 0:
             print(*told, sep="\n", file=sys.stderr)
 
@@ -313,7 +310,6 @@ def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> 
         project=config.logger.project,
         group=config.logger.group,
         config={**config.to_plain(), **facts},
-        overrides=list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else (),
     )
 
 

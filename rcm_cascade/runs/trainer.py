@@ -21,7 +21,6 @@ from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.training.callbacks import (
     EpochLine,
-    LogCoverage,
     MovingAverage,
     ValidateAtEnd,
     WatchRanks,
@@ -50,7 +49,7 @@ def make_trainer(
     validating = len(datamodule.regions) > 0
     checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
     watch = WatchRanks()
-    called: list[Callback] = [*callbacks, LogCoverage(datamodule.coverage), EpochLine(), watch]
+    called: list[Callback] = [*callbacks, datamodule.coverage, EpochLine(), watch]
     if config.optim.ema:
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: averaging weights, counting coverage, saying how it goes, saving.
+"""What happens beside the steps of a run: averaging weights, saying how it goes, saving.
 
 And what Lightning does not do for several processes: name the one that died, and see that all find the same numbers.
 """
@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rcm_cascade.compat import set_average
-from rcm_cascade.data.datamodule import Coverage
 from rcm_cascade.models.checkpoint import write_checkpoint
 from rcm_cascade.training.module import MONITORED
 
@@ -62,27 +61,6 @@ class MovingAverage(WeightAveraging):
             return
         for average, count in zip(averages, current, strict=True):
             average.copy_(count)
-
-
-class LogCoverage(Callback):
-    """Logs the share of the labelled training area that the epoch's patches covered.
-
-    Args:
-        coverage: of the run's datamodule.
-    """
-
-    def __init__(self, coverage: Coverage) -> None:
-        self.coverage = coverage
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts counting."""
-        self.coverage.reset()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the share that all processes together covered, in [0, 1]."""
-        marks = [torch.from_numpy(seen).to(pl_module.device, torch.uint8) for seen in self.coverage.seen]
-        self.coverage.seen = [trainer.strategy.reduce(m, reduce_op="max").cpu().numpy().astype(bool) for m in marks]
-        pl_module.log("train/labelled_area_covered", self.coverage.share())
 
 
 class ValidateAtEnd(Callback):
@@ -209,9 +187,8 @@ class WatchRanks(Callback):
         size = sum(float(p.detach().double().abs().sum()) for p in pl_module.parameters())
         loss = float(trainer.callback_metrics["train/loss"])
         mine = torch.tensor([loss, size], dtype=torch.float64, device=pl_module.device)
-        for name, found in zip(
-            ("losses", "sums of weights"), trainer.strategy.all_gather(mine).T.tolist(), strict=True
-        ):
+        all_losses, all_sizes = trainer.strategy.all_gather(mine).T.tolist()
+        for name, found in (("losses", all_losses), ("sums of weights", all_sizes)):
             if not max(found) - min(found) <= 1e-6 * abs(found[0]) < inf:
                 raise RuntimeError(f"processes have come apart, or optim.lr is too high: their {name} are {found}")
 

@@ -1,89 +1,20 @@
 """Training that begins with another checkpoint's weights: which of them fit, and what is to be said of it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Arguments, Network
-from rcm_cascade.models.checkpoint import (
-    CheckpointHeader,
-    LoadedCheckpoint,
-    digest,
-    load_checkpoint,
-    read_header,
-    weight_shapes,
-)
+from rcm_cascade.models.checkpoint import CheckpointHeader, LoadedCheckpoint, load_checkpoint, weight_shapes
 
 FREE: Final = ("num_classes", "in_channels", "detach_prior")
 """The arguments that need not agree; the others make the weights' shapes, or say what a level is handed."""
 
 
-@dataclass(frozen=True)
-class InitialWeights:
-    """The weights that a run begins with.
-
-    Args:
-        name: as the configuration has it.
-        checkpoint: that they are from.
-    """
-
-    name: str
-    checkpoint: LoadedCheckpoint
-
-    def load_into(self, network: Network, header: CheckpointHeader) -> tuple[str, ...]:
-        """Copies the weights and batch-norm buffers; what depends on the classes only where the class table is equal.
-
-        With other classes (another number, other names, another order) heads keep their random weights, and so does
-        the part of a level's first convolution that reads the prior, whose channels are classes.
-
-        Args:
-            network: of the form of `header`; changed in place.
-            header: of the run.
-
-        Returns:
-            Sentences for the user: what was loaded, and what speaks against it.
-        """
-        theirs, ours = self.checkpoint.network.state_dict(), network.state_dict()
-        names, wanted = self.checkpoint.header.classes.names, header.classes.names
-        by_class = {} if names == wanted else class_axes(header.model)
-        image_channels = slice(None), slice(header.model.in_channels)  # they stand before the prior's
-        for name, weights in ours.items():
-            if (axis := by_class.get(name)) != 0:
-                part = ... if axis is None else image_channels
-                weights[part] = theirs[name][part]
-        heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
-        told = (
-            f"init={self.name}: training begins with {len(ours) - heads} of {len(ours)} tensors of "
-            f"{self.checkpoint.path}"
-        )
-        if by_class:
-            other = "the classes in another order" if set(names) == set(wanted) else "other classes"
-            told += (
-                f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
-                f"are random, and the prior's channels of {partly} others"
-            )
-        return (told, *(f"warning: init={self.name} {warning}" for warning in self._warnings(header)))
-
-    def _warnings(self, ours: CheckpointHeader) -> Iterator[str]:
-        theirs = self.checkpoint.header
-        if theirs.working_pixel_size_um != ours.working_pixel_size_um:
-            yield (
-                f"works at {_grid(theirs)} and this run at {_grid(ours)}, so that its filters are for structures of "
-                "another size"
-            )
-        if theirs.normalisation != ours.normalisation:
-            yield f"has data.normalisation={theirs.normalisation} and this run {ours.normalisation}"
-        if seen := seen_before(theirs, ours):
-            yield (
-                f"was trained or chosen on {len(seen)} of this run's held-out mosaics ({', '.join(seen[:3])}"
-                f"{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on others"
-            )
-
-
-def read_initial(init: str, path: Path) -> InitialWeights:
-    """The weights that ``init`` names.
+def read_initial(init: str, path: Path) -> LoadedCheckpoint:
+    """The checkpoint that ``init`` names.
 
     Args:
         init: the configuration's, for messages.
@@ -93,29 +24,63 @@ def read_initial(init: str, path: Path) -> InitialWeights:
         InputError: if the checkpoint cannot be used.
     """
     try:
-        found = load_checkpoint(path)
+        return load_checkpoint(path)
     except InputError as error:
         raise InputError(f"init={init}: {error} (or init=starter, the package's own)") from error
-    return InitialWeights(init, found)
 
 
-def settle_init(initial: InitialWeights | None, header: CheckpointHeader, last: Path | None) -> CheckpointHeader:
-    """The header of a run, with what it began with in it.
-
-    Args:
-        initial: the weights that it begins with now, if any.
-        header: of the run.
-        last: the checkpoint that a run with `init` goes on from, which has what it began with; None: it begins.
+def refuse_other_form(init: str, theirs: Arguments, ours: Arguments) -> None:
+    """Refuses to begin a network with the weights of another form.
 
     Raises:
-        InputError: if the weights are a network's of another form.
+        InputError: naming the keys to add.
     """
-    if last is not None:
-        return replace(header, init=read_header(last).init)
-    if initial is None:
-        return header
-    _refuse_other_form(initial.name, initial.checkpoint.header.model, header.model)
-    return replace(header, init=digest(initial.checkpoint.path))
+    have, asked = theirs.to_plain(), ours.to_plain()
+    differing = [key for key, value in have.items() if key not in FREE and value != asked.get(key)]
+    if theirs.design != ours.design:
+        differing = ["design"]
+    if differing:
+        named = ", ".join(f"{key} {have[key]}" for key in differing)
+        wanted = ", ".join(f"{asked[key]}" for key in differing)
+        remedy = " ".join(f"model{'' if key == 'design' else f'.{key}'}={have[key]}" for key in differing)
+        raise InputError(
+            f"init={init} is a network of {named}, and the configuration asks for {wanted}; add {remedy} to train "
+            "such a network, or leave init away"
+        )
+
+
+def load_initial(init: str, checkpoint: LoadedCheckpoint, network: Network, header: CheckpointHeader) -> list[str]:
+    """Copies the weights and batch-norm buffers; what depends on the classes only where the class table is equal.
+
+    With other classes (another number, other names, another order) heads keep their random weights, and so does the
+    part of a level's first convolution that reads the prior, whose channels are classes.
+
+    Args:
+        init: the configuration's, for messages.
+        checkpoint: that the weights are from.
+        network: of the form of `header`; changed in place.
+        header: of the run.
+
+    Returns:
+        Sentences for the user: what was loaded, and what speaks against it.
+    """
+    theirs, ours = checkpoint.network.state_dict(), network.state_dict()
+    names, wanted = checkpoint.header.classes.names, header.classes.names
+    by_class = {} if names == wanted else class_axes(header.model)
+    image_channels = slice(None), slice(header.model.in_channels)  # they stand before the prior's
+    for name, weights in ours.items():
+        if (axis := by_class.get(name)) != 0:
+            part = ... if axis is None else image_channels
+            weights[part] = theirs[name][part]
+    heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
+    told = f"init={init}: training begins with {len(ours) - heads} of {len(ours)} tensors of {checkpoint.path}"
+    if by_class:
+        other = "the classes in another order" if set(names) == set(wanted) else "other classes"
+        told += (
+            f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
+            f"are random, and the prior's channels of {partly} others"
+        )
+    return [told, *(f"warning: init={init} {warning}" for warning in _warnings(checkpoint.header, header))]
 
 
 def class_axes(arguments: Arguments) -> dict[str, int]:
@@ -140,21 +105,13 @@ def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
     return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in told.get(part, ())]
 
 
-def _refuse_other_form(init: str, theirs: Arguments, ours: Arguments) -> None:
-    have, asked = theirs.to_plain(), ours.to_plain()
-    differing = [key for key, value in have.items() if key not in FREE and value != asked.get(key)]
-    if theirs.design != ours.design:
-        differing = ["design"]
-    if differing:
-        named = ", ".join(f"{key} {have[key]}" for key in differing)
-        wanted = ", ".join(f"{asked[key]}" for key in differing)
-        remedy = " ".join(f"model{'' if key == 'design' else f'.{key}'}={have[key]}" for key in differing)
-        raise InputError(
-            f"init={init} is a network of {named}, and the configuration asks for {wanted}; add {remedy} to train "
-            "such a network, or leave init away"
+def _warnings(theirs: CheckpointHeader, ours: CheckpointHeader) -> Iterator[str]:
+    for key in ("working_pixel_size_um", "normalisation"):
+        have, asked = getattr(theirs, key) or "native", getattr(ours, key) or "native"
+        if have != asked:
+            yield f"was trained with data.{key}={have} and this run has {asked}, so that it learnt from other input"
+    if seen := seen_before(theirs, ours):
+        yield (
+            f"was trained or chosen on {len(seen)} of this run's held-out mosaics ({', '.join(seen[:3])}"
+            f"{', …' if len(seen) > 3 else ''}), so that their scores flatter; train on others"
         )
-
-
-def _grid(header: CheckpointHeader) -> str:
-    working = header.working_pixel_size_um
-    return "each mosaic's own pixel size" if working is None else f"{working:g} µm per pixel"

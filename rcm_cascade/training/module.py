@@ -1,6 +1,8 @@
 """The LightningModule: the network, the error injected at each level, the learning rate, and what is measured."""
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,18 +12,16 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
 
 from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.datamodule import Batch
 from rcm_cascade.evaluate.confusion import ConfusionMatrix, macro_mean
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.models import build_network
 from rcm_cascade.models.checkpoint import HEADER, CheckpointHeader
-from rcm_cascade.training.gradients import MeanNorms, stage_norms
-from rcm_cascade.training.loss import LossArguments, Sum, alone, level_loss
+from rcm_cascade.training.loss import LossArguments, Sum, alone, label_pyramid, level_loss
 from rcm_cascade.training.ranks import all_reduce, broadcast
-from rcm_cascade.training.targets import label_pyramid
 
 MONITORED = "val/mean_sensitivity"
 
@@ -93,6 +93,31 @@ def warmup_cosine(done: float, warmup: float, final: float) -> float:
     return final + (1 - final) * cosine
 
 
+def stage_norms(level: nn.Module) -> dict[str, Tensor]:
+    """Norm of the gradient with respect to the weights of each stage of a level's network: where it vanishes.
+
+    Args:
+        level: a `UNet`: ``encoder1`` is its finest block, ``decoder1`` its deepest, with the up-sampling before it;
+            then ``bottom`` and ``head``. Of other networks the stages are their children.
+
+    Returns:
+        Scalars, in the order of the weights; a stage without gradient has norm 0.
+    """
+    gradients: dict[str, list[Tensor]] = defaultdict(list)
+    for name, weights in level.named_parameters():
+        gradients[stage_of(name)].append(weights.new_zeros(()) if weights.grad is None else weights.grad)
+    return {stage: get_total_norm(of_stage) for stage, of_stage in gradients.items()}
+
+
+def stage_of(parameter: str) -> str:
+    """The stage that a level's parameter belongs to, by its name in the level."""
+    found = re.match(r"(encoder|decoder|up)\.(\d+)\.", parameter)
+    if found is None:
+        return parameter.split(".")[0]
+    kind = "encoder" if found[1] == "encoder" else "decoder"
+    return f"{kind}{int(found[2]) + 1}"
+
+
 class CascadeModule(LightningModule):
     """Trains a network with a loss at every level.
 
@@ -119,13 +144,14 @@ class CascadeModule(LightningModule):
         self.header, self.loss_arguments, self.optim = header, loss, optim
         self.learn: Callable[[Tensor], list[Tensor]] | None = None
         self.layout = layout
-        self.network = build_network(header.model).to(memory_format=layout)  # type: ignore[call-overload]
+        self.network = header.model.build().to(memory_format=layout)  # type: ignore[call-overload]
         self.level_weights = loss.of_network(header.model)
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
         self.validation_loss = MeanMetric()
-        self.gradient_norms = MeanNorms()
+        # They stay on the device until the epoch ends: logging forty of them a step took a fifth of the step.
+        self.gradient_norms: list[dict[str, Tensor]] = []
 
     def losses(self, outputs: list[Tensor], labels: Tensor, across: Sum = alone) -> list[Tensor]:
         """The unweighted loss of every output, coarse to fine; ``across`` as in `rcm_cascade.training.loss`."""
@@ -185,15 +211,16 @@ class CascadeModule(LightningModule):
             stages = stage_norms(level)
             norms[f"level{i}"] = torch.linalg.vector_norm(torch.stack(list(stages.values())))
             norms |= {f"level{i}_{stage}": norm for stage, norm in stages.items()}
-        self.gradient_norms.add(norms)
+        self.gradient_norms.append(norms)
         if self.optim.clip_norm:
             for part in self.network.levels if self.header.model.trained_apart else [self.network]:
                 torch.nn.utils.clip_grad_norm_(part.parameters(), self.optim.clip_norm, foreach=True)
 
     def on_train_epoch_end(self) -> None:
         """Logs the rate that the epoch ended with, and the epoch's mean gradient norms."""
-        for name, norm in self.gradient_norms.take().items():
-            self.log(f"train/grad_norm_{name}", norm)
+        steps, self.gradient_norms = self.gradient_norms, []
+        for name in steps[0] if steps else ():
+            self.log(f"train/grad_norm_{name}", sum(norms[name] for norms in steps) / len(steps))
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_validation_epoch_start(self) -> None:

@@ -1,12 +1,10 @@
 """Weights & Biases: a job's run, from its beginning to its exit code; offline where nobody is logged in."""
 
-import hashlib
-import json
 import os
+import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +74,8 @@ class WandbRun(WandbLogger):
         """
         self.experiment.summary.update(result_numbers(result, metrics))
         if metrics is not None:
-            self.log_metrics(score_media("validation", np.array(metrics["confusion"], np.int64), classes))
+            matrix = np.array(metrics["confusion"], np.int64)
+            self.log_image("validation/confusion", [confusion_picture(matrix, classes)])
         if best is not None:
             told = {key: result[key] for key in ("hash", "dataset_id", "split_id", "synthetic", "version")}
             told["mean_sensitivity"] = None if metrics is None else metrics["mean"]["sensitivity"]
@@ -94,7 +93,7 @@ class WandbRun(WandbLogger):
 
 
 class ShowValidation(Callback):
-    """Shows ``val/scores``, ``val/confusion`` and ``val/regions`` at every validation.
+    """Shows ``val/confusion`` and ``val/regions`` at every validation, beside the curves of every metric and class.
 
     The network is not run again: `CascadeModule.validation_step` returns what it predicted, as ``prediction``, class
     ids ``(B, H, W)`` uint8. Regions are shown of rank 0's share.
@@ -118,56 +117,35 @@ class ShowValidation(Callback):
         assert isinstance(pl_module, CascadeModule)
         # The other processes take part in this sum in the module's own hook, which then finds the result ready here.
         matrix, classes = pl_module.confusion.compute().cpu().numpy(), pl_module.header.classes
-        media = score_media("val", matrix, classes)
-        order = trainer.datamodule.validation_order()  # type: ignore[attr-defined]
+        step, order = trainer.global_step - 1, trainer.datamodule.validation_order()  # type: ignore[attr-defined]
+        self.run.log_image("val/confusion", [confusion_picture(matrix, classes)], step)
         places = {int(place) for place in np.linspace(0, len(order) - 1, min(self.count, len(order)))}
-        shown = [self._image(order[i], self.predictions[i], classes) for i in sorted(places) if order[i] != BLANK]
+        shown = {order[place]: self.predictions[place] for place in sorted(places) if order[place] != BLANK}
         if shown:
-            media["val/regions"] = shown
-        self.run.log_metrics(media, step=trainer.global_step - 1)
+            regions = [region_image(self.regions, *region, classes) for region in shown.items()]
+            self.run.log_metrics({"val/regions": regions}, step)
         self.predictions = []
 
-    def _image(self, index: int, prediction: NDArray[np.uint8], classes: ClassTable) -> wandb.Image:
-        (mosaic, top, left), sample = self.regions.regions[index], self.regions[index]
-        caption = f"{self.regions.mosaics[mosaic].name}, from row {top}, column {left}"
-        return region_image(sample["image"].numpy(), sample["labels"].numpy(), prediction, classes, caption)
 
-
-def region_image(
-    grey: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: ClassTable, caption: str
-) -> wandb.Image:
+def region_image(regions: RegionDataset, index: int, prediction: NDArray[np.uint8], classes: ClassTable) -> wandb.Image:
     """A region, at most `REGION_PX` wide, with two masks to lay over it; W&B gives the classes its own colours.
 
     Args:
-        grey: ``(H, W)`` uint8.
-        truth: ``(H, W)`` uint8 class ids, 255 = unlabelled.
+        regions: that are validated on.
+        index: which one.
         prediction: ``(H, W)`` uint8 class ids.
         classes: the class table.
-        caption: which region it is.
     """
-    labels = {**dict(enumerate(classes.names)), UNLABELLED: "unlabelled"}
-    factor = shrink_factor((grey.shape[0], grey.shape[1]), REGION_PX)
-    maps = {"prediction": shrink_labels(prediction, factor), "truth": shrink_labels(truth, factor)}
-    masks = {name: {"mask_data": mask, "class_labels": labels} for name, mask in maps.items()}
-    # JPEG: the same region is sent at every validation, and speckle makes a PNG of it several times as large.
-    return wandb.Image(shrink_image(grey, factor), masks=masks, caption=caption, file_type="jpg")
-
-
-def score_media(name: str, matrix: NDArray[np.int64], classes: ClassTable) -> dict[str, Any]:
-    """Scores and confusions: a table with a row a class and their mean, empty where undefined, and a picture.
-
-    W&B's own chart of confusions shows bare counts, which only the commonest class fills.
-
-    Args:
-        name: of the group that they stand in, such as ``"val"``.
-        matrix: ``(C, C)`` int64, rows = truth.
-        classes: the class table.
-    """
-    pixels = [*matrix.sum(axis=1).tolist(), int(matrix.sum())]
-    columns = [[None if np.isnan(v) else v for v in metric.with_mean(matrix).tolist()] for metric in METRICS.values()]
-    rows = [list(row) for row in zip([*classes.names, "mean"], pixels, *columns, strict=True)]
-    table = wandb.Table(columns=["class", "labelled pixels", *METRICS], data=rows)
-    return {f"{name}/scores": table, f"{name}/confusion": wandb.Image(confusion_picture(matrix, classes))}
+    (mosaic, top, left), sample = regions.regions[index], regions[index]
+    factor = shrink_factor(prediction.shape, REGION_PX)
+    maps = {"prediction": prediction, "truth": sample["labels"].numpy()}
+    named = {**dict(enumerate(classes.names)), UNLABELLED: "unlabelled"}
+    return wandb.Image(
+        shrink_image(sample["image"].numpy(), factor),
+        masks={key: {"mask_data": shrink_labels(ids, factor), "class_labels": named} for key, ids in maps.items()},
+        caption=f"{regions.mosaics[mosaic].name}, from row {top}, column {left}",
+        file_type="jpg",  # the same region is sent at every validation, and speckle makes a PNG several times as large
+    )
 
 
 def result_numbers(result: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> dict[str, float]:
@@ -189,20 +167,18 @@ def result_numbers(result: Mapping[str, Any], metrics: Mapping[str, Any] | None)
 
 
 @rank_zero_only
-def open_wandb(
-    folder: Path, *, project: str, config: Mapping[str, Any], group: str | None = None, overrides: Sequence[str] = ()
-) -> WandbRun | None:
+def open_wandb(folder: Path, *, project: str, config: Mapping[str, Any], group: str | None = None) -> WandbRun | None:
     """Begins the W&B run of a job, or goes on with it.
 
     Never waits for anybody: offline where nobody is logged in, and where W&B cannot be reached.
 
     Args:
-        folder: of the job; its name becomes the run's, and its ``wandb`` folder holds the files.
+        folder: of the job; its name becomes the run's, the overrides in the name its tags. ``wandb`` in it holds the
+            files.
         project: W&B project.
         config: of the run, plain types: the job's, and its facts, such as hash, split_id and dataset_id; our version is
             added.
         group: W&B group; None: the sweep folder's name, if the job is one of a sweep.
-        overrides: that a single run was composed with, for tags; a sweep's jobs are tagged as ``sweep.json`` says.
 
     Returns:
         None: on other ranks than 0, and with ``WANDB_MODE=disabled``.
@@ -210,43 +186,26 @@ def open_wandb(
     Raises:
         InputError: if W&B refuses what it is told.
     """
-    mode, sweep, identity = _mode(), folder.absolute().parent / "sweep.json", folder / "wandb" / "id"
+    mode, sweep, identity = _mode(), folder.absolute().parent, folder / "wandb" / "id"
     if mode == "disabled":
         return None
-    if sweep.is_file():
-        group = group or sweep.parent.name
-        jobs = json.loads(sweep.read_text())["jobs"]
-        overrides = next((job["overrides"] for job in jobs if job["folder"] == folder.name), [])
+    if group is None and (sweep / "sweep.json").is_file():
+        group = sweep.name
     if not identity.is_file():  # drawn once a folder: one made of its path would go on with a deleted folder's run
         write_text(identity, secrets.token_hex(8))
-    settings: dict[str, Any] = {k: v for k, v in SETTINGS.items() if f"WANDB_{k.upper()}" not in os.environ}
-    begin = partial(
-        wandb.init,
+    run = _begin(
+        mode,
         project=project,
-        group=group and shortened(group, NAME_LENGTH),
-        name=shortened(folder.name, NAME_LENGTH),
+        group=group and group[:NAME_LENGTH],
+        name=folder.name[:NAME_LENGTH],
         job_type="train",
-        tags=tags(overrides),
+        tags=[override[:TAG_LENGTH] for override in re.split(r",(?=[^,=]+=)", folder.name)],
         config={**config, "version": __version__},
         id=identity.read_text(),
         dir=folder,
         resume="allow",
         reinit="create_new",  # a run of somebody else's in this process goes on, and no job continues another's
     )
-    try:
-        try:
-            run = begin(settings=wandb.Settings(mode=mode, **settings))
-        except (wandb.Error, TimeoutError) as error:
-            if mode not in ("online", "run"):
-                raise
-            print(f"W&B cannot be reached ({reason(error)}): writing offline files", file=sys.stderr)
-            wandb.teardown()  # its other process would still hold the run's id
-            run = begin(settings=wandb.Settings(mode="offline", **settings))
-    except (wandb.Error, ValueError, TimeoutError) as error:
-        raise InputError(
-            f"W&B does not begin a run ({reason(error)}); check the WANDB_… variables and the logger's keys, or train "
-            "with logger=csv"
-        ) from error
     run.define_metric(MONITORED, summary="max")  # the table of runs shows the best epoch, whose weights are kept
     place = f"offline files, which `wandb sync {run.sync_dir}` uploads" if run.offline else run.url
     print(f"W&B: {place}", file=sys.stderr)
@@ -256,21 +215,23 @@ def open_wandb(
 def _mode() -> str:
     """As the environment or `wandb offline` has it, but offline where nobody is logged in: W&B would ask, and wait."""
     mode = os.environ.get("WANDB_MODE") or str(wandb.setup().settings.mode)
-    if mode in ("online", "run") and wandb.run is None and not wandb.login(prompt=False, verify=False):
+    if mode == "online" and not wandb.login(prompt=False, verify=False):
         print("nobody is logged in to W&B", file=sys.stderr)
         return "offline"
     return mode
 
 
-def tags(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Overrides as W&B tags: without the run's name and the logger's keys, each of at most `TAG_LENGTH` characters."""
-    plain = [o.lstrip("+") for o in overrides]
-    telling = [o for o in plain if o.split("=")[0].split(".")[0] not in ("run", "logger")]
-    return tuple(dict.fromkeys(shortened(o, TAG_LENGTH) for o in telling))
-
-
-def shortened(text: str, length: int) -> str:
-    """A text of at most ``length`` characters, the last of them a hash where something is cut off."""
-    if len(text) <= length:
-        return text
-    return f"{text[: length - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+def _begin(mode: str, **arguments: Any) -> wandb.Run:  # noqa: ANN401  # as `wandb.init` takes them
+    """`wandb.init`, offline where W&B cannot be reached."""
+    settings = {key: value for key, value in SETTINGS.items() if f"WANDB_{key.upper()}" not in os.environ}
+    try:
+        return wandb.init(settings=wandb.Settings(mode=mode, **settings), **arguments)
+    except (wandb.Error, ValueError, TimeoutError) as error:
+        if mode == "online" and not isinstance(error, ValueError):
+            print(f"W&B cannot be reached ({reason(error)}): writing offline files", file=sys.stderr)
+            wandb.teardown()  # its other process would still hold the run's id
+            return _begin("offline", **arguments)
+        raise InputError(
+            f"W&B does not begin a run ({reason(error)}); check the WANDB_… variables and the logger's keys, or train "
+            "with logger=csv"
+        ) from error

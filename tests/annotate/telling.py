@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rcm_cascade.data.intensity import measure, normalise
-from rcm_cascade.models import CascadedUNet, Network, build_network
+from rcm_cascade.models import CascadedUNet, Network
 from rcm_cascade.models.registry import read_arguments
 
 CALIBRATION_SHAPE = (176, 208)
@@ -80,7 +80,7 @@ def telling_design(dtype: torch.dtype = torch.float64, **arguments: Any) -> Netw
 def _corner_heavy(seed: int, arguments: dict[str, Any]) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_network(read_arguments(arguments))
+        model = read_arguments(arguments).build()
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.weight[..., 1, 1] *= 0.1
@@ -107,6 +107,6 @@ def _calibrated(model: Network, index: int, image: Tensor) -> Tensor:
 
 
 def _copy(model: Network, dtype: torch.dtype) -> Network:
-    twin = build_network(model.arguments)
+    twin = model.arguments.build()
     twin.load_state_dict(model.state_dict())
     return twin.to(dtype).eval()

@@ -15,7 +15,7 @@ from rcm_cascade.annotate.cpu.strips import LevelStream
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan, tensor_on_disk
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadedUNet, build_network
+from rcm_cascade.models import CascadedUNet
 from tests.annotate.telling import network_input, noise, telling_network, whole
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -105,7 +105,7 @@ def test_the_model_is_left_as_it_was(backend: str) -> None:
 def test_a_network_in_training_is_annotated_with_its_running_statistics() -> None:
     image = noise(40, 56, seed=14)
     expected = whole(telling_network(), image)[-1].argmax(0).numpy()
-    training = build_network(telling_network().arguments).double()
+    training = telling_network().arguments.build().double()
     training.load_state_dict(telling_network().state_dict())
 
     assert np.array_equal(annotate_image(training.train(), image).labels, expected)

@@ -17,7 +17,7 @@ from rcm_cascade.data.resample import (
     resize_image,
 )
 from rcm_cascade.errors import InputError
-from rcm_cascade.training.targets import pool_labels
+from rcm_cascade.training.loss import pool_labels
 
 Maker = Callable[..., NDArray[Any]]
 

@@ -8,7 +8,7 @@ import torch
 from experiments.starter.export import export_checkpoint, read_origin, write_safetensors
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments, build_network
+from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import (
     HEADER,
     NETWORK_PREFIX,
@@ -23,7 +23,7 @@ ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    network = build_network(ARGUMENTS)
+    network = ARGUMENTS.build()
     for name, tensor in network.state_dict().items():  # statistics that fresh batch norms do not have
         if name.endswith("running_mean"):
             tensor.normal_()

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet, build_network
+from rcm_cascade.models import CascadeArguments, CascadedUNet, UNet
 from rcm_cascade.models.registry import read_arguments
 
 
@@ -112,7 +112,7 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object], words: str) -
 def test_arguments_round_trip_as_plain_types() -> None:
     arguments = CascadeArguments(num_classes=3, prior="logits")
     assert read_arguments(arguments.to_plain()) == arguments
-    assert build_network(arguments).arguments == arguments
+    assert arguments.build().arguments == arguments
 
 
 def test_the_prediction_of_a_cascade_is_its_finest_level_s() -> None:

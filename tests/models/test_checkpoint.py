@@ -7,7 +7,7 @@ import torch
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments, Network, build_network
+from rcm_cascade.models import CascadeArguments, Network
 from rcm_cascade.models.checkpoint import (
     HEADER,
     NETWORK_PREFIX,
@@ -21,7 +21,7 @@ ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 
 
 def write(path: Path, **changes: object) -> Network:
-    network = build_network(ARGUMENTS)
+    network = ARGUMENTS.build()
     header = CheckpointHeader(ARGUMENTS, RCM_CLASSES, 1.0, split={"a.tif": "train"}, synthetic=True)
     content = {
         "state_dict": {NETWORK_PREFIX + k: v for k, v in network.state_dict().items()},

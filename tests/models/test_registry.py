@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rcm_cascade.annotate.starter import starter_path
-from rcm_cascade.models import Arguments, CascadeArguments, Network, build_network
+from rcm_cascade.models import Arguments, CascadeArguments, Network
 from rcm_cascade.models.checkpoint import load_checkpoint, read_header
 from rcm_cascade.models.dynunet import DynUNetArguments
 from rcm_cascade.models.ensemble import EnsembleArguments
@@ -39,7 +39,7 @@ def test_a_design_is_chosen_by_its_name(name: str) -> None:
     assert arguments.to_plain()["design"] == name
     if name == "dynunet":
         pytest.importorskip("monai")
-    network = build_network(arguments)
+    network = arguments.build()
     assert network.arguments is arguments or network.arguments == arguments
     assert len(network.levels) == arguments.levels == len(arguments.geometry)
 
@@ -81,7 +81,7 @@ def test_a_new_design_is_known_by_being_registered(monkeypatch: pytest.MonkeyPat
     arguments = read_arguments({"design": "flat", "width": 5})
     assert arguments == FlatArguments(width=5)
     assert (arguments.alignment, arguments.output_factors, arguments.levels) == (1, (1,), 1)
-    assert isinstance(build_network(arguments), Network)
+    assert isinstance(arguments.build(), Network)
 
 
 def test_checkpoints_of_before_are_read() -> None:

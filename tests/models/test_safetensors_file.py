@@ -74,5 +74,5 @@ def test_files_of_another_kind_and_headers_of_a_size_that_cannot_be(content: byt
 )
 def test_another_program_s_file(metadata: dict[str, str] | None, tmp_path: Path) -> None:
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", metadata=metadata)
-    with pytest.raises(InputError, match=r"a\.safetensors is not one of rcm-cascade"):
+    with pytest.raises(InputError, match=r"a\.safetensors .* not one of rcm-cascade"):
         read_plain(tmp_path / "a.safetensors")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from rcm_cascade.models import UNet
-from rcm_cascade.training.gradients import MeanNorms, stage_norms, stage_of
+from rcm_cascade.training.module import stage_norms, stage_of
 
 
 def unet() -> UNet:
@@ -55,12 +55,3 @@ def test_a_network_that_has_no_such_stages_is_told_by_its_children() -> None:
     level(torch.rand(4, 2)).sum().backward()
 
     assert list(stage_norms(level)) == ["0", "1"]
-
-
-def test_mean_norms_are_an_epochs_and_begin_anew() -> None:
-    means = MeanNorms()
-    assert means.take() == {}
-    for step in (1.0, 3.0):
-        means.add({"level1": torch.tensor(step), "level2": torch.tensor(10 * step)})
-    assert means.take() == {"level1": torch.tensor(2.0), "level2": torch.tensor(20.0)}
-    assert means.take() == {}

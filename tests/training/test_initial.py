@@ -7,10 +7,10 @@ import torch
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
-from rcm_cascade.models import CascadeArguments, Network, build_network
-from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, digest, load_checkpoint
+from rcm_cascade.models import CascadeArguments, Network
+from rcm_cascade.models.checkpoint import HEADER, NETWORK_PREFIX, CheckpointHeader, load_checkpoint, read_header
 from rcm_cascade.models.ensemble import EnsembleArguments
-from rcm_cascade.training.initial import InitialWeights, class_axes, read_initial, seen_before, settle_init
+from rcm_cascade.training.initial import class_axes, load_initial, read_initial, refuse_other_form, seen_before
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
 HEADS = {f"levels.{i}.head.{kind}" for i in range(2) for kind in ("weight", "bias")}
@@ -24,7 +24,7 @@ def header(classes: ClassTable = RCM_CLASSES, **changes: Any) -> CheckpointHeade
 
 def save(path: Path, told: CheckpointHeader) -> Path:
     torch.manual_seed(1)
-    network = build_network(told.model)
+    network = told.model.build()
     for name, tensor in network.state_dict().items():
         if name.endswith("running_mean"):
             tensor.normal_()
@@ -38,15 +38,14 @@ def checkpoint(tmp_path: Path) -> Path:
     return save(tmp_path / "init.ckpt", header())
 
 
-def begin(checkpoint: Path, ours: CheckpointHeader) -> tuple[Network, Network, tuple[str, ...]]:
+def begin(checkpoint: Path, ours: CheckpointHeader) -> tuple[Network, Network, list[str]]:
     """A network of random weights, the same once it has begun with the checkpoint's, and what was said."""
     initial = read_initial(str(checkpoint), checkpoint)
-    settled = settle_init(initial, ours, None)
-    assert settled == replace(ours, init=digest(checkpoint))
+    refuse_other_form(str(checkpoint), initial.header.model, ours.model)
     torch.manual_seed(2)
-    random, network = build_network(ours.model), build_network(ours.model)
+    random, network = ours.model.build(), ours.model.build()
     network.load_state_dict(random.state_dict())
-    return random, network, initial.load_into(network, settled)
+    return random, network, load_initial(str(checkpoint), initial, network, ours)
 
 
 def test_all_weights_are_loaded_where_the_classes_are_equal(checkpoint: Path) -> None:
@@ -109,27 +108,18 @@ def test_a_network_of_another_form_is_refused_with_the_keys_to_add(
     changes: dict[str, Any], words: str, checkpoint: Path
 ) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        settle_init(read_initial(str(checkpoint), checkpoint), header(model=replace(ARGUMENTS, **changes)), None)
+        refuse_other_form(str(checkpoint), read_header(checkpoint).model, replace(ARGUMENTS, **changes))
     assert "\n" not in str(caught.value)
 
 
 def test_another_design_is_refused_with_the_one_to_choose(checkpoint: Path) -> None:
     ensemble = EnsembleArguments(levels=2, base_filters=3)
     with pytest.raises(InputError, match=r"network of design cascade, .* asks for ensemble; add model=cascade to"):
-        settle_init(read_initial(str(checkpoint), checkpoint), header(model=ensemble), None)
+        refuse_other_form(str(checkpoint), read_header(checkpoint).model, ensemble)
 
 
 def test_what_changes_no_weight_is_no_other_form(checkpoint: Path) -> None:
-    settle_init(read_initial(str(checkpoint), checkpoint), header(model=replace(ARGUMENTS, detach_prior=True)), None)
-
-
-def test_without_init_nothing_changes() -> None:
-    assert settle_init(None, header(), None) == header()
-
-
-def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path: Path) -> None:
-    last = save(tmp_path / "last.ckpt", header(init="ab"))
-    assert settle_init(None, header(), last) == header(init="ab")
+    refuse_other_form(str(checkpoint), read_header(checkpoint).model, replace(ARGUMENTS, detach_prior=True))
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
@@ -140,8 +130,8 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
 def test_another_scale_and_normalisation_are_said(checkpoint: Path) -> None:
     _, _, told = begin(checkpoint, header(working_pixel_size_um=None, normalisation="none"))
     assert [line.startswith("warning: ") for line in told] == [False, True, True]
-    assert "works at 8 µm per pixel and this run at each mosaic's own pixel size" in told[1]
-    assert "data.normalisation=mosaic and this run none" in told[2]
+    assert "data.working_pixel_size_um=8.0 and this run has native" in told[1]
+    assert "data.normalisation=mosaic and this run has none" in told[2]
 
 
 def test_mosaics_that_were_trained_on_are_no_longer_held_out(checkpoint: Path, tmp_path: Path) -> None:
@@ -154,8 +144,7 @@ def test_mosaics_that_were_trained_on_are_no_longer_held_out(checkpoint: Path, t
     with_mosaics = replace(theirs, mosaics_id="m")
     assert seen_before(with_mosaics, replace(other, dataset_id="8", mosaics_id="m")) == ["a", "b", "d"]  # relabelled
     assert seen_before(with_mosaics, replace(other, mosaics_id="n")) == []
-    initial = InitialWeights("starter", load_checkpoint(save(tmp_path / "b.ckpt", theirs)))
-    told = initial.load_into(build_network(ARGUMENTS), other)
+    told = load_initial("starter", load_checkpoint(save(tmp_path / "b.ckpt", theirs)), ARGUMENTS.build(), other)
     assert told[1].startswith(
         "warning: init=starter was trained or chosen on 3 of this run's held-out mosaics (a, b, d)"
     )

@@ -15,9 +15,8 @@ from rcm_cascade.models.cascade import area_average
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.registry import read_arguments
 from rcm_cascade.runs.trainer import quiet
-from rcm_cascade.training.loss import LossArguments, level_loss
+from rcm_cascade.training.loss import LossArguments, label_pyramid, level_loss
 from rcm_cascade.training.module import CascadeModule, OptimArguments, batches_of_step
-from rcm_cascade.training.targets import label_pyramid
 
 CLASSES = ClassTable((LabelClass(0, "a", "#ff0000"), LabelClass(1, "b", "#00ff00")))
 

@@ -1,14 +1,14 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers, score_media
+from rcm_cascade.data.patches import RegionDataset
+from rcm_cascade.training.wandb import open_wandb, region_image, result_numbers
+from tests.data.factories import memory_mosaic
 from tests.training.wandb_file import WandbFile, read_wandb
 
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
@@ -25,19 +25,6 @@ def shown(folder: Path, media: dict[str, Any]) -> WandbFile:
     return read_wandb(folder)
 
 
-def test_scores_are_a_row_a_class_and_the_mean(wandb_offline: Path, tmp_path: Path, classes: ClassTable) -> None:
-    content = shown(tmp_path, score_media("val", MATRIX, classes))
-    ((step, value),) = content.column("val/scores")
-    assert step == 2
-    table = json.loads(content.media(value["path"]).read_text())
-    assert table["columns"] == ["class", "labelled pixels", "sensitivity", "specificity", "dice"]
-    a, b, c, mean = table["data"]
-    assert a == ["a", 8, 6 / 8, 3 / 4, 12 / 15]
-    assert b == ["b", 4, 3 / 4, 6 / 8, 6 / 9]
-    assert c == ["c", 0, None, 1.0, None]
-    assert mean == ["mean", 12, 0.75, 0.75, pytest.approx((12 / 15 + 6 / 9) / 2)]
-
-
 def test_masks_keep_every_class_and_what_is_unlabelled(
     wandb_offline: Path,
     tmp_path: Path,
@@ -45,11 +32,12 @@ def test_masks_keep_every_class_and_what_is_unlabelled(
     make_texture: Callable[..., NDArray[np.uint8]],
     make_labels: Callable[..., NDArray[np.uint8]],
 ) -> None:
-    grey, truth = make_texture(40, 56), make_labels(40, 56)
+    grey, truth = make_texture(56, 56), make_labels(56, 56)
     prediction = np.where(truth == 255, 1, 2 - np.minimum(truth, 2)).astype(np.uint8)
-    content = shown(tmp_path, {"val/regions": [region_image(grey, truth, prediction, classes, "m1, from row 0")]})
+    regions = RegionDataset([memory_mosaic(grey, truth, name="m1")], 56, 1, 3)
+    content = shown(tmp_path, {"val/regions": [region_image(regions, 0, prediction, classes)]})
     ((_, value),) = content.column("val/regions")
-    assert value["captions"] == ["m1, from row 0"]
+    assert value["captions"] == ["m1, from row 0, column 0"]
     picture = content.pixels(value["filenames"][0])
     assert np.abs(picture.astype(int) - grey).mean() < 3
     (masks,) = value["all_masks"]
@@ -72,11 +60,9 @@ def test_a_result_is_shown_behind_the_last_step(wandb_offline: Path, tmp_path: P
     content = read_wandb(tmp_path)
     assert content.summary["result/parameters"] == 10
     assert content.summary["validation/dice_b"] == 0.4
-    ((step, table),) = content.column("validation/scores")
+    ((step, picture),) = content.column("validation/confusion")
     assert step == 3
-    assert json.loads(content.media(table["path"]).read_text())["data"][0][:3] == ["a", 8, 0.75]
-    ((_, picture),) = content.column("validation/confusion")
-    colours = content.pixels(picture["path"])
+    colours = content.pixels(picture["filenames"][0])
     assert min(colours.shape[:2]) > 200
     assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 10
 
