@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -64,15 +64,6 @@ def effective(config: TrainConfig) -> dict[str, Any]:
     if config.data.source == "folder":
         del plain["data"]["phantom"]
     return plain
-
-
-def without_effect(section: type[BaseModel] = TrainConfig, prefix: str = "") -> Iterator[str]:
-    """The keys that cannot change the result, such as ``run``, ``logger``, ``data.num_workers``."""
-    for name, field in section.model_fields.items():
-        if Identity.NEVER in field.metadata:
-            yield prefix + name
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from without_effect(field.annotation, f"{prefix}{name}.")
 
 
 def _effective(section: BaseModel) -> dict[str, Any]:

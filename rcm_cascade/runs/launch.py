@@ -4,12 +4,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import hydra
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -20,18 +20,17 @@ from rcm_cascade.runs.compose import (
     UNNAMED_KEYS,
     checked,
     compose_config,
+    composed,
     config_folder,
     expand_home,
     explained,
-    job_folder,
     run_dir,
 )
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
 from rcm_cascade.runs.folds import FOLDS_FILE, Folds
-from rcm_cascade.runs.jobs import FAILURE_FILE, read_sweep
-from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
+from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, write_sweep
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
@@ -71,25 +70,23 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         (config,) = _check([values])
-        with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            composed = compose(CONFIG_NAME, overrides=values, return_hydra_config=True)
-            HydraConfig.instance().set_config(composed)  # which W&B's tags are read from
-            folder = Path(composed.hydra.run.dir)
+        with explained():
+            found = composed(values, with_hydra=True)
+            HydraConfig.instance().set_config(found)  # which W&B's tags are read from
+            folder = Path(found.hydra.run.dir)
         task(config, folder)
         return
-    plan, folder, folds = _plan(values)
+    plan = plan_sweep(values)
+    folder = plan.folder
     for name in plan.jobs:
         gone = folder / name
         if gone.is_symlink() and not gone.exists():
             gone.unlink()  # the sweep that it pointed into was deleted
-    if folds is not None:
-        print(*folds.describe(), sep="\n", file=sys.stderr)
-        write_text(folder / FOLDS_FILE, folds.to_csv())
-    plan.write(folder)
-    unnamed = ",".join(key for key in plan.fixed if not key.startswith("hydra"))
-    named = f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"
-    every = [] if folds is None else [_fold_values(folds)]
-    argv = [sys.argv[0], *values, *every, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # the flag comes last
+    if plan.folds is not None:
+        print(*plan.folds.describe(), sep="\n", file=sys.stderr)
+        write_text(folder / FOLDS_FILE, plan.folds.to_csv())
+    write_sweep(folder, values, plan.jobs)
+    argv = [sys.argv[0], *plan.overrides, f"hydra.sweep.dir='{folder}'", SWEEP_FLAGS[0]]  # the flag comes last
     ended: SystemExit | None = None
     try:
         _hydra(argv, _HydraTask(task, identify))
@@ -152,20 +149,39 @@ def _hydra(argv: list[str], job: _HydraTask) -> None:
         sys.argv = before
 
 
-def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
-    """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is going to run.
+
+    Args:
+        folder: of the sweep.
+        jobs: the overrides of each, by the name of its folder.
+        overrides: of the whole, for Hydra.
+        folds: that its jobs test, if it runs each.
+    """
+
+    folder: Path
+    jobs: Mapping[str, Sequence[str]]
+    overrides: Sequence[str]
+    folds: Folds | None
+
+
+def plan_sweep(values: Sequence[str]) -> Plan:
+    """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind.
+
+    Raises:
+        InputError: if any of them is wrong, or its folder holds another run.
+    """
     choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
     given = [v.partition("=")[0] for v in choices]
     if "hydra.sweep.subdir" in given:
         raise InputError("hydra.sweep.subdir is rcm-cascade's, which finds the jobs by it; leave it out")
     with explained():
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            composed = compose(CONFIG_NAME, overrides=choices, return_hydra_config=True)
-        params = composed.hydra.sweeper.params or {}
-        params = {str(key): params[key] for key in params}
+        found = composed(choices, with_hydra=True).hydra
+        params = {str(key): value for key, value in (found.sweeper.params or {}).items()}
         jobs = split_jobs(values, params)
-        folder = Path(composed.hydra.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
-    slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
+        folder = Path(found.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
+    slurm = "slurm" in str(found.runtime.choices.get("hydra/launcher"))
     configs = _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs])
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
@@ -179,16 +195,14 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
     folds = None
     if any(EVERY_FOLD in job for job in jobs):
         folds = _draw_folds(folder, configs)
-        jobs = split_jobs([*values, _fold_values(folds)], params)
+        values = [*values, f"data.fold={','.join(map(str, range(len(folds.splits))))}"]
+        jobs = split_jobs(values, params)
         configs = _check(jobs)
-    plan = plan_sweep(folder.name, values, jobs, job_folder)
-    for name, config in zip(plan.jobs, configs, strict=True):
+    named, fixed = name_jobs(jobs)
+    for name, config in zip(named, configs, strict=True):
         state_of(RunFolder(folder / name), config)
-    return plan, folder, folds
-
-
-def _fold_values(folds: Folds) -> str:
-    return f"data.fold={','.join(map(str, range(len(folds.splits))))}"
+    unnamed = ",".join(key for key in fixed if not key.startswith("hydra"))
+    return Plan(folder, named, [*values, f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"], folds)
 
 
 def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
@@ -213,12 +227,7 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
     """Composes every job once, without running any."""
-    configs = []
-    for job in jobs:
-        config = compose_config([override for override in job if not override.startswith(("hydra", "-"))])
-        run_dir(config.run, "")
-        configs.append(config)
-    return configs
+    return [compose_config([told for told in job if not told.startswith(("hydra", "-"))]) for job in jobs]
 
 
 def _sweep_dir(overrides: Sequence[str]) -> str:
