@@ -59,9 +59,8 @@ def run(config: "TrainConfig", folder: Path) -> dict[str, Any]:
     from rcm_cascade.runs.train import train
 
     files = RunFolder(folder)
-    before = files.result.read_bytes() if files.result.is_file() else b""
     result = train(config, folder)
-    if result and (not files.report.is_file() or files.result.read_bytes() != before):
+    if result and not (files.report.is_file() and files.report.stat().st_mtime >= files.result.stat().st_mtime):
         write_run_page(folder)
     return result
 

@@ -98,9 +98,8 @@ def find_dataset(data: DataSection) -> Path:
         InputError: if ``data=folder`` comes without ``data.root``.
     """
     folder = dataset_folder(data)
-    if data.source == "folder":
-        return folder
-    ensure_phantoms(folder, data.phantom.model_dump())
+    if data.source == "phantom":
+        ensure_phantoms(folder, data.phantom.model_dump())
     return folder
 
 

@@ -28,7 +28,7 @@ from rcm_cascade.runs.compose import (
 )
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, link_twin, state_of
 from rcm_cascade.runs.folds import FOLDS_FILE, Folds
 from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, write_sweep
 from rcm_cascade.training.ranks import rank, started
@@ -119,12 +119,9 @@ class _HydraTask:
             folder = folder.relative_to(Path.cwd())
         try:
             config = checked(composed)
-            looked_for = folder, config, partial(self.identify, config), Path("runs")
-            if rank() > 0 and find_twin(*looked_for) is not None:
-                return  # which the first process links to
-            if rank() == 0:
-                link_twin(*looked_for)
-            self.task(config, folder)
+            twin = link_twin(folder, config, partial(self.identify, config), Path("runs"))
+            if twin is None or rank() == 0:  # which says that it is finished
+                self.task(config, folder)
         except Exception as error:  # Hydra would end the sweep
             if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})

@@ -38,24 +38,7 @@ def print_start(
             f"{header.model.base_filters} filters: as many {config.model.equal} as the paper's form of "
             f"{config.model.base_filters} filters has, as nearly as can be"
         )
-    if steps := steps_told(config):
-        console.print(steps)
     console.print(level_table(levels, _shown_weights(header, config)))
-
-
-def steps_told(config: TrainConfig) -> str:
-    """What a step does that is not the default."""
-    trainer, told = config.trainer, []
-    if trainer.accumulate > 1:
-        told.append(
-            f"{trainer.accumulate} batches a step, {trainer.accumulate * config.data.batch_size} patches, fewer in an "
-            "epoch's last"
-        )
-    if trainer.recompute:
-        told.append("activations are computed again")
-    if trainer.compile:
-        told.append("the first step compiles the network, which takes minutes")
-    return "; ".join(told)
 
 
 def _shown_weights(header: CheckpointHeader, config: TrainConfig) -> list[str]:

@@ -195,15 +195,11 @@ def evaluate(
         raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
     out = own if out is None else out
     if run.config.is_file() and out.resolve() == own.resolve():
-        if checkpoint.resolve() != run.best.resolve() or not run.result.is_file():
+        finished = checkpoint.resolve() == run.best.resolve() and run.result.is_file()
+        if not finished or part != "test" or not same or split_file is not None:
             raise InputError(
-                f"{own} is for {run.best} of the finished run, and {checkpoint} is "
-                f"{'of an unfinished one' if not run.result.is_file() else 'another'}; say where to write this one "
-                "with --out DIR"
-            )
-        if part != "test" or not same or split_file is not None:
-            raise InputError(
-                f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
+                f"{own} is for {run.best} of the finished run on the test split that it was made with; say where to "
+                f"write what {checkpoint} comes to on {part} of {root} with --out DIR"
             )
     refuse_unwritable(out)
     summary = score(checkpoint, loaded, loaded.open(part), out, part=part)

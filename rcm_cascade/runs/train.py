@@ -171,7 +171,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
             return {}
-        if not len(datamodule.regions):  # no validation set: the last epoch counts
+        if not len(datamodule.regions):
+            print("no validation set: the last epoch counts", file=sys.stderr)
             with written_whole(folder.best) as temporary:
                 shutil.copyfile(folder.last, temporary)
         seconds = (r.get("time/epoch_s", 0.0) - r.get("time/validation_s", 0.0) for r in history.rows.values())
@@ -187,7 +188,10 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             **_trained_classes(loaded),
             "version": __version__,
         }
-        metrics = _validate(config, folder, loaded, datamodule)
+        metrics: dict[str, Any] | None = None
+        if mosaics := datamodule.regions.mosaics[: config.trainer.validation_mosaics]:
+            out = folder.path / "validation"
+            metrics = score(folder.best, loaded, mosaics, out, part="val", fit_temperature=True)
         result["temperature"] = None if metrics is None else metrics["calibration"]["temperature"]
         result["validation"] = None if metrics is None else metrics["mean"]
         save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), folder.batch)
@@ -266,17 +270,6 @@ def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: Mosai
     if config.trainer.compile:
         module.learn = compiled_forward(module.network)
     return module
-
-
-def _validate(
-    config: TrainConfig, folder: RunFolder, loaded: TrainingData, datamodule: MosaicDataModule
-) -> dict[str, Any] | None:
-    """Whole validation mosaics, by the best checkpoint, which is given its temperature; None without such mosaics."""
-    mosaics = datamodule.regions.mosaics[: config.trainer.validation_mosaics]
-    if not mosaics:
-        print("no validation set: the last epoch counts", file=sys.stderr)
-        return None
-    return score(folder.best, loaded, mosaics, folder.path / "validation", part="val", fit_temperature=True)
 
 
 def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:

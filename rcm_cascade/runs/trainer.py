@@ -91,25 +91,22 @@ def make_trainer(
 
 
 def check_device(config: TrainConfig) -> None:
-    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them."""
-    gpus = torch.cuda.device_count()
+    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them.
+
+    Of processes that were started, each by itself would train the whole run, into one folder.
+    """
+    gpus, there, nodes = torch.cuda.device_count(), started(), config.trainer.nodes
     if config.trainer.accelerator == "gpu" and not gpus:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
-    if on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
-        raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
-    every = max(1, gpus) if on_gpu(config) else 1
+    every = gpus if on_gpu(config) else 1
     devices = every if config.trainer.devices == "auto" else config.trainer.devices
-    if config.trainer.compile and on_gpu(config) and devices * config.trainer.nodes > 1:
+    if on_gpu(config) and devices > gpus:
+        raise InputError(f"trainer.devices={devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+    if config.trainer.compile and on_gpu(config) and devices * nodes > 1:
         raise InputError(
             "trainer.compile=true is for one GPU: with batch norms synchronised between several it has never been run; "
             "leave it false, or train with trainer.devices=1"
         )
-    _check_processes(config, devices)
-
-
-def _check_processes(config: TrainConfig, devices: int) -> None:
-    """Each process by itself would train the whole run, into one folder; a missing one would be waited for."""
-    there, nodes = started(), config.trainer.nodes
     if there is None and nodes > 1:
         raise InputError(
             f"trainer.nodes={nodes} needs a process a device on each machine: start them with torchrun, or submit the "

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.overview import level_table, steps_told
+from rcm_cascade.runs.overview import level_table
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:
@@ -17,11 +17,3 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
         assert "…" not in text
         for word in ("parameters", "loss weight", weights[0], "reach (px)", "GFLOP/MP"):
             assert word in text
-
-
-def test_what_a_step_does_is_told_where_it_is_not_the_default() -> None:
-    assert steps_told(compose_config([])) == ""
-    told = steps_told(compose_config(["trainer.accumulate=3", "data.batch_size=4", "trainer.recompute=true"]))
-    assert told.startswith("3 batches a step, 12 patches, ")
-    assert told.endswith("; activations are computed again")
-    assert "takes minutes" in steps_told(compose_config(["trainer.compile=true"]))
