@@ -132,11 +132,12 @@ def state_of(folder: RunFolder, config: TrainConfig) -> RunState:
     changed = differences(effective(old), effective(config))
     if not changed:
         return "finished" if folder.result.is_file() else "interrupted"
+    what = "; ".join(f"{key}: {values}" for key, values in changed.items())
     longer = folder.last.exists() and extends(config, old)
     if longer and config.extend:
         return "interrupted"
     raise InputError(
-        f"run folder {folder.path} holds another configuration ({'; '.join(changed)}); "
+        f"run folder {folder.path} holds another configuration ({what}); "
         f"{'add extend=true to train it longer, ' if longer else ''}{elsewhere}"
     )
 

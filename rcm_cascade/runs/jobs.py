@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -16,7 +15,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import job_folder
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.identity import effective, read_config
+from rcm_cascade.runs.identity import read_config
 from rcm_cascade.training.history import read_history
 
 SWEEP_FILE: Final = "sweep.json"
@@ -65,56 +64,29 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The jobs that a sweep's `sweep.json` names; without that file, the run folders that lie in the folder.
-
-    In the second case the overrides are the keys in which the runs' configurations differ.
+    """The jobs that a sweep's `sweep.json` names.
 
     Raises:
-        InputError: if the folder is none, is that of one run, or holds no run; if `sweep.json` is malformed, or without
-            it the configuration of a run.
+        InputError: if the folder is none, or that of one run; if `sweep.json` is missing or malformed.
     """
     record = path / SWEEP_FILE
-    if record.is_file():
-        name, told = _read_record(record)
-    elif not path.is_dir():
-        raise InputError(f"{path} is no folder; give that of a sweep, such as runs/NAME")
-    elif (path / "config.yaml").is_file():
+    if not record.is_file():
+        fault = f"holds no {SWEEP_FILE}" if path.is_dir() else "is no folder"
+        if (run := RunFolder(path)).config.is_file():
+            fault = f"is the folder of one run, whose page is {run.report}"
         raise InputError(
-            f"{path} is the folder of one run, whose page is {path / 'report.html'}; give the folder of a sweep, which "
-            "holds one run folder a job"
+            f"{path} {fault}; give the folder of a sweep, such as the one that `rcm-cascade train --multirun` writes"
         )
-    else:
-        name, told = path.resolve().name, _derive_overrides(path)
-    if not told:
-        raise InputError(
-            f"{path} holds neither {SWEEP_FILE} nor run folders; give the folder of a sweep, such as the one that "
-            "`rcm-cascade train --multirun` writes"
-        )
-    return Sweep(path, name, tuple(_job(path, folder, overrides) for folder, overrides in told.items()))
-
-
-def _read_record(record: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        jobs = {str(job["folder"]): tuple(str(o) for o in job["overrides"]) for job in content["jobs"]}
-        name = str(content.get("name") or record.parent.resolve().name)
+        jobs = [_job(path, str(job["folder"]), tuple(map(str, job["overrides"]))) for job in content["jobs"]]
+        name = str(content.get("name") or path.resolve().name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{record} is no record of a sweep ({type(error).__name__}: {error}); the sweep's command, given again, "
             "writes it anew"
         ) from error
-    return name, jobs
-
-
-def _derive_overrides(path: Path) -> dict[str, tuple[str, ...]]:
-    configs = {}
-    for file in sorted(path.glob("*/config.yaml")):
-        (configs[file.parent.name],) = pd.json_normalize(effective(read_config(file))).to_dict("records")
-    keys = dict.fromkeys(key for config in configs.values() for key in config)  # model.levels, in their order
-    differing = [key for key in keys if len({str(config.get(key)) for config in configs.values()}) > 1]
-    return {
-        name: tuple(f"{key}={config[key]}" for key in differing if key in config) for name, config in configs.items()
-    }
+    return Sweep(path, name, tuple(jobs))
 
 
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
@@ -130,16 +102,10 @@ def _state(folder: RunFolder) -> tuple[State, str]:
         return "finished", ""
     failure = folder.path / FAILURE_FILE
     if failure.is_file():
-        try:
-            return "failed", str(json.loads(failure.read_text(encoding="utf-8"))["error"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return "failed", f"{failure} cannot be read"
+        return "failed", str(json.loads(failure.read_text(encoding="utf-8"))["error"])
     if not folder.metrics.is_file():
         return "unfinished", "nothing trained yet"
-    try:
-        epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
-    except (OSError, ValueError, TypeError):
-        return "unfinished", f"interrupted or at work; {folder.metrics} cannot be read"
+    epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
     return "unfinished", f"interrupted or at work, with {epochs} epoch{'' if epochs == 1 else 's'} done"
 
 

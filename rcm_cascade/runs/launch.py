@@ -1,9 +1,9 @@
 """Runs a task for one configuration, or for each of a sweep, here or wherever Hydra's launcher puts it."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,10 @@ from omegaconf import DictConfig
 
 from rcm_cascade.errors import InputError, JobsFailedError
 from rcm_cascade.files import write_json, write_text
-from rcm_cascade.runs.compose import (
-    CONFIG_NAME,
-    UNNAMED_KEYS,
-    checked,
-    compose_config,
-    composed,
-    config_folder,
-    expand_home,
-    explained,
-    run_dir,
-)
+from rcm_cascade.runs import compose
 from rcm_cascade.runs.config import TrainConfig
-from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
+from rcm_cascade.runs.data import FOLDS_FILE, Folds, dataset_folder, load_training_data
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder, link_twin, state_of
-from rcm_cascade.runs.folds import FOLDS_FILE, Folds
 from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, write_sweep
 from rcm_cascade.training.ranks import rank, started
 
@@ -60,7 +49,7 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             because of what the task of a single run said.
         JobsFailedError: after a sweep, naming the jobs that have no result and why.
     """
-    overrides = expand_home(overrides)
+    overrides = compose.expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
         _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
@@ -70,8 +59,8 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         (config,) = _check([values])
-        with explained():
-            found = composed(values, with_hydra=True)
+        with compose.explained():
+            found = compose.composed(values, with_hydra=True)
             HydraConfig.instance().set_config(found)  # which W&B's tags are read from
             folder = Path(found.hydra.run.dir)
         task(config, folder)
@@ -87,38 +76,28 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         write_text(folder / FOLDS_FILE, plan.folds.to_csv())
     write_sweep(folder, values, plan.jobs)
     argv = [sys.argv[0], *plan.overrides, f"hydra.sweep.dir='{folder}'", SWEEP_FLAGS[0]]  # the flag comes last
-    ended: SystemExit | None = None
-    try:
+    with suppress(SystemExit):  # a launcher lost a job: which, the folders tell
         _hydra(argv, _HydraTask(task, identify))
-    except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
-        ended = exit_
     lost = "ended without a result; the same command goes on with it"
-    failures = {
-        job.name: job.sentence if job.state == "failed" else lost
-        for job in read_sweep(folder).jobs
-        if job.state != "finished"
-    }
-    if failures:
-        raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
-    if ended is not None and ended.code:
-        raise ended
+    unfinished = [job for job in read_sweep(folder).jobs if job.state != "finished"]
+    if unfinished:
+        told = [f"{j.folder.path} failed: {j.sentence if j.state == 'failed' else lost}" for j in unfinished]
+        raise JobsFailedError("; ".join(told))
 
 
+@dataclass(frozen=True)
 class _HydraTask:
     """What Hydra calls with each configuration of a sweep, here or in a process that a launcher starts."""
 
-    def __init__(self, task: Task, identify: Identify) -> None:
-        self.task, self.identify = task, identify
-        self.arguments, self.process = list(sys.argv), os.getpid()
+    task: Task
+    identify: Identify
 
-    def __call__(self, composed: DictConfig) -> None:
-        if os.getpid() == self.process:
-            sys.argv = self.arguments  # Lightning starts DDP children from sys.argv
+    def __call__(self, found: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if Path.cwd() in folder.parents:
             folder = folder.relative_to(Path.cwd())
         try:
-            config = checked(composed)
+            config = compose.checked(found)
             twin = link_twin(folder, config, partial(self.identify, config), Path("runs"))
             if twin is None or rank() == 0:  # which says that it is finished
                 self.task(config, folder)
@@ -138,7 +117,8 @@ class _HydraTask:
 
 def _hydra(argv: list[str], job: _HydraTask) -> None:
     """Gives a job to Hydra, which reads sys.argv."""
-    run = hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)
+    conf = str(compose.config_folder().resolve())
+    run = hydra.main(config_path=conf, config_name=compose.CONFIG_NAME, version_base="1.3")(job)
     before, sys.argv = sys.argv, argv
     try:
         run()
@@ -173,13 +153,18 @@ def plan_sweep(values: Sequence[str]) -> Plan:
     given = [v.partition("=")[0] for v in choices]
     if "hydra.sweep.subdir" in given:
         raise InputError("hydra.sweep.subdir is rcm-cascade's, which finds the jobs by it; leave it out")
-    with explained():
-        found = composed(choices, with_hydra=True).hydra
+    with compose.explained():
+        found = compose.composed(choices, with_hydra=True).hydra
         params = {str(key): value for key, value in (found.sweeper.params or {}).items()}
         jobs = split_jobs(values, params)
         folder = Path(found.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
+    folds = None
+    if any(EVERY_FOLD in job for job in jobs):
+        folds = _draw_folds(folder, _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs]))
+        values = [*values, f"data.fold={','.join(map(str, range(len(folds.splits))))}"]
+        jobs = split_jobs(values, params)
     slurm = "slurm" in str(found.runtime.choices.get("hydra/launcher"))
-    configs = _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs])
+    configs = _check(jobs)
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
@@ -189,12 +174,6 @@ def plan_sweep(values: Sequence[str]) -> Plan:
             )
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
-    folds = None
-    if any(EVERY_FOLD in job for job in jobs):
-        folds = _draw_folds(folder, configs)
-        values = [*values, f"data.fold={','.join(map(str, range(len(folds.splits))))}"]
-        jobs = split_jobs(values, params)
-        configs = _check(jobs)
     named, fixed = name_jobs(jobs)
     for name, config in zip(named, configs, strict=True):
         state_of(RunFolder(folder / name), config)
@@ -211,7 +190,7 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
     data = configs[0].data
     if len({(dataset_folder(c.data), c.data.fold_rule, c.data.working_pixel_size_um) for c in configs}) > 1:
         raise InputError("data.fold=all is for one data set and one way of folding it; sweep over these one at a time")
-    loaded = read_training_data(find_dataset(data), data)
+    loaded = load_training_data(data)
     assert loaded.folds is not None
     written = folder / FOLDS_FILE
     if written.is_file() and written.read_text(encoding="utf-8") != loaded.folds.to_csv():
@@ -224,11 +203,12 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
     """Composes every job once, without running any."""
-    return [compose_config([told for told in job if not told.startswith(("hydra", "-"))]) for job in jobs]
+    return [compose.compose_config([told for told in job if not told.startswith(("hydra", "-"))]) for job in jobs]
 
 
 def _sweep_dir(overrides: Sequence[str]) -> str:
     """One folder for all jobs of a sweep, named as a run's is."""
     named = dict(o.split("=", 1) for o in overrides if "=" in o)
-    told = [o for o in overrides if o.split("=")[0] not in {*UNNAMED_KEYS, "launcher"} and not o.startswith("hydra")]
-    return run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))
+    unnamed = {*compose.UNNAMED_KEYS, "launcher"}
+    told = [o for o in overrides if o.split("=")[0] not in unnamed and not o.startswith("hydra")]
+    return compose.run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))
