@@ -128,7 +128,7 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     quantised: list[tuple[object, ...]] = []
     monkeypatch.setattr("rcm_cascade.annotate.cohort.annotate_files", annotate)
-    monkeypatch.setattr("rcm_cascade.runs.quantise.quantise_checkpoint", lambda *given: quantised.append(given))
+    monkeypatch.setattr("rcm_cascade.runs.score.quantise_checkpoint", lambda *given: quantised.append(given))
     plain = ["annotate", "a.tif", "b", "--checkpoint", "c.ckpt", "--out", "o"]
     more = ["--pixel-size", "0.5", "--tile", "64", "--memory", "500 MB", "--precision", "int8", "--backend", "openvino"]
 

@@ -32,8 +32,7 @@ from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import load_training_data
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.train import make_datamodule, make_header, make_module
-from rcm_cascade.runs.trainer import check_device, make_trainer, quiet
+from rcm_cascade.runs.trainer import check_device, make_datamodule, make_header, make_module, make_trainer, quiet
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.module import CascadeModule
 

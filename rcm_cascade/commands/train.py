@@ -1,5 +1,6 @@
 """`rcm-cascade train`: one run, or each one of a sweep; its options are Hydra's overrides."""
 
+import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -11,34 +12,32 @@ import typer
 if TYPE_CHECKING:
     from rcm_cascade.runs.config import TrainConfig
 
-HELP: Final = """\
-Usage: rcm-cascade train [KEY=VALUE ...] [--multirun]
-
-Trains a cascade, on phantoms unless you name your own mosaics:
-
-  rcm-cascade train               phantoms, 8 filters: minutes on two cores
-  rcm-cascade train data=folder data.root=my-mosaics      your own mosaics
-  rcm-cascade train experiment=paper data=folder data.root=my-mosaics
-                                  the network of Kose et al. 2018
-  rcm-cascade train +debug=fast   two steps, to see that everything works
-
-The run's folder is runs/NAME with run=NAME, else runs/<the overrides>. The same
-command again resumes an interrupted run and leaves a finished one alone.
-
---multirun (-m) runs every combination of values given as a,b,c, one folder a
-job, and so does a +sweep; then see `rcm-cascade report`. --cfg job prints the
-configuration with its values. init takes a network of the same form only.
-"""
+USAGE: Final = "Usage: rcm-cascade train [KEY=VALUE ...] [--multirun]"
 WIDTH: Final = 80
 
 
 def train(context: typer.Context) -> None:
-    """Train a cascade, or each one of a sweep."""
+    """Train a cascade, or each one of a sweep.
+
+    It trains on phantoms unless you name your own mosaics:
+
+      rcm-cascade train               phantoms, 8 filters: minutes on two cores
+      rcm-cascade train data=folder data.root=my-mosaics      your own mosaics
+      rcm-cascade train experiment=paper data=folder data.root=my-mosaics
+                                      the network of Kose et al. 2018
+      rcm-cascade train +debug=fast   two steps, to see that everything works
+
+    The run's folder is runs/NAME with run=NAME, else runs/<the overrides>. The same
+    command again resumes an interrupted run and leaves a finished one alone.
+
+    --multirun (-m) runs every combination of values given as a,b,c, one folder a
+    job, and so does a +sweep; then see `rcm-cascade report`. --cfg job prints the
+    configuration with its values. init takes a network of the same form only.
+    """
     if {"--help", "-h"} & set(context.args):
         from rcm_cascade.runs.compose import config_folder
 
-        print(HELP)
-        print("\n".join(describe_choices(config_folder())))
+        print(USAGE, "", inspect.getdoc(train), "", *describe_choices(config_folder()), sep="\n")
         return
     from rcm_cascade.runs.launch import launch
     from rcm_cascade.runs.train import identify
@@ -59,9 +58,8 @@ def run(config: "TrainConfig", folder: Path) -> dict[str, Any]:
     from rcm_cascade.runs.train import train
 
     files = RunFolder(folder)
-    before = files.result.read_bytes() if files.result.is_file() else b""
     result = train(config, folder)
-    if result and (not files.report.is_file() or files.result.read_bytes() != before):
+    if result and not (files.report.is_file() and files.report.stat().st_mtime >= files.result.stat().st_mtime):
         write_run_page(folder)
     return result
 

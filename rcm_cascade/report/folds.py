@@ -15,7 +15,6 @@ from rcm_cascade.evaluate.coherence import Coherence
 from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
-from rcm_cascade.runs.config import COUNTS
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.jobs import Job, State, Sweep
 
@@ -55,7 +54,7 @@ def pool_folds(
     for (overrides, seed), folds in sets.items():
         first = folds[min(folds)]
         data = _data(first)
-        count = max(seen, int(data.get(COUNTS.get(data.get("rule", ""), "")) or 0))
+        count = max(seen, int(data.get("folds") or data.get("repeats") or 0))
         states: list[State] = []
         reasons = []
         for k in range(count):

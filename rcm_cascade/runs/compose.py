@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.registry import DESIGNS
 from rcm_cascade.runs.config import TrainConfig, parse_config
-from rcm_cascade.runs.plan import ONLY_JOB
 
 CONFIG_NAME: Final = "train"
 LONGEST_NAME: Final = 120
@@ -23,6 +22,10 @@ UNNAMED_KEYS: Final = frozenset(
     ("run", "logger", "data.root", "data.split_file", "data.cache_dir", "data.cache_gb", "data.num_workers", "extend")
 )
 """Overrides that no folder is named after."""
+
+
+ONLY_JOB: Final = "job"
+"""Folder of the job of a sweep that has one."""
 
 
 def config_folder() -> Path:
@@ -38,16 +41,8 @@ def run_dir(run: str | None, overrides: str) -> str:
     Args:
         run: the key ``run``.
         overrides: as Hydra joins them: ``a=1,b=2``.
-
-    Raises:
-        InputError: if the name leads out of ``runs/``.
     """
-    if run:
-        run = str(run)  # a number, as YAML reads run=1
-        if Path(run).is_absolute() or ".." in Path(run).parts:
-            raise InputError(f"run={run} leads out of runs/; give a plain name")
-        return str(Path("runs") / run)
-    return str(Path("runs") / (job_name(overrides) or "default"))
+    return str(Path("runs") / str(run or job_name(overrides) or "default"))  # YAML reads run=1 as a number
 
 
 def job_name(overrides: str) -> str:
@@ -95,15 +90,14 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """
     overrides = expand_home(overrides)
     refuse_repeated(overrides)
-    for override in overrides:
-        try:
-            OverridesParser.create().parse_override(override)
-        except HydraException:
-            raise InputError(
-                f"{override!r} is not of the form key=value; quote values with brackets or commas"
-            ) from None
-    with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        return checked(compose(CONFIG_NAME, overrides=overrides))
+    with explained():
+        return checked(composed(overrides))
+
+
+def composed(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+    """What Hydra composes, its own keys too if asked for."""
+    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        return compose(CONFIG_NAME, list(overrides), return_hydra_config=with_hydra)
 
 
 def checked(composed: DictConfig) -> TrainConfig:
@@ -114,7 +108,7 @@ def checked(composed: DictConfig) -> TrainConfig:
     """
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
-    return parse_config({str(k): v for k, v in plain.items() if k != "hydra"})
+    return parse_config({str(key): value for key, value in plain.items()})
 
 
 @contextmanager
@@ -132,30 +126,18 @@ def explained() -> Iterator[None]:
 
 def explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not of the form key=value; quote values with brackets or commas"
+    for found in (error, error.__cause__):
+        if isinstance(found, ConfigKeyError | ConfigAttributeError):
+            node: Any = found.parent_node
+            known = sorted(str(key) for key in node if key != "hydra") if isinstance(node, DictConfig) else []
+            return f"{found.full_key}: no such key" + (f"; known are {', '.join(known)}" if known else "")
     if re.search(r"Could not find 'hydra/launcher/submitit_(slurm|local)'", str(error)):
         return "launcher=slurm needs submitit, which is not installed: pip install 'rcm-cascade[slurm]'"
     said = str(error).partition("Config search path:")[0]
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.startswith("See https://hydra.cc"))
-    missing = re.search(
-        r"Could not override '([\w.@/]+)'|Key '([\w.]+)' is not in struct full_key: ([\w.]+)", str(text)
-    )
-    if missing:
-        key = missing[1] or missing[3]
-        parent, _, name = key.rpartition(".")
-        while not (known := _keys_of(parent)):
-            parent, _, name = parent.rpartition(".")
-        where = f"{parent}." if parent else ""
-        return f"{where}{name}: no such key; known are {', '.join(known)}"
-    return text
-
-
-def _keys_of(parent: str) -> list[str]:
-    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        node: Any = compose(CONFIG_NAME)
-    if parent:
-        node = OmegaConf.select(node, parent)
-    return sorted(str(k) for k in node) if isinstance(node, DictConfig) else []
+    return " ".join(line for line in lines if not line.startswith("See https://hydra.cc"))
 
 
 def base_depth(finest: int, levels: int, increment: int) -> int:
@@ -163,9 +145,15 @@ def base_depth(finest: int, levels: int, increment: int) -> int:
     return finest - (levels - 1) * increment
 
 
+def level_weights(design: str) -> str | None:
+    """The levels' weights in the loss, where the configuration gives none."""
+    return DESIGNS[design].default_level_weights if design in DESIGNS else None
+
+
 # At import, so that processes that a launcher starts, which import this module to find their job, have them too.
 OmegaConf.register_new_resolver("rcm.gpus", gpus, replace=True)
 OmegaConf.register_new_resolver("rcm.run_dir", run_dir, replace=True)
 OmegaConf.register_new_resolver("rcm.job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("rcm.unnamed_keys", lambda: sorted(UNNAMED_KEYS), replace=True)
+OmegaConf.register_new_resolver("rcm.level_weights", level_weights, replace=True)
 OmegaConf.register_new_resolver("rcm.base_depth", base_depth, replace=True)

@@ -51,9 +51,8 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 PathText = Annotated[str, AfterValidator(lambda text: str(Path(text).expanduser()))]
 
 DEFAULT_EPOCHS: Final = 30
-DEFAULT_FOLDS: Final = 5
-COUNTS: Final = {"patients": "folds", "paper": "repeats"}
-"""By the rule of folds, the key that says how many there are; by site, the data say it."""
+FOLD_COUNTS: Final[Mapping[str, dict[str, int]]] = {"patients": {"folds": 5}, "paper": {"repeats": 5}, "sites": {}}
+"""By the rule of folds, the key that says how many there are, with its default; by site, the data say it."""
 
 
 class Section(BaseModel):
@@ -109,11 +108,8 @@ class DataSection(Section):
         """A fold's configuration says how the folds were made, by default too."""
         if not isinstance(plain, Mapping) or plain.get("fold") is None:
             return plain
-        rule = plain.get("rule") or "patients"
-        count = next((key for name, key in COUNTS.items() if name == rule), None)
-        if count is None or plain.get(count) is not None:
-            return {**plain, "rule": rule}
-        return {**plain, "rule": rule, count: DEFAULT_FOLDS}
+        given = {"rule": "patients"} | {key: value for key, value in plain.items() if value is not None}
+        return {**plain, **FOLD_COUNTS.get(str(given["rule"]), {}), **given}
 
     @property
     def fold_rule(self) -> FoldRule | None:
@@ -122,24 +118,23 @@ class DataSection(Section):
         Raises:
             ValueError: if the keys that say it contradict each other.
         """
-        given = {key: value for key in ("rule", "folds", "repeats") if (value := getattr(self, key)) is not None}
-        if self.fold is None:
-            for key, value in given.items():
+        count = self.folds or self.repeats
+        for key in ("rule", "folds", "repeats"):
+            value = getattr(self, key)
+            if self.fold is None and value is not None:
                 raise ValueError(
                     f"data.{key}={value} says how folds are made, and not which is trained: give data.fold=0, or train "
                     "all with --multirun +sweep=crossval"
                 )
+            if self.rule and key not in ("rule", *FOLD_COUNTS[self.rule]) and value is not None:
+                raise ValueError(f"data.{key}={value} has no meaning with data.rule={self.rule}; leave it out")
+        if self.fold is None or self.rule is None:
             return None
         if self.split_file is not None:
             raise ValueError("data.split_file and data.fold are both given; give one")
-        rule: Rule = self.rule or "patients"
-        for key in ("folds", "repeats"):
-            if key in given and COUNTS.get(rule) != key:
-                raise ValueError(f"data.{key}={given[key]} has no meaning with data.rule={rule}; leave it out")
-        made = FoldRule(rule, given.get(COUNTS.get(rule, "")), self.split_seed)
-        if made.count is not None and self.fold >= made.count:
-            raise ValueError(f"data.fold={self.fold}; expected 0 to {made.count - 1}, for there are {made.count} folds")
-        return made
+        if count is not None and self.fold >= count:
+            raise ValueError(f"data.fold={self.fold}; expected 0 to {count - 1}, for there are {count} folds")
+        return FoldRule(self.rule, count, self.split_seed)
 
 
 class ModelSection(Section):
@@ -220,18 +215,12 @@ class TrainConfig(Section):
     init: Annotated[PathText | None, Identity.PATH] = None
     extend: Annotated[bool, Identity.NEVER] = False
 
-    @model_validator(mode="before")
+    @field_validator("run")
     @classmethod
-    def _level_weights_of_the_design(cls, plain: Any) -> Any:  # noqa: ANN401  # anything may be given
-        """A null among the keys of the loss stands for the design's own choice, which is then written down."""
-        try:
-            loss, design = plain["loss"], with_design(plain["model"])["design"]
-            weights = loss["level_weights"]
-        except (KeyError, TypeError):
-            return plain  # which is refused
-        if weights is not None or design not in DESIGNS:
-            return plain
-        return {**plain, "loss": {**loss, "level_weights": DESIGNS[design].default_level_weights}}
+    def _stays_below_runs(cls, run: str | None) -> str | None:
+        if run is not None and (Path(run).is_absolute() or ".." in Path(run).parts):
+            raise ValueError(f"{run} leads out of runs/; give a plain name")
+        return run
 
     @model_validator(mode="after")
     def _levels_fit(self) -> Self:
@@ -271,7 +260,6 @@ def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: naming the wrong keys, the first eight, what was got and what is allowed.
     """
-    _refuse_unknown_keys(plain)
     try:
         return TrainConfig.model_validate({key: value for key, value in plain.items() if key != "hash"})
     except ValidationError as error:
@@ -280,21 +268,12 @@ def parse_config(plain: Mapping[str, Any]) -> TrainConfig:
         raise InputError("; ".join(sentences[:NAMED]) + (f"; and {more} more" if more > 0 else "")) from None
 
 
-def _refuse_unknown_keys(plain: Mapping[str, Any]) -> None:
-    """Pydantic ignores unknown keys of standard dataclasses; a misspelt one in a config file must not be lost."""
-    for section, cls in (("loss", LossArguments), ("augment", Augmentation), ("optim", OptimArguments)):
-        known = {f.name for f in dataclasses.fields(cls)}
-        for key in plain.get(section, {}):
-            if key not in known:
-                raise InputError(f"{section}.{key}: no such key; known are {', '.join(sorted(known))}")
-
-
 def _sentence(error: ErrorDetails) -> str:
     names = [str(part) for part in error["loc"]]
     # Branches of a union end in the branch's name, such as `float` or `literal['native']`: not part of the key.
     key = ".".join(n for n in names if n.isidentifier() and n not in _BRANCHES)
-    if error["type"] == "missing":
-        return f"{key}: is missing"
+    if error["type"] in _PLAINLY:
+        return f"{key}: {_PLAINLY[error['type']]}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{key}: {message}" if key else message
@@ -303,4 +282,9 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{key}: got {error['input']!r}; {message[0].lower()}{message[1:]}"
 
 
+_PLAINLY: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "no such key",
+    "unexpected_keyword_argument": "no such key",
+}
 _BRANCHES: Final = {"float", "int", "str", "bool", "tuple", *DESIGNS}

@@ -1,29 +1,112 @@
-"""From what the user named to mosaics ready to train or evaluate on."""
+"""From what the user named to mosaics ready to train or evaluate on: the data set, its split or folds, its cache."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from rcm_cascade.data import splits
 from rcm_cascade.data.cache import MosaicCache, default_folder
+from rcm_cascade.data.folds import ClassPixels, FoldRule, class_pixels, format_folds, make_folds, untrained_classes
 from rcm_cascade.data.ids import DatasetIds, dataset_ids
 from rcm_cascade.data.intensity import Normalisation
-from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, parse_length, read_dataset
+from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName, parse_length, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
-from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, split_id
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.phantom import ensure_phantoms, phantom_name
 from rcm_cascade.runs.config import DataSection
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.folds import Folds, draw_folds
 from rcm_cascade.runs.identity import read_config
+
+FOLDS_FILE: Final = "folds.csv"
 
 DEFAULT_LENGTHS: Final = {"window": ("1 mm", "512 px"), "stride": ("0.5 mm", "256 px"), "patch": ("0.5 mm", "256 px")}
 """The paper's lengths, and what stands in for them where no pixel size is known."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The folds of a data set.
+
+    Args:
+        dataset: that is cross-validated.
+        rule: by which the folds are made.
+        splits: ``{mosaic: "train" | "val" | "test"}`` of each fold.
+        pixels: labelled pixels of each class, by mosaic.
+    """
+
+    dataset: Dataset
+    rule: FoldRule
+    splits: tuple[Mapping[str, SplitName], ...]
+    pixels: ClassPixels
+
+    def split(self, fold: int) -> dict[str, SplitName]:
+        """Which mosaic a fold uses for what.
+
+        Raises:
+            InputError: if there is no such fold; of folds by site, the data say how many there are.
+        """
+        if fold >= len(self.splits):
+            raise InputError(
+                f"data.fold={fold}, and {self.dataset.root / MANIFEST_FILE} makes {len(self.splits)} folds by "
+                f"{self.rule.rule}; give 0 to {len(self.splits) - 1}"
+            )
+        return dict(self.splits[fold])
+
+    def trained(self, split: Mapping[str, SplitName]) -> list[str]:
+        """Names of the classes that the training mosaics of a split hold."""
+        held = np.sum([self.pixels[mosaic] for mosaic, part in split.items() if part == "train"], axis=0)
+        return [name for name, pixels in zip(self.dataset.classes.names, held, strict=True) if pixels]
+
+    def untrained(self, fold: int) -> list[str]:
+        """Names of the classes that a fold tests and has no training pixel of."""
+        names = self.dataset.classes.names
+        return [names[i] for i in untrained_classes(self.splits[fold], self.pixels)]
+
+    def describe(self) -> list[str]:
+        """What a reader of the numbers must know, line by line."""
+        manifest, count = self.dataset.root / MANIFEST_FILE, len(self.splits)
+        labelled = [entry for entry in self.dataset.entries if entry.label is not None]
+        made = {
+            "patients": f"{count} folds of patients, each class dealt out evenly",
+            "sites": f"leave one site out: {count} folds, one a site",
+            "paper": f"about 30 % of mosaics drawn at random, whosever they are, {count} times",
+        }[self.rule.rule]
+        lines = [f"{self.dataset.name}: {made} (data.split_seed={self.rule.seed})"]
+        if any(entry.split for entry in labelled):
+            lines.append(f"the split column of {manifest} is ignored: every fold has its split")
+        nameless = sum(not entry.patient_given for entry in labelled)
+        if nameless:
+            lines.append(
+                f"warning: {manifest} names no patient for {nameless} of {len(labelled)} mosaics; each of them counts "
+                "as one patient"
+            )
+        straddling = sorted({p for split in self.splits for p in splits.patients_straddling(self.dataset, split)})
+        if straddling:
+            lines.append(
+                f"WARNING: patients on both sides of a split: {', '.join(straddling)}. They are tested by networks "
+                "that were trained on them, so the numbers are too good; data.rule=patients keeps them apart."
+            )
+        for fold, split in enumerate(self.splits):
+            lines.append(f"fold {fold}: {splits.describe_split(split)} mosaics")
+            left_out = {entry.patient for entry in labelled if entry.mosaic not in split}
+            if left_out:
+                lines.append(
+                    f"warning: fold {fold} leaves out the mosaics that its tested patients have from other sites: "
+                    + ", ".join(sorted(left_out))
+                )
+            if names := self.untrained(fold):
+                lines.append(f"warning: fold {fold} tests {', '.join(names)} and has none to train on")
+        return lines
+
+    def to_csv(self) -> str:
+        """The content of folds.csv: ``mosaic,patient,site,fold``, a line for each fold that tests a mosaic."""
+        return format_folds(self.dataset, self.splits)
 
 
 @dataclass(frozen=True)
@@ -55,7 +138,7 @@ class TrainingData:
     def facts(self) -> dict[str, str]:
         """What the result of a run depends on beside its configuration, for `changed_data`."""
         ids = {"dataset_id": self.ids.content, "mosaics_id": self.ids.mosaics, "legacy_id": self.ids.legacy}
-        return ids | {"split_id": split_id(self.split)}
+        return ids | {"split_id": splits.split_id(self.split)}
 
     def recognised(self, header: CheckpointHeader) -> CheckpointHeader:
         """A checkpoint's header, with today's ids where it was written before them and is of this data set."""
@@ -97,9 +180,8 @@ def find_dataset(data: DataSection) -> Path:
         InputError: if ``data=folder`` comes without ``data.root``.
     """
     folder = dataset_folder(data)
-    if data.source == "folder":
-        return folder
-    ensure_phantoms(folder, data.phantom.model_dump())
+    if data.source == "phantom":
+        ensure_phantoms(folder, data.phantom.model_dump())
     return folder
 
 
@@ -116,52 +198,86 @@ def dataset_folder(data: DataSection) -> Path:
     return Path("phantoms") / phantom_name(data.phantom.model_dump())
 
 
-def load_training_data(data: DataSection) -> TrainingData:
+def load_training_data(data: DataSection, root: Path | None = None) -> TrainingData:
     """Reads the data set that a configuration names, splits it and settles the working pixel size.
 
-    Raises:
-        InputError: if anything of it is wrong, naming the file.
-    """
-    loaded = read_training_data(find_dataset(data), data)
-    straddling = patients_straddling(loaded.dataset, loaded.split)
-    if straddling:
-        print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
-    return loaded
-
-
-def read_training_data(folder: Path, data: DataSection) -> TrainingData:
-    """A data set that is there, and which mosaic of it a configuration uses for what.
+    Args:
+        data: the configuration.
+        root: folder of the data set, which is there; None: as `find_dataset` says.
 
     Raises:
         InputError: if anything of it is wrong, naming the file.
     """
-    dataset, cache, folds = read_dataset(folder), make_cache(data.cache_dir, data.cache_gb), None
+    dataset, cache, folds = read_dataset(root or find_dataset(data)), make_cache(data), None
+    working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
     if data.fold is None:
-        split = make_split(dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file else None)
+        split = splits.make_split(
+            dataset, seed=data.split_seed, split_file=Path(data.split_file) if data.split_file else None
+        )
     else:
-        folds = draw_folds(dataset, data, cache)
+        folds = draw_folds(dataset, data, working, cache)
         split = folds.split(data.fold)
     if data.labelled_fraction is not None:
-        split = keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
-    working = resolve_working_pixel_size(dataset, data.working_pixel_size_um)
+        split = splits.keep_training_patients(dataset, split, data.labelled_fraction, data.split_seed)
     return TrainingData(dataset, split, working, data.normalisation, cache, folds)
 
 
-def make_cache(folder: str | None, gigabytes: float) -> MosaicCache:
+def data_of_checkpoint(header: CheckpointHeader, run: RunFolder, root: Path) -> tuple[TrainingData, bool]:
+    """A data set as a checkpoint needs it, split as the checkpoint says.
+
+    Args:
+        header: of the checkpoint.
+        run: folder of its run, whose cache of decoded mosaics is used; the default one where the folder is no run's.
+        root: folder of the data set.
+
+    Returns:
+        The data set, and whether it is the one that the checkpoint was trained on.
+
+    Raises:
+        InputError: if the data set or the run's config.yaml cannot be read.
+    """
+    loaded = TrainingData(
+        read_dataset(root), header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run)
+    )
+    return loaded, loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+
+
+def make_cache(data: DataSection) -> MosaicCache:
     """The cache of decoded mosaics."""
-    return MosaicCache(Path(folder) if folder else default_folder(), gigabytes * 1e9)
+    return MosaicCache(Path(data.cache_dir) if data.cache_dir else default_folder(), data.cache_gb * 1e9)
 
 
-def cache_of_run(folder: RunFolder) -> MosaicCache:
+def cache_of_run(run: RunFolder) -> MosaicCache:
     """The cache that a run is configured to use; the default one where the folder is no run's.
 
     Raises:
         InputError: if its config.yaml cannot be read.
     """
-    if not folder.config.is_file():
-        return MosaicCache()
-    data = read_config(folder.config).data
-    return make_cache(data.cache_dir, data.cache_gb)
+    return make_cache(read_config(run.config).data) if run.config.is_file() else MosaicCache()
+
+
+def draw_folds(dataset: Dataset, data: DataSection, working_pixel_size_um: float | None, cache: MosaicCache) -> Folds:
+    """The folds that a configuration asks for; the same whenever they are drawn from the same data set.
+
+    Args:
+        dataset: of which every labelled mosaic is opened, to count its classes on the working grid.
+        data: with `fold` set.
+        working_pixel_size_um: of the working grid.
+        cache: of decoded mosaics.
+
+    Raises:
+        InputError: if the data set cannot be folded so.
+    """
+    rule = data.fold_rule
+    assert rule is not None
+    labelled = [entry for entry in dataset.entries if entry.label is not None]
+    nothing = {entry.mosaic: np.zeros(len(dataset.classes), np.int64) for entry in labelled}
+    make_folds(dataset, rule, nothing)  # what cannot be folded is refused before every mosaic is decoded
+    mosaics = open_dataset_mosaics(
+        dataset, labelled, working_pixel_size_um=working_pixel_size_um, normalisation=data.normalisation, cache=cache
+    )
+    pixels = class_pixels(mosaics, len(dataset.classes))
+    return Folds(dataset, rule, tuple(make_folds(dataset, rule, pixels)), pixels)
 
 
 def patch_geometry(data: DataSection, loaded: TrainingData, alignment: int) -> PatchGeometry:

@@ -132,11 +132,12 @@ def state_of(folder: RunFolder, config: TrainConfig) -> RunState:
     changed = differences(effective(old), effective(config))
     if not changed:
         return "finished" if folder.result.is_file() else "interrupted"
+    what = "; ".join(f"{key}: {values}" for key, values in changed.items())
     longer = folder.last.exists() and extends(config, old)
     if longer and config.extend:
         return "interrupted"
     raise InputError(
-        f"run folder {folder.path} holds another configuration ({'; '.join(changed)}); "
+        f"run folder {folder.path} holds another configuration ({what}); "
         f"{'add extend=true to train it longer, ' if longer else ''}{elsewhere}"
     )
 
@@ -158,13 +159,13 @@ def link_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -
         runs: where to look: its run folders, and the sweeps in it.
 
     Returns:
-        The run linked to; None if there is none, or the job has begun.
+        The run linked to; None if there is none, or the job has begun. Of several processes, the first links.
 
     Raises:
         FolderInUseError: if another process is at work in the job's folder.
     """
-    if (twin := find_twin(path, config, identify, runs)) is None:
-        return None
+    if (twin := _find_twin(path, config, identify, runs)) is None or rank() > 0:
+        return twin
     with locked(path):
         if not _is_unbegun(path):  # by now
             return None
@@ -176,8 +177,7 @@ def link_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -
     return twin
 
 
-def find_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -> Path | None:
-    """The run that `link_twin` would link to, or is linking to."""
+def _find_twin(path: Path, config: TrainConfig, identify: Identify, runs: Path) -> Path | None:
     if not _is_unbegun(path):
         return None
     wanted = effective(config)

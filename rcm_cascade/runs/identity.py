@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,19 +31,11 @@ def read_config(path: Path) -> TrainConfig:
         InputError: if it cannot be read.
     """
     try:
-        state = path.stat()
-        return _read_config(path, (state.st_mtime_ns, state.st_ino))
+        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__})") from error
-
-
-@cache
-def _read_config(
-    path: Path, changed: tuple[int, int]
-) -> TrainConfig:  # a sweep looks at those of all other runs, job by job
-    return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -59,44 +50,33 @@ def config_hash(config: TrainConfig) -> str:
 
 
 def effective(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration can change the result, with paths resolved: equal in two runs that are the same."""
-    plain = _effective(config)
-    if config.data.source == "folder":
-        del plain["data"]["phantom"]
-    return plain
+    """What of a configuration can change the result, such as ``{"model.levels": 3}``, with paths resolved.
+
+    It is equal in two runs that are the same.
+    """
+    phantoms = config.data.source == "phantom"
+    return {key: value for key, value in _effective(config, "") if phantoms or not key.startswith("data.phantom.")}
 
 
-def without_effect(section: type[BaseModel] = TrainConfig, prefix: str = "") -> Iterator[str]:
-    """The keys that cannot change the result, such as ``run``, ``logger``, ``data.num_workers``."""
-    for name, field in section.model_fields.items():
-        if Identity.NEVER in field.metadata:
-            yield prefix + name
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from without_effect(field.annotation, f"{prefix}{name}.")
+def _effective(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (a section, or plain values in it)
+    if isinstance(section, BaseModel):
+        for name, field in type(section).model_fields.items():
+            value = getattr(section, name)
+            if Identity.PATH in field.metadata and value is not None:
+                value = str(Path(value).resolve())
+            if Identity.NEVER not in field.metadata:
+                yield from _effective(value, f"{prefix}.{name}")
+    elif isinstance(plain := to_jsonable_python(section), dict):
+        for name, value in plain.items():
+            yield from _effective(value, f"{prefix}.{name}")
+    else:
+        yield prefix.removeprefix("."), plain
 
 
-def _effective(section: BaseModel) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if Identity.NEVER in field.metadata:
-            continue
-        if Identity.PATH in field.metadata and value is not None:
-            value = str(Path(value).resolve())
-        kept[name] = _effective(value) if isinstance(value, BaseModel) else to_jsonable_python(value)
-    return kept
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``key: old → new`` for each key in which two plain configurations differ."""
-    lines: list[str] = []
-    for key in sorted(set(old) | set(new)):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {a} → {b}")
-    return lines
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """``{key: "old → new"}`` of the keys in which two of `effective` differ."""
+    keys = sorted(set(old) | set(new))
+    return {key: f"{old.get(key)} → {new.get(key)}" for key in keys if old.get(key) != new.get(key)}
 
 
 def changed_data(recorded: Mapping[str, Any], facts: Mapping[str, str]) -> str:
@@ -116,10 +96,9 @@ def changed_data(recorded: Mapping[str, Any], facts: Mapping[str, str]) -> str:
 
 def extends(new: TrainConfig, old: TrainConfig) -> bool:
     """Whether a configuration asks for the same run, only longer."""
-    limits = [name for name, field in type(new.trainer).model_fields.items() if Identity.LIMIT in field.metadata]
-    trainer = new.trainer.model_copy(update={name: getattr(old.trainer, name) for name in limits})
-    same = effective(new.model_copy(update={"trainer": trainer})) == effective(old)
+    limits = {f"trainer.{k}" for k, field in type(new.trainer).model_fields.items() if Identity.LIMIT in field.metadata}
     longer = [(a, b) for a, b in zip(_limits(old), _limits(new), strict=True) if a != b]
+    same = set(differences(effective(old), effective(new))) <= limits
     return same and bool(longer) and all(a < b for a, b in longer)
 
 

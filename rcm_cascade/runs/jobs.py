@@ -1,24 +1,28 @@
 """The jobs of a sweep: which there are, what each was told, and how far each got."""
 
+import itertools
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import write_json
+from rcm_cascade.runs.compose import job_folder
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.identity import without_effect
+from rcm_cascade.runs.identity import read_config
 from rcm_cascade.training.history import read_history
 
 SWEEP_FILE: Final = "sweep.json"
 FAILURE_FILE: Final = "failure.json"
 
-UNREADABLE: Final = "config.yaml unreadable"
-"""The override of a run of which nothing else is known."""
+SELECTOR: Final = "sweep"
+"""The config group that sweeps are chosen from."""
 
 State = Literal["finished", "failed", "unfinished"]
 
@@ -60,97 +64,37 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The jobs that a sweep's `sweep.json` names; without that file, the run folders that lie in the folder.
-
-    In the second case the overrides are the keys in which the runs' configurations differ, and a run whose
-    configuration cannot be read has failed.
+    """The jobs that a sweep's `sweep.json` names.
 
     Raises:
-        InputError: if the folder is none, is that of one run, or holds no run; or if `sweep.json` is malformed.
+        InputError: if the folder is none, or that of one run; if `sweep.json` is missing or malformed.
     """
     record = path / SWEEP_FILE
-    if record.is_file():
-        name, told = _read_record(record)
-    elif not path.is_dir():
-        raise InputError(f"{path} is no folder; give that of a sweep, such as runs/NAME")
-    elif (path / "config.yaml").is_file():
+    if not record.is_file():
+        fault = f"holds no {SWEEP_FILE}" if path.is_dir() else "is no folder"
+        if (run := RunFolder(path)).config.is_file():
+            fault = f"is the folder of one run, whose page is {run.report}"
         raise InputError(
-            f"{path} is the folder of one run, whose page is {path / 'report.html'}; give the folder of a sweep, which "
-            "holds one run folder a job"
+            f"{path} {fault}; give the folder of a sweep, such as the one that `rcm-cascade train --multirun` writes"
         )
-    else:
-        name, told = path.resolve().name, _derive_overrides(path)
-    if not told:
-        raise InputError(
-            f"{path} holds neither {SWEEP_FILE} nor run folders; give the folder of a sweep, such as the one that "
-            "`rcm-cascade train --multirun` writes"
-        )
-    return Sweep(path, name, tuple(_job(path, folder, overrides) for folder, overrides in told.items()))
-
-
-def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as ``{"model.levels": "3"}``; lists stay whole."""
-    flat: dict[str, str] = {}
-    for key, value in plain.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _text(value)
-    return flat
-
-
-def _text(value: object) -> str:
-    """As one would write it on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return f"[{','.join(_text(v) for v in value)}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _read_record(record: Path) -> tuple[str, dict[str, tuple[str, ...]]]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        jobs = {str(job["folder"]): tuple(str(o) for o in job["overrides"]) for job in content["jobs"]}
-        name = str(content.get("name") or record.parent.resolve().name)
+        jobs = [_job(path, str(job["folder"]), tuple(map(str, job["overrides"]))) for job in content["jobs"]]
+        name = str(content.get("name") or path.resolve().name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{record} is no record of a sweep ({type(error).__name__}: {error}); the sweep's command, given again, "
             "writes it anew"
         ) from error
-    return name, jobs
-
-
-def _derive_overrides(path: Path) -> dict[str, tuple[str, ...]]:
-    configs = {file.parent.name: _flat_config(file) for file in sorted(path.glob("*/config.yaml"))}
-    keys = {key: None for config in configs.values() for key in config}  # a dictionary keeps their order
-    differing = [key for key in keys if len({c.get(key) for c in configs.values() if c}) > 1]
-    return {
-        name: tuple(f"{key}={config[key]}" for key in differing if key in config) if config else (UNREADABLE,)
-        for name, config in configs.items()
-    }
-
-
-def _flat_config(file: Path) -> dict[str, str]:
-    """What makes a run's configuration, whatever keys it has; empty where the file cannot be read."""
-    free = tuple(f"{key}." for key in ("hash", *without_effect()))
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not isinstance(content["data"], dict):
-            return {}
-        return {key: value for key, value in flatten(content).items() if not f"{key}.".startswith(free)}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
-        return {}
+    return Sweep(path, name, tuple(jobs))
 
 
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
-    folder = RunFolder(path / name)
-    state, sentence = _state(folder)
-    if overrides == (UNREADABLE,):
-        state, sentence = "failed", f"{folder.config} cannot be read"
-    seed = next((o.partition("=")[2] for o in reversed(overrides) if re.match(r"\+{0,2}seed=\d+$", o)), None)
-    seed = seed or _flat_config(folder.config).get("seed", "")
-    return Job(name, folder, overrides, int(seed) if seed.isdecimal() else 0, state, sentence)
+    folder, seed = RunFolder(path / name), 0
+    with suppress(InputError):  # a job that has not begun, or whose folder is damaged
+        seed = read_config(folder.config).seed
+    told = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override).get("seed", "")
+    return Job(name, folder, overrides, int(told) if told.isdecimal() else seed, *_state(folder))
 
 
 def _state(folder: RunFolder) -> tuple[State, str]:
@@ -158,14 +102,56 @@ def _state(folder: RunFolder) -> tuple[State, str]:
         return "finished", ""
     failure = folder.path / FAILURE_FILE
     if failure.is_file():
-        try:
-            return "failed", str(json.loads(failure.read_text(encoding="utf-8"))["error"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return "failed", f"{failure} cannot be read"
+        return "failed", str(json.loads(failure.read_text(encoding="utf-8"))["error"])
     if not folder.metrics.is_file():
         return "unfinished", "nothing trained yet"
-    try:
-        epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
-    except (OSError, ValueError, TypeError):
-        return "unfinished", f"interrupted or at work; {folder.metrics} cannot be read"
+    epochs = sum("time/epoch_s" in row for row in read_history(folder.metrics))
     return "unfinished", f"interrupted or at work, with {epochs} epoch{'' if epochs == 1 else 's'} done"
+
+
+def split_jobs(overrides: Sequence[str], params: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The overrides of every job of a sweep that is to be run, as Hydra's basic sweeper splits them.
+
+    Args:
+        overrides: of the command line; values given as ``a,b,c`` are swept over.
+        params: ``hydra.sweeper.params`` of the sweep chosen; the command line goes before them.
+
+    Raises:
+        HydraException: if an override is malformed.
+    """
+    values: dict[str, list[str]] = {}
+    for given in OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in params.items()), *overrides]):
+        key = given.get_key_element()
+        if not given.is_sweep_override():
+            values[key] = [f"{key}={given.get_value_element_as_str()}"]
+        elif given.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in given.sweep_string_iterator()]
+        else:
+            raise HydraException(f"{given.input_line}: give the values as {key}=a,b,c")
+    return list(itertools.product(*values.values()))
+
+
+def name_jobs(jobs: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Names each job's folder after what distinguishes it from the others.
+
+    Args:
+        jobs: of `split_jobs`.
+
+    Returns:
+        By the name of the folder, in the order in which they run, the overrides that each job is composed with, without
+        the choice of the sweep and Hydra's keys; and the keys of which all jobs have the same value.
+    """
+    values = [dict(o.split("=", 1) for o in job if "=" in o) for job in jobs]
+    fixed = [k for k in values[0] if all(v.get(k) == values[0][k] for v in values)]
+    named = {}
+    for job in jobs:
+        distinct = sorted(o for o in job if o.split("=", 1)[0] not in fixed)  # sorted, as Hydra does
+        kept = tuple(o for o in job if o.split("=", 1)[0].lstrip("+") != SELECTOR and not o.startswith("hydra"))
+        named[job_folder(",".join(distinct))] = kept
+    return named, sorted(k.lstrip("+~") for k in fixed)
+
+
+def write_sweep(folder: Path, overrides: Sequence[str], jobs: Mapping[str, Sequence[str]]) -> None:
+    """Writes sweep.json, whole or not at all: what was given on the command line, and the jobs of `name_jobs`."""
+    told = [{"folder": name, "overrides": list(overrides)} for name, overrides in jobs.items()]
+    write_json(folder / SWEEP_FILE, {"name": folder.name, "overrides": list(overrides), "jobs": told})

@@ -1,37 +1,25 @@
 """Runs a task for one configuration, or for each of a sweep, here or wherever Hydra's launcher puts it."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import hydra
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rcm_cascade.errors import InputError, JobsFailedError
 from rcm_cascade.files import write_json, write_text
-from rcm_cascade.runs.compose import (
-    CONFIG_NAME,
-    UNNAMED_KEYS,
-    checked,
-    compose_config,
-    config_folder,
-    expand_home,
-    explained,
-    job_folder,
-    run_dir,
-)
+from rcm_cascade.runs import compose
 from rcm_cascade.runs.config import TrainConfig
-from rcm_cascade.runs.data import dataset_folder, find_dataset, read_training_data
-from rcm_cascade.runs.folder import FolderInUseError, RunFolder, find_twin, link_twin, state_of
-from rcm_cascade.runs.folds import FOLDS_FILE, Folds
-from rcm_cascade.runs.jobs import FAILURE_FILE, read_sweep
-from rcm_cascade.runs.plan import SELECTOR, SweepPlan, plan_sweep, split_jobs
+from rcm_cascade.runs.data import FOLDS_FILE, Folds, dataset_folder, load_training_data
+from rcm_cascade.runs.folder import FolderInUseError, RunFolder, link_twin, state_of
+from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, write_sweep
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
@@ -61,7 +49,7 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             because of what the task of a single run said.
         JobsFailedError: after a sweep, naming the jobs that have no result and why.
     """
-    overrides = expand_home(overrides)
+    overrides = compose.expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
         _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
@@ -71,62 +59,46 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
         (config,) = _check([values])
-        with explained(), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            composed = compose(CONFIG_NAME, overrides=values, return_hydra_config=True)
-            folder = Path(composed.hydra.run.dir)
+        with compose.explained():
+            folder = Path(compose.composed(values, with_hydra=True).hydra.run.dir)
         task(config, folder)
         return
-    plan, folder, folds = _plan(values)
+    plan = plan_sweep(values)
+    folder = plan.folder
     for name in plan.jobs:
         gone = folder / name
         if gone.is_symlink() and not gone.exists():
             gone.unlink()  # the sweep that it pointed into was deleted
-    if folds is not None:
-        print(*folds.describe(), sep="\n", file=sys.stderr)
-        write_text(folder / FOLDS_FILE, folds.to_csv())
-    plan.write(folder)
-    unnamed = ",".join(key for key in plan.fixed if not key.startswith("hydra"))
-    named = f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"
-    every = [] if folds is None else [_fold_values(folds)]
-    argv = [sys.argv[0], *values, *every, f"hydra.sweep.dir='{folder}'", named, SWEEP_FLAGS[0]]  # the flag comes last
-    ended: SystemExit | None = None
-    try:
+    if plan.folds is not None:
+        print(*plan.folds.describe(), sep="\n", file=sys.stderr)
+        write_text(folder / FOLDS_FILE, plan.folds.to_csv())
+    write_sweep(folder, values, plan.jobs)
+    argv = [sys.argv[0], *plan.overrides, f"hydra.sweep.dir='{folder}'", SWEEP_FLAGS[0]]  # the flag comes last
+    with suppress(SystemExit):  # a launcher lost a job: which, the folders tell
         _hydra(argv, _HydraTask(task, identify))
-    except SystemExit as exit_:  # a launcher lost a job: which, the folders tell
-        ended = exit_
     lost = "ended without a result; the same command goes on with it"
-    failures = {
-        job.name: job.sentence if job.state == "failed" else lost
-        for job in read_sweep(folder).jobs
-        if job.state != "finished"
-    }
-    if failures:
-        raise JobsFailedError("; ".join(f"{folder / name} failed: {error}" for name, error in failures.items()))
-    if ended is not None and ended.code:
-        raise ended
+    unfinished = [job for job in read_sweep(folder).jobs if job.state != "finished"]
+    if unfinished:
+        told = [f"{j.folder.path} failed: {j.sentence if j.state == 'failed' else lost}" for j in unfinished]
+        raise JobsFailedError("; ".join(told))
 
 
+@dataclass(frozen=True)
 class _HydraTask:
     """What Hydra calls with each configuration of a sweep, here or in a process that a launcher starts."""
 
-    def __init__(self, task: Task, identify: Identify) -> None:
-        self.task, self.identify = task, identify
-        self.arguments, self.process = list(sys.argv), os.getpid()
+    task: Task
+    identify: Identify
 
-    def __call__(self, composed: DictConfig) -> None:
-        if os.getpid() == self.process:
-            sys.argv = self.arguments  # Lightning starts DDP children from sys.argv
+    def __call__(self, found: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         if Path.cwd() in folder.parents:
             folder = folder.relative_to(Path.cwd())
         try:
-            config = checked(composed)
-            looked_for = folder, config, partial(self.identify, config), Path("runs")
-            if rank() > 0 and find_twin(*looked_for) is not None:
-                return  # which the first process links to
-            if rank() == 0:
-                link_twin(*looked_for)
-            self.task(config, folder)
+            config = compose.checked(found)
+            twin = link_twin(folder, config, partial(self.identify, config), Path("runs"))
+            if twin is None or rank() == 0:  # which says that it is finished
+                self.task(config, folder)
         except Exception as error:  # Hydra would end the sweep
             if not isinstance(error, FolderInUseError) and (rank() == 0 or not (folder / FAILURE_FILE).exists()):
                 write_json(folder / FAILURE_FILE, {"error": str(error) or type(error).__name__})
@@ -143,7 +115,8 @@ class _HydraTask:
 
 def _hydra(argv: list[str], job: _HydraTask) -> None:
     """Gives a job to Hydra, which reads sys.argv."""
-    run = hydra.main(config_path=str(config_folder().resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)
+    conf = str(compose.config_folder().resolve())
+    run = hydra.main(config_path=conf, config_name=compose.CONFIG_NAME, version_base="1.3")(job)
     before, sys.argv = sys.argv, argv
     try:
         run()
@@ -151,21 +124,45 @@ def _hydra(argv: list[str], job: _HydraTask) -> None:
         sys.argv = before
 
 
-def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
-    """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind."""
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is going to run.
+
+    Args:
+        folder: of the sweep.
+        jobs: the overrides of each, by the name of its folder.
+        overrides: of the whole, for Hydra.
+        folds: that its jobs test, if it runs each.
+    """
+
+    folder: Path
+    jobs: Mapping[str, Sequence[str]]
+    overrides: Sequence[str]
+    folds: Folds | None
+
+
+def plan_sweep(values: Sequence[str]) -> Plan:
+    """The jobs of a sweep, all checked before Hydra makes a folder, so that a mistake leaves nothing behind.
+
+    Raises:
+        InputError: if any of them is wrong, or its folder holds another run.
+    """
     choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
     given = [v.partition("=")[0] for v in choices]
     if "hydra.sweep.subdir" in given:
         raise InputError("hydra.sweep.subdir is rcm-cascade's, which finds the jobs by it; leave it out")
-    with explained():
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            composed = compose(CONFIG_NAME, overrides=choices, return_hydra_config=True)
-        params = composed.hydra.sweeper.params or {}
-        params = {str(key): params[key] for key in params}
+    with compose.explained():
+        found = compose.composed(choices, with_hydra=True).hydra
+        params = {str(key): value for key, value in (found.sweeper.params or {}).items()}
         jobs = split_jobs(values, params)
-        folder = Path(composed.hydra.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
-    slurm = "slurm" in str(composed.hydra.runtime.choices.get("hydra/launcher"))
-    configs = _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs])
+        folder = Path(found.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
+    folds = None
+    if any(EVERY_FOLD in job for job in jobs):
+        folds = _draw_folds(folder, _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs]))
+        values = [*values, f"data.fold={','.join(map(str, range(len(folds.splits))))}"]
+        jobs = split_jobs(values, params)
+    slurm = "slurm" in str(found.runtime.choices.get("hydra/launcher"))
+    configs = _check(jobs)
     for config in configs:
         if (config.trainer.devices != 1 or config.trainer.nodes != 1) and not slurm:
             raise InputError(
@@ -175,19 +172,11 @@ def _plan(values: Sequence[str]) -> tuple[SweepPlan, Path, Folds | None]:
             )
         if config.trainer.devices == "auto" and slurm:
             raise InputError("launcher=slurm asks for trainer.devices GPUs a machine; give their number, not auto")
-    folds = None
-    if any(EVERY_FOLD in job for job in jobs):
-        folds = _draw_folds(folder, configs)
-        jobs = split_jobs([*values, _fold_values(folds)], params)
-        configs = _check(jobs)
-    plan = plan_sweep(folder.name, values, jobs, job_folder)
-    for name, config in zip(plan.jobs, configs, strict=True):
+    named, fixed = name_jobs(jobs)
+    for name, config in zip(named, configs, strict=True):
         state_of(RunFolder(folder / name), config)
-    return plan, folder, folds
-
-
-def _fold_values(folds: Folds) -> str:
-    return f"data.fold={','.join(map(str, range(len(folds.splits))))}"
+    unnamed = ",".join(key for key in fixed if not key.startswith("hydra"))
+    return Plan(folder, named, [*values, f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"], folds)
 
 
 def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
@@ -199,7 +188,7 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
     data = configs[0].data
     if len({(dataset_folder(c.data), c.data.fold_rule, c.data.working_pixel_size_um) for c in configs}) > 1:
         raise InputError("data.fold=all is for one data set and one way of folding it; sweep over these one at a time")
-    loaded = read_training_data(find_dataset(data), data)
+    loaded = load_training_data(data)
     assert loaded.folds is not None
     written = folder / FOLDS_FILE
     if written.is_file() and written.read_text(encoding="utf-8") != loaded.folds.to_csv():
@@ -212,16 +201,12 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
     """Composes every job once, without running any."""
-    configs = []
-    for job in jobs:
-        config = compose_config([override for override in job if not override.startswith(("hydra", "-"))])
-        run_dir(config.run, "")
-        configs.append(config)
-    return configs
+    return [compose.compose_config([told for told in job if not told.startswith(("hydra", "-"))]) for job in jobs]
 
 
 def _sweep_dir(overrides: Sequence[str]) -> str:
     """One folder for all jobs of a sweep, named as a run's is."""
     named = dict(o.split("=", 1) for o in overrides if "=" in o)
-    told = [o for o in overrides if o.split("=")[0] not in {*UNNAMED_KEYS, "launcher"} and not o.startswith("hydra")]
-    return run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))
+    unnamed = {*compose.UNNAMED_KEYS, "launcher"}
+    told = [o for o in overrides if o.split("=")[0] not in unnamed and not o.startswith("hydra")]
+    return compose.run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))

@@ -1,15 +1,20 @@
-"""Scores a checkpoint on labelled mosaics: whole, exact, on each mosaic's own grid. Writes files, no page."""
+"""Scores a checkpoint on labelled mosaics: whole, exact, on each mosaic's own grid. Writes files, no page.
+
+And quantises it on those that it was trained on.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator
+from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.ids import dataset_ids
 from rcm_cascade.data.manifest import DATASET_FILE, Dataset, SplitName, read_dataset
@@ -24,9 +29,12 @@ from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header,
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
-from rcm_cascade.runs.data import TrainingData, cache_of_run, dataset_folder
+from rcm_cascade.runs.data import TrainingData, cache_of_run, data_of_checkpoint, dataset_folder, find_dataset
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import read_config
+
+if TYPE_CHECKING:  # it needs OpenVINO, an extra
+    from rcm_cascade.annotate.cpu.int8 import Int8Report
 
 EVALUATION: Final = "evaluation"
 """The folder of a run that holds what its test split gave."""
@@ -177,9 +185,9 @@ def evaluate(
     Raises:
         InputError: if checkpoint, data or split is wrong.
     """
-    header, dataset, run = read_header(checkpoint), read_dataset(root), RunFolder(checkpoint.resolve().parent.parent)
-    loaded = TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run))
-    same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    header, run = read_header(checkpoint), RunFolder(checkpoint.resolve().parent.parent)
+    loaded, same = data_of_checkpoint(header, run, root)
+    dataset = loaded.dataset
     renamed = sorted(set(header.split) - {entry.mosaic for entry in dataset.entries})
     if split_file is None and same and renamed:
         raise InputError(
@@ -195,15 +203,11 @@ def evaluate(
         raise InputError(f"checkpoint {checkpoint} lies in no run folder; say where to write with --out DIR")
     out = own if out is None else out
     if run.config.is_file() and out.resolve() == own.resolve():
-        if checkpoint.resolve() != run.best.resolve() or not run.result.is_file():
+        finished = checkpoint.resolve() == run.best.resolve() and run.result.is_file()
+        if not finished or part != "test" or not same or split_file is not None:
             raise InputError(
-                f"{own} is for {run.best} of the finished run, and {checkpoint} is "
-                f"{'of an unfinished one' if not run.result.is_file() else 'another'}; say where to write this one "
-                "with --out DIR"
-            )
-        if part != "test" or not same or split_file is not None:
-            raise InputError(
-                f"{own} is for the test split that the run was made with; say where to write this one with --out DIR"
+                f"{own} is for {run.best} of the finished run on the test split that it was made with; say where to "
+                f"write what {checkpoint} comes to on {part} of {root} with --out DIR"
             )
     refuse_unwritable(out)
     summary = score(checkpoint, loaded, loaded.open(part), out, part=part)
@@ -222,3 +226,49 @@ def _refuse_trained_on(
             f"{dataset.root / 'manifest.csv'} has changed since the checkpoint was trained, and its {part} split holds "
             f"{', '.join(seen)}, which it was trained on; say which mosaics to score with --split-file CSV"
         )
+
+
+def quantise_checkpoint(checkpoint: Path, root: Path | None = None, accept_loss: bool = False) -> "Int8Report":
+    """`prepare_int8` on the mosaics that a checkpoint was trained on.
+
+    Args:
+        checkpoint: a .ckpt file.
+        root: as in `calibration_mosaics`.
+        accept_loss: as in `prepare_int8`.
+
+    Raises:
+        InputError: if int8 cannot be had here, the data set is not found, or the agreement is too low.
+    """
+    annotator = Annotator.load(checkpoint, device="cpu")
+    annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))  # refuses what OpenVINO cannot run
+    from rcm_cascade.annotate.cpu.int8 import prepare_int8
+
+    return prepare_int8(annotator, partial(calibration_mosaics, annotator.header, checkpoint, root), accept_loss)
+
+
+def calibration_mosaics(
+    header: CheckpointHeader, checkpoint: Path, root: Path | None
+) -> tuple[list[Mosaic], list[Mosaic]]:
+    """A checkpoint's training and validation mosaics.
+
+    Args:
+        header: of the checkpoint.
+        checkpoint: whose run folder's config.yaml names the data set, and the cache of its decoded mosaics.
+        root: the data set; None: the one named there.
+
+    Raises:
+        InputError: if the data set is not found, or is another than the checkpoint was trained on.
+    """
+    run = RunFolder(checkpoint.resolve().parent.parent)
+    if root is None and not run.config.is_file():
+        raise InputError(
+            f"checkpoint {checkpoint} lies in no run folder, so its training mosaics are not known; name their "
+            "data set with --calibrate ROOT"
+        )
+    loaded, same = data_of_checkpoint(header, run, root or find_dataset(read_config(run.config).data))
+    if not same:
+        raise InputError(
+            f"{loaded.dataset.root} is not the data set that {checkpoint} was trained on ({header.dataset}); name that "
+            "with --calibrate ROOT"
+        )
+    return loaded.open("train"), loaded.open("val")

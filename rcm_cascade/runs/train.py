@@ -4,12 +4,12 @@ import math
 import pickle
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -19,32 +19,30 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER, starter_path
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.data.manifest import DATASET_FILE
-from rcm_cascade.data.patches import LoadingArguments
-from rcm_cascade.data.splits import read_split, split_id, write_split
+from rcm_cascade.data.splits import split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
-from rcm_cascade.models.checkpoint import CheckpointHeader, digest, read_header
-from rcm_cascade.models.summary import matched, summarise_network
+from rcm_cascade.models.checkpoint import digest, read_header
+from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.batch import batch_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs.config import TrainConfig
-from rcm_cascade.runs.data import (
-    TrainingData,
-    dataset_folder,
-    load_training_data,
-    patch_geometry,
-    read_training_data,
-)
+from rcm_cascade.runs.data import dataset_folder, load_training_data
 from rcm_cascade.runs.folder import RunFolder, claim
 from rcm_cascade.runs.identity import changed_data, config_hash
-from rcm_cascade.runs.overview import print_start
 from rcm_cascade.runs.score import score
-from rcm_cascade.runs.trainer import check_device, make_trainer, memory_format, on_gpu, quiet
+from rcm_cascade.runs.trainer import (
+    check_device,
+    make_datamodule,
+    make_header,
+    make_module,
+    make_trainer,
+    print_start,
+    quiet,
+)
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.initial import load_initial, read_initial, refuse_other_form
-from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
-from rcm_cascade.training.passes import compiled_forward, recompute_activations
 from rcm_cascade.training.ranks import rank
 
 if TYPE_CHECKING:
@@ -94,7 +92,7 @@ def init_path(init: str) -> Path:
 
 def _data_facts(config: TrainConfig) -> dict[str, str] | None:
     root = dataset_folder(config.data)
-    return read_training_data(root, config.data).facts if (root / DATASET_FILE).is_file() else None
+    return load_training_data(config.data, root).facts if (root / DATASET_FILE).is_file() else None
 
 
 def _refuse_changed(config: TrainConfig, path: Path, recorded: Mapping[str, Any], facts: Mapping[str, str]) -> None:
@@ -121,13 +119,6 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     seed_everything(config.seed, workers=True, verbose=False)
     initial = read_initial(config.init, init_path(config.init)) if config.init is not None and not resume else None
     loaded = load_training_data(config.data)
-    if resume and folder.split.is_file() and read_split(folder.split) != loaded.split:
-        raise InputError(
-            f"the split of {loaded.dataset.root} is no longer the one in {folder.split}; restore the manifest or split "
-            "file, or train in another folder with run=NAME"
-        )
-    if rank() == 0:
-        write_split(folder.split, loaded.split)
     header = make_header(config, loaded)
     resumed_step = _step_of(folder.last) if resume else None
     if resume:
@@ -135,6 +126,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
         _refuse_changed(config, folder.path, {k: v for k, v in recorded.items() if v}, loaded.facts)
         header = replace(header, init=begun.init if config.init is not None else "")
+    if rank() == 0:
+        write_split(folder.split, loaded.split)
     if initial is not None:
         initial = replace(initial, header=loaded.recognised(initial.header))
         refuse_other_form(str(config.init), initial.header.model, header.model)
@@ -150,25 +143,29 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             print(*told, sep="\n", file=sys.stderr)
 
     history = MetricsCsv(folder.metrics, resumed_step)
-    outcome = "failed"
     identity = {
         "hash": config_hash(config),
         **{key: value for key, value in loaded.facts.items() if key != "legacy_id"},
         "synthetic": header.synthetic,
         **({"init": header.init} if config.init is not None else {}),
     }
-    wandb = _wandb(config, folder, {"dataset": header.dataset, **identity})
-    loggers: list[Logger] = [history] if wandb is None else [history, wandb]
-    try:
+    with _wandb(config, folder, {"dataset": header.dataset, **identity}) as wandb:
+        loggers: list[Logger] = [history]
+        shown: list[Callback] = []
+        if wandb is not None:
+            from rcm_cascade.training.wandb import ShowValidation
+
+            loggers.append(wandb)
+            shown.append(ShowValidation(wandb, datamodule.regions, config.logger.regions))
         with quiet():
-            shown = [] if wandb is None else [_shown_validation(config, wandb, datamodule)]
             trainer = make_trainer(config, folder, datamodule, loggers, shown)
             if config.trainer.devices == "auto" and trainer.world_size == 1:
                 print("trainer.devices=auto finds one device here, so one process trains", file=sys.stderr)
             _fit(trainer, module, datamodule, folder.last if resume else None)
         if not trainer.is_global_zero:
             return {}
-        if not len(datamodule.regions):  # no validation set: the last epoch counts
+        if not len(datamodule.regions):
+            print("no validation set: the last epoch counts", file=sys.stderr)
             with written_whole(folder.best) as temporary:
                 shutil.copyfile(folder.last, temporary)
         seconds = (r.get("time/epoch_s", 0.0) - r.get("time/validation_s", 0.0) for r in history.rows.values())
@@ -181,10 +178,13 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
             **_best(trainer),
             "parameters": sum(level.parameters for level in levels),
             "gflop_per_mp": round(math.fsum(level.gflop_per_mp for level in levels), 3),
-            **_trained_classes(loaded),
+            **({} if loaded.folds is None else {"trained_classes": loaded.folds.trained(loaded.split)}),
             "version": __version__,
         }
-        metrics = _validate(config, folder, loaded, datamodule)
+        metrics: dict[str, Any] | None = None
+        if mosaics := datamodule.regions.mosaics[: config.trainer.validation_mosaics]:
+            out = folder.path / "validation"
+            metrics = score(folder.best, loaded, mosaics, out, part="val", fit_temperature=True)
         result["temperature"] = None if metrics is None else metrics["calibration"]["temperature"]
         result["validation"] = None if metrics is None else metrics["mean"]
         save_png(batch_picture(datamodule, header.classes, header.working_pixel_size_um), folder.batch)
@@ -192,11 +192,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         if wandb is not None:
             best = folder.best if config.logger.artifact else None
             wandb.log_result(result, metrics, header.classes, best)
-        outcome = "finished"
         return result
-    finally:
-        if wandb is not None:
-            wandb.close(exit_code=0 if outcome == "finished" else 1)
 
 
 def _fit(trainer: Trainer, module: CascadeModule, datamodule: MosaicDataModule, resume_from: Path | None) -> None:
@@ -207,83 +203,6 @@ def _fit(trainer: Trainer, module: CascadeModule, datamodule: MosaicDataModule, 
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
-
-
-def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
-    """What the run's checkpoints say beside their weights."""
-    classes = loaded.dataset.classes
-    arguments = config.model.arguments(len(classes))
-    if config.model.equal is not None:
-        arguments = matched(arguments, config.model.equal)
-    return CheckpointHeader(
-        model=arguments,
-        classes=classes,
-        working_pixel_size_um=loaded.working_pixel_size_um,
-        normalisation=config.data.normalisation,
-        dataset=loaded.dataset.name,
-        dataset_id=loaded.ids.content,
-        mosaics_id=loaded.ids.mosaics,
-        split=loaded.split,
-        synthetic=loaded.dataset.synthetic,
-    )
-
-
-def make_datamodule(config: TrainConfig, loaded: TrainingData, header: CheckpointHeader) -> MosaicDataModule:
-    """Opens the training and validation mosaics; test mosaics are never opened."""
-    geometry = patch_geometry(config.data, loaded, header.model.alignment)
-    loaded.need("train")
-    arguments = LoadingArguments(
-        geometry=geometry,
-        augmentation=config.augment,
-        sampling=config.data.sampling,
-        batch_size=config.data.batch_size,
-        num_workers=config.data.num_workers,
-        seed=config.seed,
-        region_side=4 * geometry.patch,
-        max_regions=config.trainer.validation_regions,
-        steps_per_epoch=config.trainer.steps_per_epoch,
-        on_gpu=on_gpu(config),
-    )
-    return MosaicDataModule(loaded.open("train"), loaded.open("val"), len(header.classes), arguments)
-
-
-def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> CascadeModule:
-    """The network with fresh weights, its loss and its optimiser.
-
-    Raises:
-        InputError: if the network cannot compute activations again, and was asked to.
-    """
-    weights = None
-    if config.loss.class_weights == "inverse_frequency":
-        weights = inverse_frequency(datamodule.class_pixels().tolist())
-    layout = memory_format(config, header.model.base_filters, datamodule.arguments.geometry.patch)
-    module = CascadeModule(header, config.loss, config.optim, weights, layout)
-    if config.trainer.recompute:
-        recompute_activations(module.network)
-    if config.trainer.compile:
-        module.learn = compiled_forward(module.network)
-    return module
-
-
-def _validate(
-    config: TrainConfig, folder: RunFolder, loaded: TrainingData, datamodule: MosaicDataModule
-) -> dict[str, Any] | None:
-    """Whole validation mosaics, by the best checkpoint, which is given its temperature; None without such mosaics."""
-    mosaics = datamodule.regions.mosaics[: config.trainer.validation_mosaics]
-    if not mosaics:
-        print("no validation set: the last epoch counts", file=sys.stderr)
-        return None
-    return score(folder.best, loaded, mosaics, folder.path / "validation", part="val", fit_temperature=True)
-
-
-def _trained_classes(loaded: TrainingData) -> dict[str, list[str]]:
-    """Of a fold: the classes that its training mosaics hold, so that a report can name those that they do not."""
-    if loaded.folds is None:
-        return {}
-    held = np.sum([loaded.folds.pixels[mosaic] for mosaic, part in loaded.split.items() if part == "train"], axis=0)
-    return {
-        "trained_classes": [name for name, pixels in zip(loaded.dataset.classes.names, held, strict=True) if pixels]
-    }
 
 
 def _best(trainer: Trainer) -> dict[str, Any]:
@@ -300,20 +219,24 @@ def _step_of(checkpoint: Path) -> int:
         ) from error
 
 
-def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> "WandbRun | None":
+@contextmanager
+def _wandb(config: TrainConfig, folder: RunFolder, facts: Mapping[str, Any]) -> Iterator["WandbRun | None"]:
+    """The job's W&B run, which ends as the job does; None without one."""
     if config.logger.name == "csv":
-        return None
+        yield None
+        return
     from rcm_cascade.training.wandb import open_wandb  # wandb takes a second to import
 
-    return open_wandb(
+    run = open_wandb(
         folder.path,
         project=config.logger.project,
         group=config.logger.group,
         config={**config.to_plain(), **facts},
     )
-
-
-def _shown_validation(config: TrainConfig, wandb: "WandbRun", datamodule: MosaicDataModule) -> Callback:
-    from rcm_cascade.training.wandb import ShowValidation
-
-    return ShowValidation(wandb, datamodule.regions, config.logger.regions)
+    exit_code = 1
+    try:
+        yield run
+        exit_code = 0
+    finally:
+        if run is not None:
+            run.close(exit_code)

@@ -1,6 +1,7 @@
-"""The Trainer of a run: its limits, what it saves, and where it computes."""
+"""What a run trains with: its header, mosaics, network and Trainer, where it computes, and how that is printed."""
 
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,18 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loggers import Logger
+from rich.console import Console
+from rich.table import Table
 
 from rcm_cascade.annotate.backends import has_bf16
 from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.data.patches import LoadingArguments
+from rcm_cascade.data.splits import describe_split, patients_straddling
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.checkpoint import CheckpointHeader
+from rcm_cascade.models.summary import LevelSummary, matched
 from rcm_cascade.runs.config import TrainConfig
+from rcm_cascade.runs.data import TrainingData, patch_geometry
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.training.callbacks import (
     EpochLine,
@@ -26,8 +34,66 @@ from rcm_cascade.training.callbacks import (
     WatchRanks,
     WholeCheckpoints,
 )
-from rcm_cascade.training.module import MONITORED
+from rcm_cascade.training.loss import inverse_frequency
+from rcm_cascade.training.module import MONITORED, CascadeModule
+from rcm_cascade.training.passes import compiled_forward, recompute_activations
 from rcm_cascade.training.ranks import started
+
+
+def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
+    """What the run's checkpoints say beside their weights."""
+    classes = loaded.dataset.classes
+    arguments = config.model.arguments(len(classes))
+    if config.model.equal is not None:
+        arguments = matched(arguments, config.model.equal)
+    return CheckpointHeader(
+        model=arguments,
+        classes=classes,
+        working_pixel_size_um=loaded.working_pixel_size_um,
+        normalisation=config.data.normalisation,
+        dataset=loaded.dataset.name,
+        dataset_id=loaded.ids.content,
+        mosaics_id=loaded.ids.mosaics,
+        split=loaded.split,
+        synthetic=loaded.dataset.synthetic,
+    )
+
+
+def make_datamodule(config: TrainConfig, loaded: TrainingData, header: CheckpointHeader) -> MosaicDataModule:
+    """Opens the training and validation mosaics; test mosaics are never opened."""
+    geometry = patch_geometry(config.data, loaded, header.model.alignment)
+    loaded.need("train")
+    arguments = LoadingArguments(
+        geometry=geometry,
+        augmentation=config.augment,
+        sampling=config.data.sampling,
+        batch_size=config.data.batch_size,
+        num_workers=config.data.num_workers,
+        seed=config.seed,
+        region_side=4 * geometry.patch,
+        max_regions=config.trainer.validation_regions,
+        steps_per_epoch=config.trainer.steps_per_epoch,
+        on_gpu=on_gpu(config),
+    )
+    return MosaicDataModule(loaded.open("train"), loaded.open("val"), len(header.classes), arguments)
+
+
+def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> CascadeModule:
+    """The network with fresh weights, its loss and its optimiser.
+
+    Raises:
+        InputError: if the network cannot compute activations again, and was asked to.
+    """
+    weights = None
+    if config.loss.class_weights == "inverse_frequency":
+        weights = inverse_frequency(datamodule.class_pixels().tolist())
+    layout = memory_format(config, header.model.base_filters, datamodule.arguments.geometry.patch)
+    module = CascadeModule(header, config.loss, config.optim, weights, layout)
+    if config.trainer.recompute:
+        recompute_activations(module.network)
+    if config.trainer.compile:
+        module.learn = compiled_forward(module.network)
+    return module
 
 
 def make_trainer(
@@ -90,25 +156,22 @@ def make_trainer(
 
 
 def check_device(config: TrainConfig) -> None:
-    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them."""
-    gpus = torch.cuda.device_count()
+    """Refuses devices and processes that are not there, before Lightning does in its own words, or waits for them.
+
+    Of processes that were started, each by itself would train the whole run, into one folder.
+    """
+    gpus, there, nodes = torch.cuda.device_count(), started(), config.trainer.nodes
     if config.trainer.accelerator == "gpu" and not gpus:
         raise InputError("trainer.accelerator=gpu, and PyTorch sees no GPU; train with trainer.accelerator=cpu")
-    if on_gpu(config) and config.trainer.devices != "auto" and config.trainer.devices > gpus:
-        raise InputError(f"trainer.devices={config.trainer.devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
-    every = max(1, gpus) if on_gpu(config) else 1
+    every = gpus if on_gpu(config) else 1
     devices = every if config.trainer.devices == "auto" else config.trainer.devices
-    if config.trainer.compile and on_gpu(config) and devices * config.trainer.nodes > 1:
+    if on_gpu(config) and devices > gpus:
+        raise InputError(f"trainer.devices={devices}, and PyTorch sees {gpus} GPUs; ask for fewer")
+    if config.trainer.compile and on_gpu(config) and devices * nodes > 1:
         raise InputError(
             "trainer.compile=true is for one GPU: with batch norms synchronised between several it has never been run; "
             "leave it false, or train with trainer.devices=1"
         )
-    _check_processes(config, devices)
-
-
-def _check_processes(config: TrainConfig, devices: int) -> None:
-    """Each process by itself would train the whole run, into one folder; a missing one would be waited for."""
-    there, nodes = started(), config.trainer.nodes
     if there is None and nodes > 1:
         raise InputError(
             f"trainer.nodes={nodes} needs a process a device on each machine: start them with torchrun, or submit the "
@@ -155,6 +218,54 @@ def _precision(config: TrainConfig) -> Literal["bf16-mixed", "32-true"]:
     if config.trainer.precision == "auto":
         return "bf16-mixed" if has_bf16(torch.device("cuda" if on_gpu(config) else "cpu")) else "32-true"
     return "bf16-mixed" if config.trainer.precision == "bf16" else "32-true"
+
+
+def print_start(
+    loaded: TrainingData,
+    datamodule: MosaicDataModule,
+    levels: list[LevelSummary],
+    header: CheckpointHeader,
+    config: TrainConfig,
+) -> None:
+    """Prints data, split, patches and the table of levels to the terminal."""
+    dataset, console = loaded.dataset, Console(stderr=True, soft_wrap=True)
+    if straddling := patients_straddling(dataset, loaded.split):
+        print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
+    note = "; synthetic: no patients" if dataset.synthetic else ""
+    grid = f"{loaded.working_pixel_size_um:g} µm/px" if loaded.working_pixel_size_um else "native px"
+    g = datamodule.arguments.geometry
+    console.print(f"[bold]{dataset.name}[/] ({describe_split(loaded.split)} mosaics{note}), working at {grid}")
+    console.print(
+        f"{len(datamodule.patches)} windows of {g.window} px, stride {g.stride} px, one patch of {g.patch} px each; "
+        f"{datamodule.steps_per_epoch} batches of {datamodule.arguments.batch_size} an epoch; "
+        f"{len(datamodule.regions)} validation regions every {datamodule.validate_every} epoch(s)"
+    )
+    if config.model.equal is not None:
+        console.print(
+            f"{header.model.base_filters} filters: as many {config.model.equal} as the paper's form of "
+            f"{config.model.base_filters} filters has, as nearly as can be"
+        )
+    console.print(level_table(levels, _shown_weights(header, config)))
+
+
+def _shown_weights(header: CheckpointHeader, config: TrainConfig) -> list[str]:
+    """The weight of each level's loss; of a DynUNet's one level, those of all its outputs."""
+    if header.model.trained_apart:
+        return ["apart"] * header.model.levels
+    weights = [f"{weight:.2f}" for weight in config.loss.of_network(header.model)]
+    return weights if len(weights) == header.model.levels else [" ".join(weights)]
+
+
+def level_table(levels: list[LevelSummary], weights: list[str]) -> Table:
+    """The table that each run starts with: a row a level, then the whole."""
+    table = Table("level", "factor", "depth", "parameters", "reach (px)", "GFLOP/MP", "loss weight")
+    for level, weight in zip(levels, weights, strict=True):
+        cells = (level.level, f"{level.factor}×", level.depth, f"{level.parameters:,}", level.reach)
+        table.add_row(*map(str, cells), f"{level.gflop_per_mp:.1f}", weight)
+    total, flop = sum(level.parameters for level in levels), math.fsum(level.gflop_per_mp for level in levels)
+    table.add_section()
+    table.add_row("all", "", "", f"{total:,}", "", f"{flop:.1f}", "")
+    return table
 
 
 @contextmanager

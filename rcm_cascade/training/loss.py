@@ -4,12 +4,12 @@ A term of the loss is a function here and its weight.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from rcm_cascade.classes import UNLABELLED
@@ -138,7 +138,7 @@ TERMS: Final[dict[str, Term]] = {"cross_entropy": cross_entropy, "dice": soft_di
 """The terms by name; `LossArguments` has a weight of the same name for each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LossArguments:
     """Which loss is injected, and where. All of it is our choice: the paper does not name its loss.
 

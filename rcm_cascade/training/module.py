@@ -4,13 +4,13 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
@@ -26,7 +26,7 @@ from rcm_cascade.training.ranks import all_reduce, broadcast
 MONITORED = "val/mean_sensitivity"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class OptimArguments:
     """AdamW with warm-up and cosine; the ranges are checked where the configuration is read.
 

@@ -215,7 +215,7 @@ def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere is no folder"),
-        (["empty"], "holds neither sweep.json nor run folders"),
+        (["empty"], "holds no sweep.json"),
         (["unfinished"], "has no job with a result to report; its first, a: nothing trained yet"),
         (["good", "--score", "1.5"], "--score 1.5 is no mean sensitivity"),
         (["good", "--reference", "x=9"], "--reference x=9 names none"),

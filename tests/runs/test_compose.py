@@ -77,7 +77,7 @@ def test_run_folders() -> None:
 @pytest.mark.parametrize("run", ["../other", "/tmp/x", "a/../../b"])
 def test_run_names_stay_below_runs(run: str) -> None:
     with pytest.raises(InputError, match="leads out of runs/"):
-        run_dir(run, "")
+        compose_config([f"run={run}"])
 
 
 def test_designs_are_what_their_names_say() -> None:

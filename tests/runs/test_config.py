@@ -31,7 +31,7 @@ def test_a_composed_configuration_round_trips() -> None:
         (
             "augment.rotate",
             3,
-            r"augment\.rotate: no such key; known are flip, intensity, intensity_shift, rotation, shear",
+            r"augment\.rotate: no such key",
         ),
         (
             "augment.intensity",
@@ -116,7 +116,7 @@ def test_phantoms_do_not_count_where_none_are_used() -> None:
 
 def test_differences_name_keys() -> None:
     old, new = (effective(compose_config(o)) for o in ([], ["model.levels=2", "seed=1"]))
-    assert differences(old, new) == ["model.levels: 3 → 2", "seed: 0 → 1"]
+    assert differences(old, new) == {"model.levels": "3 → 2", "seed": "0 → 1"}
 
 
 @pytest.mark.parametrize(

@@ -2,32 +2,34 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
-from rcm_cascade.runs.jobs import FAILURE_FILE, flatten, read_sweep
-from tests.report.factories import write_metrics, write_sweep
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.identity import write_config
+from rcm_cascade.runs.jobs import FAILURE_FILE, name_jobs, read_sweep, split_jobs, write_sweep
+from tests.report.factories import write_metrics
+from tests.report.factories import write_sweep as write_record
 
 
-def bare_run(folder: Path, *, finished: bool = True, **config: object) -> None:
+def bare_run(folder: Path, *overrides: str, finished: bool = True) -> None:
     folder.mkdir(parents=True)
-    plain = {"hash": folder.name, "run": folder.name, "seed": 0, "data": {"num_workers": 1}} | config
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain))
+    write_config(folder / "config.yaml", compose_config([*overrides, f"run={folder.name}"]))
     if finished:
         write_json(folder / "result.json", {})
 
 
 def test_jobs_come_in_the_order_of_the_record_with_seed_state_and_sentence(tmp_path: Path) -> None:
-    bare_run(tmp_path / "sweep" / "b", seed=7)
-    bare_run(tmp_path / "elsewhere", seed=1)
+    bare_run(tmp_path / "sweep" / "b", "seed=7")
+    bare_run(tmp_path / "elsewhere", "seed=1")
     (tmp_path / "sweep" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     bare_run(tmp_path / "sweep" / "broken", finished=False)
     write_json(tmp_path / "sweep" / "broken" / FAILURE_FILE, {"error": "no labelled mosaic"})
     bare_run(tmp_path / "sweep" / "begun", finished=False)
     write_metrics(tmp_path / "sweep" / "begun" / "metrics.csv", best=0.5, epochs=2)
     jobs = {"linked": ["a=1", "seed=1"], "b": ["a=2"], "broken": ["seed=3"], "begun": ["++seed=4"], "none": ["seed=5"]}
-    sweep = read_sweep(write_sweep(tmp_path / "sweep", jobs, name="mine"))
+    sweep = read_sweep(write_record(tmp_path / "sweep", jobs, name="mine"))
     assert sweep.name == "mine"
     assert [(j.name, j.seed, j.state) for j in sweep.jobs] == [
         ("linked", 1, "finished"),
@@ -49,42 +51,17 @@ def test_jobs_come_in_the_order_of_the_record_with_seed_state_and_sentence(tmp_p
 def test_a_finished_job_is_finished_whatever_failed_before(tmp_path: Path) -> None:
     bare_run(tmp_path / "a")
     write_json(tmp_path / "a" / FAILURE_FILE, {"error": "once"})
-    assert read_sweep(write_sweep(tmp_path, {"a": []})).jobs[0].state == "finished"
-
-
-def test_without_a_record_overrides_are_what_differs(tmp_path: Path) -> None:
-    bare_run(tmp_path / "two", model={"levels": 2, "prior": "softmax"}, loss={"weights": [1, 2.0], "dice": 1.0})
-    bare_run(tmp_path / "three", model={"levels": 3, "prior": "softmax"}, loss={"weights": [1, 2.0]}, seed=4)
-    (tmp_path / "notes").mkdir()
-    sweep = read_sweep(tmp_path)
-    assert sweep.name == tmp_path.name
-    assert {j.name: (j.overrides, j.seed) for j in sweep.jobs} == {
-        "three": (("model.levels=3", "seed=4"), 4),
-        "two": (("model.levels=2", "seed=0", "loss.dice=1"), 0),
-    }
-
-
-def test_flat_values_are_written_as_on_the_command_line() -> None:
-    nested = {"a": {"b": None, "c": True}, "d": [1, 0.5, "x"], "e": {"f": {"g": 1e-3}}, "h": "00:10"}
-    assert flatten(nested) == {
-        "a.b": "null",
-        "a.c": "true",
-        "d": "[1,0.5,x]",
-        "e.f.g": "0.001",
-        "h": "00:10",
-    }
+    assert read_sweep(write_record(tmp_path, {"a": []})).jobs[0].state == "finished"
 
 
 def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
         read_sweep(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"holds neither .* nor run folders"):
+    with pytest.raises(InputError, match=r"holds no sweep\.json"):
         read_sweep(tmp_path)
     bare_run(tmp_path / "run")
     with pytest.raises(InputError, match=r"folder of one run, whose page is .*report\.html"):
         read_sweep(tmp_path / "run")
-    with pytest.raises(InputError, match="neither"):
-        read_sweep(write_sweep(tmp_path / "empty", {}))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"jobs": 3}', '{"jobs": [{"folder": "a"}]}'])
@@ -94,30 +71,58 @@ def test_a_malformed_record_is_named(tmp_path: Path, content: str) -> None:
         read_sweep(tmp_path)
 
 
-def test_an_unreadable_failure_is_still_a_failure(tmp_path: Path) -> None:
+def test_a_job_of_an_unreadable_configuration_is_no_crash(tmp_path: Path) -> None:
     bare_run(tmp_path / "a", finished=False)
-    (tmp_path / "a" / FAILURE_FILE).write_text(json.dumps(["?"]))
-    (job,) = read_sweep(write_sweep(tmp_path, {"a": []})).jobs
-    assert job.state == "failed"
-    assert FAILURE_FILE in job.sentence
-
-
-@pytest.mark.parametrize("content", ["{", "- 1", "data: 3", "", "\x00"])
-def test_without_a_record_an_unreadable_run_spoils_no_label(tmp_path: Path, content: str) -> None:
-    bare_run(tmp_path / "two", model={"levels": 2, "prior": "softmax"})
-    bare_run(tmp_path / "three", model={"levels": 3, "prior": "softmax"})
-    bare_run(tmp_path / "bad", model={"levels": 3, "prior": "softmax"})
-    (tmp_path / "bad" / "config.yaml").write_text(content)
-    told = {j.name: (j.overrides, j.state) for j in read_sweep(tmp_path).jobs}
-    assert told["two"] == (("model.levels=2",), "finished")
-    assert told["three"] == (("model.levels=3",), "finished")
-    assert told["bad"] == (("config.yaml unreadable",), "failed")
-    assert str(tmp_path / "bad" / "config.yaml") in read_sweep(tmp_path).jobs[0].sentence
-
-
-def test_an_unreadable_history_or_seed_is_no_crash(tmp_path: Path) -> None:
-    bare_run(tmp_path / "a", finished=False, seed="many")
-    (tmp_path / "a" / "metrics.csv").write_text("epoch,step\n1,x,3\n")
-    (job,) = read_sweep(write_sweep(tmp_path, {"a": ["x=1"]})).jobs
+    (tmp_path / "a" / "config.yaml").write_text("seed: many")
+    (job,) = read_sweep(write_record(tmp_path, {"a": ["x=1"]})).jobs
     assert (job.state, job.seed) == ("unfinished", 0)
-    assert "metrics.csv cannot be read" in job.sentence
+
+
+PARAMS = {"model.levels": "3,1", "seed": "0,1"}
+
+
+def test_a_sweeps_values_and_the_command_lines_are_multiplied_and_the_latter_win() -> None:
+    jobs = split_jobs(["+sweep=levels", "seed=4,5,6", "scale=cpu"], PARAMS)
+
+    assert len(jobs) == 6
+    assert [j for j in jobs if "seed=0" in j] == []
+    assert jobs[0] == ("model.levels=3", "seed=4", "+sweep=levels", "scale=cpu")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["seed=0,1", "+a.b=x", "~c"], ["x=choice(1,2)", "y=range(3)", "x=[1,2],[3]"], ["d={a:1,b:2}", "e='1,2'"]],
+)
+def test_jobs_are_split_as_hydras_sweeper_splits_them(overrides: list[str]) -> None:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # private: in this test alone
+
+    parsed = OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in PARAMS.items()), *overrides])
+    (expected,) = BasicSweeper.split_arguments(parsed, None)
+    assert split_jobs(overrides, PARAMS) == [tuple(job) for job in expected]
+
+
+def test_folders_are_named_after_what_distinguishes_the_jobs() -> None:
+    overrides = ["+sweep=levels", "scale=cpu", "loss.level_weights=[1,2,4],equal"]
+    jobs, fixed = name_jobs(split_jobs(overrides, PARAMS))
+
+    names = list(jobs)
+    assert len(set(names)) == 8
+    assert names[0] == "loss.level_weights=_1,2,4_,model.levels=3,seed=0"
+    assert fixed == ["scale", "sweep"]
+    assert jobs[names[0]] == ("model.levels=3", "seed=0", "scale=cpu", "loss.level_weights=[1,2,4]")
+
+
+def test_the_same_command_writes_the_same_plan(tmp_path: Path) -> None:
+    for _ in range(2):
+        write_sweep(tmp_path / "s", ["seed=0,1"], name_jobs(split_jobs(["seed=0,1"], {}))[0])
+    content = json.loads((tmp_path / "s" / "sweep.json").read_text())
+
+    assert content == {
+        "name": "s",
+        "overrides": ["seed=0,1"],
+        "jobs": [{"folder": "seed=0", "overrides": ["seed=0"]}, {"folder": "seed=1", "overrides": ["seed=1"]}],
+    }
+
+
+def test_a_sweep_of_one_job_has_a_folder_too() -> None:
+    assert list(name_jobs(split_jobs(["seed=0"], {}))[0]) == ["job"]

@@ -16,7 +16,7 @@ from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder
 from rcm_cascade.runs.identity import config_hash, write_config
-from rcm_cascade.runs.launch import _plan, launch
+from rcm_cascade.runs.launch import launch, plan_sweep
 from tests.runs.test_compose import GROUPS
 
 SEEDS = {"seed=0", "seed=1", "seed=2"}
@@ -25,15 +25,15 @@ SWEEPS = [c for c in GROUPS if c.startswith("sweep=") and c != "sweep=crossval"]
 
 @pytest.mark.parametrize("choice", SWEEPS)
 def test_every_job_of_every_sweep_composes_and_has_a_folder_of_its_own(choice: str) -> None:
-    plan, folder, _ = _plan([f"+{choice}"])
+    plan = plan_sweep([f"+{choice}"])
 
-    assert folder == Path("runs") / choice.removeprefix("sweep=")
+    assert plan.folder == Path("runs") / choice.removeprefix("sweep=")
     assert len(plan.jobs) == len(set(plan.jobs)) >= 6
     assert {override for job in plan.jobs.values() for override in job if override.startswith("seed=")} == SEEDS
 
 
 def test_the_jobs_of_a_sweep_are_different_configurations() -> None:
-    plan, _, _ = _plan(["+sweep=baselines", "seed=0"])
+    plan = plan_sweep(["+sweep=baselines", "seed=0"])
     assert len({config_hash(compose_config(job)) for job in plan.jobs.values()}) == len(plan.jobs) == 5
 
 

@@ -22,7 +22,7 @@ from tests.running import tiny
 
 pytest.importorskip("nncf")
 from rcm_cascade.annotate.cpu import int8
-from rcm_cascade.runs.quantise import quantise_checkpoint
+from rcm_cascade.runs.score import quantise_checkpoint
 
 
 @pytest.fixture

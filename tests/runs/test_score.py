@@ -10,6 +10,7 @@ from PIL import Image
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
@@ -18,7 +19,7 @@ from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.models.checkpoint import digest, load_checkpoint, store_temperature
-from rcm_cascade.runs.data import TrainingData, make_cache
+from rcm_cascade.runs.data import TrainingData
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import evaluate, is_scored, score
 
@@ -33,7 +34,7 @@ def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
 
 def loaded(checkpoint: Path, phantoms: Path) -> TrainingData:
     header, dataset = load_checkpoint(checkpoint).header, read_dataset(phantoms)
-    return TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, make_cache(None, 50))
+    return TrainingData(dataset, header.split, header.working_pixel_size_um, header.normalisation, MosaicCache())
 
 
 def sampled(checkpoint: Path, mosaics: list[Mosaic]) -> LogitSample:

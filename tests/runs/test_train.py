@@ -29,7 +29,8 @@ from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import load_training_data
 from rcm_cascade.runs.identity import changed_data
-from rcm_cascade.runs.train import identify, make_datamodule, make_header, make_module, train
+from rcm_cascade.runs.train import identify, train
+from rcm_cascade.runs.trainer import make_datamodule, make_header, make_module
 from rcm_cascade.training.history import read_history
 from rcm_cascade.training.module import CascadeModule
 from tests.running import tiny

@@ -1,11 +1,14 @@
+import io
 from contextlib import nullcontext
 
 import pytest
 import torch
+from rich.console import Console
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.trainer import check_device, memory_format
+from rcm_cascade.runs.trainer import check_device, level_table, memory_format
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4"}
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_JOB_NAME": "train"}
@@ -67,3 +70,15 @@ def test_machines_that_nobody_starts_are_not_waited_for() -> None:
     with pytest.raises(InputError, match="torchrun"):
         check_device(compose_config(["trainer.accelerator=cpu", "trainer.nodes=2"]))
     check_device(compose_config(["trainer.accelerator=cpu", "trainer.devices=2"]))
+
+
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    for design, count in (("cascade", 3), ("dynunet", 1)):
+        levels = summarise_network(compose_config([f"model={design}", "scale=paper"]).model.arguments(6))
+        weights = ["0.33"] * 3 if count == 3 else ["0.14 0.29 0.57"]
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(level_table(levels, weights))
+        text = console.export_text()
+        assert "…" not in text
+        for word in ("parameters", "loss weight", weights[0], "reach (px)", "GFLOP/MP"):
+            assert word in text
