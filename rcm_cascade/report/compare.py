@@ -70,7 +70,7 @@ class Configuration:
     @property
     def tested(self) -> str:
         """``"9 test mosaics of 7 patients"``; where the outcomes differ in it, each of what they have."""
-        texts = (describe_mosaics(len(o.mosaics), o.patients, o.nameless, "test mosaic") for o in self.outcomes)
+        texts = (describe_mosaics(o.count, o.patients, o.nameless, "test mosaic") for o in self.outcomes)
         return " or ".join(dict.fromkeys(texts))
 
 

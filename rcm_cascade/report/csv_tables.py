@@ -36,7 +36,7 @@ def result_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "seeds": len(c.outcomes),
                 "seeds_compared": c.seeds_compared or None,
                 "jobs": len(c.jobs),
-                "mosaics": len(first.mosaics),
+                "mosaics": first.count,
                 "patients": first.patients,
                 "patients_holding": holding,
                 "remark": c.remark,

@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.folds import untrained_classes
 from rcm_cascade.data.splits import read_split
-from rcm_cascade.evaluate.coherence import Coherence
-from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.config import COUNTS
@@ -28,8 +25,8 @@ def pool_folds(
 ) -> tuple[Sweep, dict[str, Outcome], dict[str, str]]:
     """A job of each configuration and seed in place of those of its folds; others stay as they are.
 
-    Its outcome has each mosaic as the fold that tests it predicted it, counts of one that several folds test summed. It
-    has no curves and no calibration, which folds do not share. Where a fold has no outcome, there is none.
+    Its outcome has each mosaic as the fold that tests it predicted it, as often as folds test it. It has no curves
+    and no calibration, which folds do not share. Where a fold has no outcome, there is none.
 
     Args:
         sweep: of the folds.
@@ -77,14 +74,6 @@ def pool_folds(
     return replace(sweep, jobs=tuple(kept)), pooled, why
 
 
-def pool_mosaics(parts: Sequence[Sequence[MosaicResult]]) -> list[MosaicResult]:
-    """One result a mosaic, in the order of first occurrence; counts of one that occurs again are summed."""
-    groups: dict[str, list[MosaicResult]] = {}
-    for result in (result for part in parts for result in part):
-        groups.setdefault(result.mosaic, []).append(result)
-    return [_sum(group) for group in groups.values()]
-
-
 def describe_folds(outcomes: Sequence[Outcome]) -> dict[str, str]:
     """How folds were made and what is wrong with them, for the page; empty where nothing was cross-validated."""
     folds = next((outcome.folds for outcome in outcomes if outcome.folds), {})
@@ -125,21 +114,7 @@ def _data(job: Job) -> dict[str, Any]:
 
 def _pool(job: Job, folds: Mapping[int, Outcome], classes: ClassTable) -> Outcome:
     first = next(iter(folds.values()))
-    mosaics = pool_mosaics([fold.mosaics for fold in folds.values()])
+    mosaics = tuple(mosaic for fold in folds.values() for mosaic in fold.mosaics)
     synthetic = any(bool(fold.metrics.get("synthetic")) for fold in folds.values())
     metrics = summarise(mosaics, classes, synthetic=synthetic, draws=1)
-    return Outcome(job, first.classes, tuple(mosaics), metrics, first.result, [], folds)
-
-
-def _sum(parts: Sequence[Any]) -> Any:  # noqa: ANN401 (results, and whatever is in them)
-    """What was counted several times, together: arrays are added, all else is as the first has it."""
-    first = parts[0]
-    if isinstance(first, np.ndarray):
-        return np.sum(parts, axis=0)
-    if isinstance(first, tuple):
-        return tuple(_sum(of_level) for of_level in zip(*parts, strict=False))
-    if not isinstance(first, MosaicResult | LevelResult | Coherence):
-        return first
-    if any(part is None for part in parts):
-        return None
-    return replace(first, **{f.name: _sum([getattr(part, f.name) for part in parts]) for f in fields(first)})
+    return Outcome(job, first.classes, mosaics, metrics, first.result, [], folds)

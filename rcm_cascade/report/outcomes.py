@@ -29,7 +29,7 @@ class Outcome:
     Args:
         job: that was run.
         classes: names, in id order.
-        mosaics: the result of each, in the order of evaluation; at least one.
+        mosaics: the result of each, in the order of evaluation; at least one. Of folds, some may occur again.
         metrics: the content of `metrics.json`.
         result: the content of `result.json`.
         history: the rows of `metrics.csv`.
@@ -88,6 +88,11 @@ class Outcome:
         return self.job.folder.path / EVALUATION, number
 
     @property
+    def count(self) -> int:
+        """How many mosaics there are."""
+        return len(set(self.names))
+
+    @property
     def patients(self) -> int:
         """How many there are."""
         return len({m.patient for m in self.mosaics})
@@ -100,7 +105,7 @@ class Outcome:
     @property
     def nameless(self) -> int:
         """Mosaics of which the manifest names no patient: each counts as one."""
-        return sum(not m.patient_given for m in self.mosaics)
+        return len({m.mosaic for m in self.mosaics if not m.patient_given})
 
     @property
     def holding(self) -> tuple[int, ...]:
