@@ -101,7 +101,7 @@ def _difference(folder: Path, reference: Path, metric: str) -> str:
         mosaics = read_results(path / "evaluation" / "confusions.json")[1]
         sums.append({0: pool_by_patient([m.confusion for m in mosaics], [m.patient for m in mosaics])})
     found: Difference = paired_differences(sums[0], sums[1], METRICS[metric].with_mean)[-1]
-    return f"{signed(found.value)} ({interval_text(found)})"
+    return f"{signed(found.value)} ({interval_text(found.interval)})"
 
 
 def _row(name: str, values: dict[str, Any], sensitivity: float, specificity: float) -> str:

@@ -33,12 +33,6 @@ class Difference:
         """Whether it differs from zero: its interval does not hold 0. None without an interval."""
         return None if self.interval is None else self.interval[0] > 0 or self.interval[1] < 0
 
-    def scaled(self, by: float) -> "Difference":
-        """In another unit; ``by`` is above 0."""
-        value = None if self.value is None else by * self.value
-        interval = None if self.interval is None else (by * self.interval[0], by * self.interval[1])
-        return Difference(value, interval, self.patients)
-
 
 def shared_seeds(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[int]:
     """The seeds that both have: they alone are compared, each with itself. Empty: all are, each with any."""

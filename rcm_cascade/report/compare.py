@@ -13,8 +13,8 @@ from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences
-from rcm_cascade.report.learning import GradientNorms, best_score, mean_gradients
-from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN, Key, Number, long_table, over_seeds
+from rcm_cascade.report.frame import ALL, FINAL_MAP, KEYS, MEAN, Number, long_table, over_seeds
+from rcm_cascade.report.learning import best_score, mean_gradients, sort_stages
 from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome, region_numbers
 from rcm_cascade.report.text import describe_mosaics
 from rcm_cascade.runs.jobs import Job, Sweep
@@ -53,11 +53,6 @@ class Configuration:
         mean = np.mean([o.confusions.sum(axis=0) for o in self.outcomes], axis=0)
         pixels: NDArray[np.int64] = np.rint(mean).astype(np.int64)
         return pixels
-
-    @property
-    def gradients(self) -> GradientNorms:
-        """Geometric means over the seeds."""
-        return mean_gradients([o.history for o in self.outcomes])
 
     @property
     def levels(self) -> tuple[tuple[int, int], ...]:
@@ -104,7 +99,7 @@ class Comparison:
         left_out: the jobs without a result, in the order of the sweep.
         missing: labels of the configurations without any.
         table: every number, of `long_table`.
-        numbers: over seeds, with their differences.
+        numbers: a `Number` a row, by `KEYS`: means over seeds, with their differences.
     """
 
     sweep: Sweep
@@ -115,7 +110,7 @@ class Comparison:
     left_out: tuple[LeftOut, ...]
     missing: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
-    numbers: Mapping[Key, Number] = field(repr=False)
+    numbers: pd.DataFrame = field(repr=False)
 
     @property
     def compared(self) -> tuple[Configuration, ...]:
@@ -134,7 +129,19 @@ class Comparison:
 
     def number(self, configuration: Configuration, metric: str, name: str = MEAN, level: int = FINAL_MAP) -> Number:
         """A number of a class (`MEAN`: the macro mean, `ALL`: what is no number of a class)."""
-        return self.numbers.get((configuration.label, level, name, metric), Number())
+        key = (configuration.label, level, name, metric)
+        if key not in self.numbers.index:
+            return Number()
+        return Number(*(None if pd.isna(value) else value for value in self.numbers.loc[key]))
+
+    @property
+    def gradients(self) -> pd.DataFrame:
+        """Of each configuration, as `mean_gradients` gives them, in the order in which a level executes its stages."""
+        norms = {c.label: mean_gradients([o.history for o in c.outcomes]) for c in self.configurations}
+        table = pd.concat(norms, names=["configuration"])
+        stages = sort_stages(set(table.index.unique("stage")))
+        order = {"configuration": list(norms), "stage": stages}
+        return table.sort_index(key=lambda keys: keys.map(order[keys.name].index) if keys.name in order else keys)
 
 
 def compare_configurations(
@@ -173,7 +180,8 @@ def compare_configurations(
     score = default_score(chosen.outcomes) if score is None else score
     configurations = tuple(set_against(c, chosen) for c in having)
     table = long_table({c.label: c.outcomes for c in configurations}, score)
-    differences = {key: d for c in configurations for key, d in _differences(c, chosen)}
+    rows = [row for c in configurations for row in _differences(c, chosen)]
+    differences = pd.DataFrame(rows, columns=[*KEYS, *Number._fields[3:]]).set_index(KEYS)
     labels = {job.name: c.label for c in groups for job in c.jobs}
     return Comparison(
         sweep=sweep,
@@ -188,7 +196,7 @@ def compare_configurations(
         ),
         missing=tuple(c.label for c in groups if c not in having),
         table=table,
-        numbers={key: replace(n, difference=differences.get(key)) for key, n in over_seeds(table).items()},
+        numbers=over_seeds(table).join(differences).astype({"patients": "Int64"}),
     )
 
 
@@ -245,25 +253,30 @@ def default_score(reference: Sequence[Outcome]) -> float | None:
     return SCORE_SHARE * float(np.mean(best)) if best else None
 
 
-def _differences(ours: Configuration, reference: Configuration) -> Iterator[tuple[Key, Difference]]:
-    """To the reference, and of each level to the next coarser."""
+def _differences(ours: Configuration, reference: Configuration) -> Iterator[tuple[Any, ...]]:
+    """To the reference, and of each level to the next coarser: `KEYS` and the fields of a `Number` from there on."""
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
         a, b = (_by_seed(side, [o.confusions for o in side]) for side in (outcomes, theirs))
         for key, metric in METRICS.items():
             found = paired_differences(a, b, metric.with_mean)
             for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
-                yield (ours.label, FINAL_MAP, name, key), difference
+                yield ours.label, FINAL_MAP, name, key, *_plain(difference)
         if all(o.regions is not None for o in (*outcomes, *theirs)):
             a, b = (_by_seed(side, [o.regions for o in side]) for side in (outcomes, theirs))
             for key, difference in zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True):
-                yield (ours.label, FINAL_MAP, ALL, key), difference
+                yield ours.label, FINAL_MAP, ALL, key, *_plain(difference)
     levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
     if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
         maps = [_by_seed(outcomes, [of_run[:, i] for of_run in levels]) for i in range(len(ours.levels))]
         for (level, _), finer, coarser in zip(ours.levels[1:], maps[1:], maps, strict=False):
             for key, metric in METRICS.items():
-                yield (ours.label, level, MEAN, key), paired_differences(finer, coarser, metric.with_mean)[-1]
+                difference = paired_differences(finer, coarser, metric.with_mean)[-1]
+                yield ours.label, level, MEAN, key, *_plain(difference)
+
+
+def _plain(difference: Difference) -> tuple[Any, ...]:
+    return difference.value, *(difference.interval or (None, None)), difference.differs, difference.patients
 
 
 def _by_seed(outcomes: Sequence[Outcome], values: Sequence[Any]) -> dict[int, NDArray[Any]]:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import DRAWS, LEVEL, Difference, lacking_share, shared_seeds
-from rcm_cascade.report.compare import Comparison, Configuration
+from rcm_cascade.evaluate.paired import DRAWS, LEVEL, lacking_share, shared_seeds
+from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.outcomes import Outcome
 
 MANY_SEEDS: Final = 10
@@ -15,8 +15,6 @@ MANY_SEEDS: Final = 10
 
 OFTEN_LACKING: Final = 0.01
 """Of the resamples: a class that more of them lack is spoken of."""
-
-Found = tuple[Configuration, Difference]
 
 
 def find(comparison: Comparison, metric: str) -> dict[str, Any]:
@@ -28,16 +26,15 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
         same by class; ``intervals``: how many the page holds; ``lacking``: the share of resamples that lack a class,
         and ``rare``, which mostly; ``ways``: how seeds are compared, and ``fewest``, how many at least.
     """
-    measured = [(c, d) for c in comparison.compared if (d := comparison.number(c, metric).difference) is not None]
-    ranked = sorted(measured, key=lambda found: (-abs(found[1].value or 0.0), found[0].label))
+    numbers = [(c, comparison.number(c, metric)) for c in comparison.compared]
+    ranked = sorted(numbers, key=lambda found: (-abs(found[1].difference or 0.0), found[0].label))
     by_class = [
-        (c, name, d)
+        (c, name, number)
         for c in comparison.compared
         for name in comparison.classes.names
-        if (d := comparison.number(c, metric, name).difference) is not None and d.differs is not None
+        if (number := comparison.number(c, metric, name)).differs is not None
     ]
-    first, shown = comparison.first, {c.label for c in comparison.configurations}
-    differences = [n.difference for key, n in comparison.numbers.items() if key[0] in shown]
+    first, shown = comparison.first, [c.label for c in comparison.configurations]
     share = lacking_share(first.by_patient(first.confusions).sum(axis=2) > 0)
     compared = [c for c in comparison.compared if c.seeds_compared]
     return {
@@ -45,13 +42,13 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
         "metric": METRICS[metric].label,
         "level": LEVEL,
         "draws": DRAWS,
-        "different": [(c, d) for c, d in ranked if d.differs and c.seeds_compared > 1],
-        "alike": [(c, d) for c, d in ranked if d.differs is False and c.seeds_compared > 1],
-        "networks": [(c, d) for c, d in ranked if d.differs is not None and c.seeds_compared == 1],
-        "unmeasured": [(c, d) for c, d in ranked if d.differs is None],
-        "classes": sorted(by_class, key=lambda found: (-abs(found[2].value or 0.0), found[1])),
+        "different": [(c, n) for c, n in ranked if n.differs and c.seeds_compared > 1],
+        "alike": [(c, n) for c, n in ranked if n.differs is False and c.seeds_compared > 1],
+        "networks": [(c, n) for c, n in ranked if n.differs is not None and c.seeds_compared == 1],
+        "unmeasured": [(c, n) for c, n in ranked if n.differs is None and n.patients is not None],
+        "classes": sorted(by_class, key=lambda found: (-abs(found[2].difference or 0.0), found[1])),
         "mean": comparison.number(comparison.reference, metric).mean,
-        "intervals": sum(d is not None and d.interval is not None for d in differences),
+        "intervals": int(comparison.numbers.loc[shown, "low"].count()),
         "lacking": share if share > OFTEN_LACKING else 0.0,
         "rare": comparison.classes.names[int(np.argmin([n or np.inf for n in first.holding]))],
         "most": max(len(c.jobs) for c in comparison.configurations),

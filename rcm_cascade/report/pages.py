@@ -31,8 +31,8 @@ from rcm_cascade.report import figures, tables, text
 from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.findings import find
 from rcm_cascade.report.folds import describe_folds
+from rcm_cascade.report.frame import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.learning import MONITORED, curve, training_seconds
-from rcm_cascade.report.numbers import ALL, MEAN, Number
 from rcm_cascade.report.reading import class_table
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION, comparison_path
@@ -169,16 +169,17 @@ def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]],
 
 def show(number: Number, metric: str) -> dict[str, Any]:
     """A number as a cell of the page: ``text``, ``difference``, ``interval``, and whether it ``differs`` from zero."""
-    form, difference = FORMS.get(metric, Form()), number.difference
+    form = FORMS.get(metric, Form())
     written = text.UNDEFINED if number.mean is None else form.text(number.mean)
     if number.sd is not None and form.spread:
         written += f" ± {form.text(number.sd)}"
-    if difference is None:
-        return {"text": written, "difference": "", "interval": "", "differs": None}
-    scaled = difference.scaled(form.scale)
-    interval = text.interval_text(scaled, form.digits) or ("" if scaled.value is None else NO_INTERVAL)
-    signed = text.signed(scaled.value, form.digits) + form.unit
-    return {"text": written, "difference": signed, "interval": interval, "differs": scaled.differs}
+    difference = interval = ""
+    if number.patients is not None:  # it was compared
+        value, low, high = (None if v is None else form.scale * v for v in number[3:6])
+        difference = text.signed(value, form.digits) + form.unit
+        if value is not None:
+            interval = NO_INTERVAL if low is None or high is None else text.interval_text((low, high), form.digits)
+    return {"text": written, "difference": difference, "interval": interval, "differs": number.differs}
 
 
 @cache
@@ -260,27 +261,33 @@ def _sweep_figures(
     configurations = comparison.configurations
     alike = [look for look, c in zip(drawn, configurations, strict=True) if not c.remark]
     others = [look for look in alike if look.label != comparison.reference.label]
-    differences = {
-        name: {c.label: comparison.number(c, metric, name).difference for c in configurations}
-        for name in (MEAN, *comparison.classes.names)
-    }
+    numbers = comparison.numbers.xs(FINAL_MAP, level="level").reset_index()
+    differences = numbers[numbers["metric"] == metric].rename(columns={"class": "panel", "difference": "value"})
     titles = {
         "regions_per_area": f"regions per {_units(truth)[0] if truth else 'mm²'}",
         "small_regions_share": "share of regions that are small",
         "small_area_share": "share of area in small regions",
     }
-    regions = {
-        title: {c.label: comparison.number(c, key, ALL).spread for c in configurations} for key, title in titles.items()
-    }
+    regions = numbers.assign(
+        panel=numbers["metric"].map(titles),
+        value=numbers["mean"],
+        low=numbers["mean"] - numbers["sd"],
+        high=numbers["mean"] + numbers["sd"],
+    )
     curves = {
         key: {c.label: [curve(o.history, key) for o in c.outcomes] for c in configurations if not c.remark}
         for key in (MONITORED, "train/loss")
     }
+    gradients = comparison.gradients
     title = f"difference of {METRICS[metric].label} to {comparison.reference.label}"
     return {
-        "differences": figures.dot_figure(differences, others, dict.fromkeys(differences, 0.0), title),
+        "differences": figures.dot_figure(
+            differences, others, dict.fromkeys((MEAN, *comparison.classes.names), 0.0), title
+        ),
         "regions": figures.dot_figure(regions, alike, {titles[key]: truth.get(key) for key in titles}),
         "learning": figures.learning_figure(curves[MONITORED], drawn, "validation mean sensitivity"),
         "loss": figures.learning_figure(curves["train/loss"], drawn, "training loss"),
-        "gradients": figures.gradient_figure({c.label: c.gradients for c in configurations if not c.remark}),
+        "gradients": figures.gradient_figure(
+            gradients[gradients.index.isin([look.label for look in alike], level="configuration")]
+        ),
     }

@@ -11,7 +11,7 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.models.checkpoint import read_header
-from rcm_cascade.report.numbers import long_table
+from rcm_cascade.report.frame import long_table
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.data import find_dataset
 from rcm_cascade.runs.identity import read_config

@@ -18,7 +18,7 @@ from rcm_cascade.pictures.comparison import PANEL_PX
 from rcm_cascade.pictures.png import png_data_uri
 from rcm_cascade.pictures.shrink import shrink_factor, shrink_labels
 from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
-from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
+from rcm_cascade.report.csv_tables import level_table, result_table, to_csv
 from rcm_cascade.report.folds import pool_folds
 from rcm_cascade.report.pages import PAGE, render_sweep, show
 from rcm_cascade.report.reading import class_table, read_outcomes
@@ -70,8 +70,9 @@ def write_report(
         reason = failures.get(job.name) or job.sentence
         raise InputError(f"{path} has no job with a result to report; its first, {job.name}: {reason}")
     comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
-    for name, rows in ((RESULTS, result_rows), (LEVELS, level_rows), (GRADIENTS, gradient_rows)):
-        write_text(path / name, to_csv(rows(comparison)))
+    write_text(path / RESULTS, to_csv(result_table(comparison)))
+    write_text(path / LEVELS, to_csv(level_table(comparison)))
+    write_text(path / GRADIENTS, to_csv(comparison.gradients.reset_index()))
     write_text(path / LATEX, to_latex(comparison))
     write_text(path / PAGE, render_sweep(comparison, list(galleries(comparison)), metric))
     for entry in comparison.left_out:

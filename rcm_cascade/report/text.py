@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rcm_cascade.evaluate.paired import Difference
+from rcm_cascade.evaluate.bootstrap import Interval
 
 UNDEFINED: Final = "–"
 
@@ -50,11 +50,9 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if value else f"{0:.{digits}f}"
 
 
-def interval_text(difference: Difference, digits: int = 3) -> str:
+def interval_text(interval: Interval, digits: int = 3) -> str:
     """``"−0.180 to −0.060"``, or empty where there is none."""
-    if difference.interval is None:
-        return ""
-    return " to ".join(signed(bound, digits) for bound in difference.interval)
+    return " to ".join(signed(bound, digits) for bound in interval or ())
 
 
 def counted(number: int, noun: str) -> str:

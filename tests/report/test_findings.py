@@ -3,13 +3,15 @@ from dataclasses import replace
 
 import jinja2
 import numpy as np
+import pandas as pd
 import pytest
 
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.report import pages
 from rcm_cascade.report.compare import Comparison, Configuration
 from rcm_cascade.report.findings import describe_seeds, find
-from rcm_cascade.report.numbers import MEAN, Number
+from rcm_cascade.report.frame import MEAN, Number
 from rcm_cascade.report.outcomes import Outcome
 
 
@@ -20,15 +22,28 @@ def said(comparison: Comparison, metric: str = "sensitivity") -> str:
     return "\n".join(" ".join(line.split()) for line in lines if line.strip())
 
 
+def row(difference: Difference) -> list[object]:
+    """The columns of a difference in the table of numbers."""
+    return [difference.value, *(difference.interval or (None, None)), difference.differs, difference.patients]
+
+
+COLUMNS = ["difference", "low", "high", "differs", "patients"]
+
+
 def with_means(comparison: Comparison, *means: Difference) -> Comparison:
     """The same with other differences of the mean, of both configurations that are compared."""
-    found = dict(zip([c.label for c in comparison.compared], means, strict=True))
+    numbers = comparison.numbers.copy()
+    for c, mean in zip(comparison.compared, means, strict=True):
+        for metric in METRICS:
+            numbers.loc[(c.label, 0, MEAN, metric), COLUMNS] = row(mean)
+    return replace(comparison, numbers=numbers)
 
-    def changed(key: tuple[str, int, str, str], number: Number) -> Number:
-        label, level, name, _ = key
-        return replace(number, difference=found[label]) if (level, name) == (0, MEAN) and label in found else number
 
-    return replace(comparison, numbers={key: changed(key, number) for key, number in comparison.numbers.items()})
+def without_differences(comparison: Comparison, *labels: str) -> pd.DataFrame:
+    """The numbers, those of some configurations without differences."""
+    numbers = comparison.numbers.copy()
+    numbers.loc[list(labels), COLUMNS] = row(Difference(None, None))
+    return numbers
 
 
 def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
@@ -39,7 +54,7 @@ def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
     return replace(comparison, configurations=configurations)
 
 
-def labels(found: list[tuple[Configuration, Difference]]) -> list[str]:
+def labels(found: list[tuple[Configuration, Number]]) -> list[str]:
     return [configuration.label for configuration, _ in found]
 
 
@@ -59,18 +74,18 @@ def test_the_worse_one_differs_and_the_equal_one_does_not(compared: Comparison) 
 
 
 def test_the_largest_comes_first(compared: Comparison) -> None:
-    small, large = Difference(0.01, (0.005, 0.02)), Difference(-0.2, (-0.3, -0.1))
+    small, large = Difference(0.01, (0.005, 0.02), 7), Difference(-0.2, (-0.3, -0.1), 7)
     for pair in ((small, large), (large, small)):
         found = find(with_means(compared, *pair), "dice")["different"]
-        assert [difference.value for _, difference in found] == [-0.2, 0.01]
-    none = Difference(0.3, (-0.1, 0.7)), Difference(-0.4, (-0.9, 0.0))
+        assert [number.difference for _, number in found] == [-0.2, 0.01]
+    none = Difference(0.3, (-0.1, 0.7), 7), Difference(-0.4, (-0.9, 0.0), 7)
     found = find(with_means(compared, *none), "dice")
     assert found["different"] == []
     assert labels(found["alike"]) == ["model.levels=1", "model.levels=2"]
 
 
 def test_without_an_interval_nothing_differs(compared: Comparison) -> None:
-    comparison = with_means(compared, Difference(0.3, None, 3), Difference(None, None))
+    comparison = with_means(compared, Difference(0.3, None, 3), Difference(None, None, 0))
     found = find(comparison, "dice")
     assert found["different"] == found["alike"] == []
     text = said(comparison, "dice")
@@ -82,10 +97,7 @@ def test_what_is_missing_is_said(compared: Comparison) -> None:
     reference, same, worse = compared.configurations
     fewer = replace(same, outcomes=same.outcomes[:1])
     other = replace(worse, seeds_compared=0, remark="other classes than the reference's")
-    numbers = {
-        key: replace(number, difference=None) if key[0] == worse.label else number
-        for key, number in compared.numbers.items()
-    }
+    numbers = without_differences(compared, worse.label)
     configurations = (reference, fewer, other)
     text = said(replace(compared, configurations=configurations, missing=("model.levels=4",), numbers=numbers), "dice")
     assert "model.levels=1: not compared, because other classes than the reference&#39;s\n" in text
@@ -97,7 +109,7 @@ def test_what_is_missing_is_said(compared: Comparison) -> None:
 
 
 def test_with_one_seed_networks_are_compared_not_configurations(compared: Comparison) -> None:
-    means = with_means(compared, Difference(0.01, (-0.01, 0.03)), Difference(-0.2, (-0.3, -0.1)))
+    means = with_means(compared, Difference(0.01, (-0.01, 0.03), 7), Difference(-0.2, (-0.3, -0.1), 7))
     found = find(with_seeds(means, 1), "dice")
     assert found["different"] == found["alike"] == found["unmeasured"] == []
     text = said(with_seeds(means, 1), "dice")
@@ -143,7 +155,7 @@ def test_intervals_of_regions_and_levels_are_counted_too(compared: Comparison) -
     assert "about one in twenty would still leave out zero" in said(compared)
     alone = replace(compared, configurations=(compared.reference,))
     assert "This page holds 3 intervals" in said(alone)
-    bare = {key: replace(number, difference=None) for key, number in compared.numbers.items()}
+    bare = without_differences(compared, *(c.label for c in compared.configurations))
     assert "This page holds" not in said(replace(alone, numbers=bare))
 
 

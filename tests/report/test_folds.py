@@ -11,7 +11,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.folds import describe_folds, pool_folds
-from rcm_cascade.report.numbers import ALL, MEAN
+from rcm_cascade.report.frame import ALL, MEAN
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import write_report
 from rcm_cascade.runs.jobs import Job, read_sweep
@@ -56,7 +56,7 @@ def test_each_mosaic_is_pooled_as_the_fold_that_tests_it_predicted_it(tmp_path: 
     number = comparison.number(other, "dice")
     assert (number.n, other.seeds_compared) == (2, 2)
     assert number.difference is not None
-    assert number.difference.differs is True
+    assert number.differs is True
     assert comparison.number(other, "regions_per_area", ALL).difference is not None
     page = tmp_path / "report.html"
     text = Page(page).text

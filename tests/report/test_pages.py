@@ -20,14 +20,13 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate import metrics
 from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
 from rcm_cascade.evaluate.metrics import METRICS, Metric
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_json
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.compare import Comparison, LeftOut
-from rcm_cascade.report.numbers import Number
+from rcm_cascade.report.frame import Number
 from rcm_cascade.report.outcomes import REGION_NUMBERS
 from rcm_cascade.report.pages import (
     NO_INTERVAL,
@@ -416,7 +415,9 @@ def test_other_metric_jobs_left_out_and_nothing_taken_for_markup(compared: Compa
 
 def changed(comparison: Comparison, label: str, metrics: Sequence[str], number: Number) -> Comparison:
     """The same with another number of a configuration."""
-    numbers = {k: number if k[0] == label and k[3] in metrics else n for k, n in comparison.numbers.items()}
+    numbers = comparison.numbers.copy()
+    for metric in metrics:
+        numbers.loc[(label, 0, "all", metric)] = list(number)
     return replace(comparison, numbers=numbers)
 
 
@@ -505,11 +506,11 @@ def test_each_table_of_a_sweep_has_a_row_a_configuration(page: Path, compared: C
     assert len(regions) == 3
     difference = compared.number(compared.configurations[2], "small_area_share", "all").difference
     assert difference is not None
-    assert f"{100 * (difference.value or 0):+.1f} pp" in regions[2][3]
+    assert f"{100 * difference:+.1f} pp" in regions[2][3]
 
 
 def test_a_difference_without_an_interval_is_marked() -> None:
-    few, none = (show(Number(0.5, None, 1, d), "dice") for d in (Difference(0.1, None, 3), Difference(None, None, 0)))
+    few, none = (show(Number(0.5, n=1, difference=d, patients=n), "dice") for d, n in ((0.1, 3), (None, 0)))
     assert few == {"text": "0.500", "difference": "+0.100", "interval": NO_INTERVAL, "differs": None}
     assert (none["difference"], none["interval"]) == ("–", "")
     assert show(Number(), "train_seconds")["text"] == "–"

@@ -1,13 +1,11 @@
 """All numbers of a sweep as one long table, and their means over seeds."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.report.learning import reached, training_seconds
 from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome
 
@@ -23,32 +21,32 @@ FINAL_MAP: Final = 0
 
 COLUMNS: Final = ["configuration", "seed", "fold", "patient", "level", "class", "metric", "value"]
 
-Key = tuple[str, int, str, str]
-"""Configuration, level, class and metric."""
+KEYS: Final = ["configuration", "level", "class", "metric"]
+"""The index of a table of numbers over seeds."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number over seeds.
+class Number(NamedTuple):
+    """A row of the numbers over seeds; what is undefined is None.
 
     Args:
-        mean: None where no seed has it.
-        sd: standard deviation between seeds (n - 1); None below two.
+        mean: over the seeds.
+        sd: standard deviation between seeds (n - 1).
         n: seeds that have it.
-        difference: to the reference, or of a level to the next coarser; None where there is nothing to compare with.
+        difference: to the reference, or of a level to the next coarser.
+        low: bound of its interval.
+        high: the same.
+        differs: whether the interval leaves out zero.
+        patients: in whom it is defined, as `Difference` counts them.
     """
 
     mean: float | None = None
     sd: float | None = None
     n: int = 0
-    difference: Difference | None = None
-
-    @property
-    def spread(self) -> Difference | None:
-        """The mean, and one standard deviation on either side of it."""
-        if self.mean is None:
-            return None
-        return Difference(self.mean, (self.mean - (self.sd or 0.0), self.mean + (self.sd or 0.0)))
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    differs: bool | None = None
+    patients: int | None = None
 
 
 def long_table(outcomes: Mapping[str, Sequence[Outcome]], score: float | None) -> pd.DataFrame:
@@ -62,15 +60,10 @@ def long_table(outcomes: Mapping[str, Sequence[Outcome]], score: float | None) -
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
-def over_seeds(table: pd.DataFrame) -> dict[Key, Number]:
-    """Mean, standard deviation and count over seeds of what is pooled over all folds and patients."""
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """``mean``, ``sd`` and ``n`` over seeds of what is pooled over all folds and patients, by `KEYS`."""
     pooled = table[(table["fold"] == ALL) & (table["patient"] == ALL)]
-    groups = pooled.groupby(["configuration", "level", "class", "metric"], sort=False)["value"]
-    found = groups.agg(["mean", "std", "count"])
-    return {
-        key: Number(float(mean) if n else None, float(sd) if n > 1 else None, int(n))
-        for key, mean, sd, n in zip(found.index, found["mean"], found["std"], found["count"], strict=True)
-    }
+    return pooled.groupby(KEYS, sort=False)["value"].agg(mean="mean", sd="std", n="count")
 
 
 def _rows(outcome: Outcome, score: float | None) -> Iterator[tuple[str, str, int, str, str, Any]]:
