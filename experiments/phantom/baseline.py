@@ -25,7 +25,7 @@ from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.results import MosaicResult, score_mosaic
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_text
-from rcm_cascade.report.tables import interval_note, result_rows
+from rcm_cascade.report.tables import interval_note, result_texts
 from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import load_training_data
@@ -194,8 +194,9 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
         classes: the class table.
     """
     numbers = [_row("class", "sensitivity", "specificity", "Dice"), _row(*["---"] * 4)]
-    for row in result_rows(summary, classes):
-        numbers.append(_row(f"**{row['name']}**" if row["name"] == "mean" else row["name"], *_cells(row)))
+    texts = result_texts(summary, classes).drop(columns="paper", errors="ignore")
+    for name, *cells in texts.itertuples(index=False):
+        numbers.append(_row(f"**{name}**" if name == "mean" else name, *map(_short, cells)))
     shares = row_shares(np.array(summary["confusion"], np.int64))
     taken = [_row("truth, taken for →", *classes.names), _row(*["---"] * (len(classes) + 1))]
     for i, name in enumerate(classes.names):
@@ -204,10 +205,6 @@ def markdown_tables(summary: Mapping[str, Any], classes: ClassTable) -> str:
         taken.append(_row(name, *cells))
     note = f"{summary['labelled_pixels']:,} labelled pixels; {interval_note(summary)}."
     return "\n".join([*numbers, "", note, "", *taken, ""])
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    return [_short(f"{number} ({interval})" if interval else number) for number, interval in row["numbers"].values()]
 
 
 def _short(number: str) -> str:

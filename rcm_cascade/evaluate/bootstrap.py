@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,27 +14,13 @@ MIN_PATIENTS: Final = 5
 """With fewer patients there are too few different resamples (126 for five) for a 95 % interval to mean anything. Those
 count in whom a number is defined: a class that three patients hold has no interval, however many were tested."""
 
+LEVEL: Final = 0.95
+"""Coverage of the intervals."""
+
 METHOD: Final = "expanded percentiles, patients drawn with replacement"
 
 Interval = tuple[float, float] | None
 """Lower and upper bound; ``None`` where there is none to give."""
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Bootstrap intervals of one pooled result.
-
-    Args:
-        patients: how many were drawn from.
-        holding: of each class, the patients who have a labelled pixel of it.
-        level: coverage, such as 0.95.
-        intervals: by metric: one a class, then that of the macro mean over the classes present in the resample's truth.
-    """
-
-    patients: int
-    holding: tuple[int, ...]
-    level: float
-    intervals: Mapping[str, tuple[Interval, ...]]
 
 
 def bootstrap(
@@ -44,9 +29,9 @@ def bootstrap(
     metrics: Mapping[str, Metric] = METRICS,
     *,
     draws: int = 1000,
-    level: float = 0.95,
+    level: float = LEVEL,
     seed: int = 0,
-) -> Intervals:
+) -> dict[str, tuple[Interval, ...]]:
     """Intervals of each class's numbers and of their macro means.
 
     Patients are drawn with replacement, as many as there are, and their confusion matrices summed; a resample in which
@@ -63,6 +48,9 @@ def bootstrap(
         level: coverage of the interval.
         seed: the same seed gives the same resamples of the same number of patients.
 
+    Returns:
+        By metric: one a class, then that of the macro mean over the classes present in the resample's truth.
+
     Raises:
         ValueError: without a matrix, or if there are not as many patients as matrices.
     """
@@ -73,12 +61,7 @@ def bootstrap(
         columns = zip(metric.with_mean(resampled).T, defined_in(metric.with_mean(pooled)), strict=True)
         return tuple(percentile_interval(column, patients=n, level=level) for column, n in columns)
 
-    return Intervals(
-        patients=len(pooled),
-        holding=tuple((pooled.sum(axis=2) > 0).sum(axis=0).tolist()),
-        level=level,
-        intervals={name: of(metric) for name, metric in metrics.items()},
-    )
+    return {name: of(metric) for name, metric in metrics.items()}
 
 
 def defined_in(values: NDArray[np.float64]) -> list[int]:

@@ -71,17 +71,12 @@ def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
     return int(np.trace(matrix)) / total if total else float("nan")
 
 
-def macro_mean(values: NDArray[np.float64], matrix: NDArray[np.int64]) -> float:
-    """Mean of a class's values ``(C,)`` over the classes present in the truth; each class counts the same.
+def macro_mean(values: NDArray[np.float64], matrices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over the classes present in the truth, each counting the same: ``(…, C)`` and ``(…, C, C)`` to ``(…)``.
 
     A class that is present but whose value is undefined (the specificity of the only class) is left out; NaN where
     none is left.
     """
-    return float(macro_means(values, matrix))
-
-
-def macro_means(values: NDArray[np.float64], matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """As `macro_mean` for many matrices at once: ``(…, C)`` and ``(…, C, C)`` to ``(…)``."""
     counted = (matrices.sum(axis=-1) > 0) & ~np.isnan(values)
     return _ratio(np.where(counted, values, 0.0).sum(axis=-1), counted.sum(axis=-1))
 

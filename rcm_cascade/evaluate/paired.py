@@ -7,11 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.evaluate.bootstrap import Interval, defined_in, draw_patients, percentile_interval
+from rcm_cascade.evaluate.bootstrap import LEVEL, Interval, defined_in, draw_patients, percentile_interval
 from rcm_cascade.evaluate.metrics import Numbers
 
 DRAWS: Final = 2000
-LEVEL: Final = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,6 @@ def shared_seeds(ours: Mapping[int, object], theirs: Mapping[int, object]) -> li
 def count_compared(ours: Mapping[int, object], theirs: Mapping[int, object]) -> int:
     """How many seeds a comparison draws from: the shared ones, else those of the side that has fewer."""
     return len(shared_seeds(ours, theirs)) or min(len(ours), len(theirs))
-
-
-def lacking_share(present: NDArray[np.bool_], *, draws: int = DRAWS, seed: int = 0) -> float:
-    """The share of resamples in which no drawn patient holds a class that some patient does.
-
-    Args:
-        present: which patient holds which class, ``(P, C)``.
-        draws: resamples; they and the seed are those of `paired_differences`.
-        seed: of the resampling.
-    """
-    held = draw_patients(len(present), draws, seed) @ present[:, present.any(axis=0)].astype(np.int64)
-    return float((held == 0).any(axis=1).mean())
 
 
 def paired_differences(

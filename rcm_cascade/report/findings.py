@@ -3,18 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-
+from rcm_cascade.evaluate.bootstrap import LEVEL
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import DRAWS, LEVEL, lacking_share, shared_seeds
+from rcm_cascade.evaluate.paired import DRAWS, shared_seeds
 from rcm_cascade.report.compare import Comparison
 from rcm_cascade.report.outcomes import Outcome
 
 MANY_SEEDS: Final = 10
 """With fewer, resampling seeds is no good measure of how much they differ."""
-
-OFTEN_LACKING: Final = 0.01
-"""Of the resamples: a class that more of them lack is spoken of."""
 
 
 def find(comparison: Comparison, metric: str) -> dict[str, Any]:
@@ -23,8 +19,8 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
     Returns:
         ``different``, ``alike`` (not distinguishable from zero), ``networks`` (of one seed: between two trained
         networks, not two configurations) and ``unmeasured`` (without an interval), largest first; ``classes``: the
-        same by class; ``intervals``: how many the page holds; ``lacking``: the share of resamples that lack a class,
-        and ``rare``, which mostly; ``ways``: how seeds are compared, and ``fewest``, how many at least.
+        same by class; ``intervals``: how many the page holds; ``ways``: how seeds are compared, and ``fewest``, how
+        many at least.
     """
     numbers = [(c, comparison.number(c, metric)) for c in comparison.compared]
     ranked = sorted(numbers, key=lambda found: (-abs(found[1].difference or 0.0), found[0].label))
@@ -34,8 +30,7 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
         for name in comparison.classes.names
         if (number := comparison.number(c, metric, name)).differs is not None
     ]
-    first, shown = comparison.first, [c.label for c in comparison.configurations]
-    share = lacking_share(first.by_patient(first.confusions).sum(axis=2) > 0)
+    shown = [c.label for c in comparison.configurations]
     compared = [c for c in comparison.compared if c.seeds_compared]
     return {
         "comparison": comparison,
@@ -49,8 +44,6 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
         "classes": sorted(by_class, key=lambda found: (-abs(found[2].difference or 0.0), found[1])),
         "mean": comparison.number(comparison.reference, metric).mean,
         "intervals": int(comparison.numbers.loc[shown, "low"].count()),
-        "lacking": share if share > OFTEN_LACKING else 0.0,
-        "rare": comparison.classes.names[int(np.argmin([n or np.inf for n in first.holding]))],
         "most": max(len(c.jobs) for c in comparison.configurations),
         "ways": sorted({describe_seeds(c.outcomes, comparison.reference.outcomes) for c in compared}),
         "fewest": min((c.seeds_compared for c in compared), default=0),

@@ -16,11 +16,9 @@ from PIL import Image
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
-from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.splits import describe_split
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
-from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
 from rcm_cascade.models.checkpoint import read_header
@@ -44,9 +42,6 @@ NO_INTERVAL: Final = "×"
 """In place of an interval, where a difference has none."""
 
 NOT_DIFFERENT: Final = "not distinguishable from zero"
-
-MOST_FREQUENT: Final = 2
-"""Wrong classes that are named of each true class."""
 
 
 @dataclass(frozen=True)
@@ -219,28 +214,15 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
         "title": title,
         "summary": summary,
         "classes": classes,
-        "rows": tables.result_rows(summary, classes),
+        "rows": tables.result_texts(summary, classes).to_dict("records"),
         "note": tables.interval_note(summary),
         "intervals": tables.has_intervals(summary),
         "paper": tables.has_paper_row(classes),
         "mosaics": mosaics,
         "confusion": png_data_uri(confusion_picture(matrix, classes)),
-        "taken_for": _taken_for(matrix, classes),
         "reliability": figures.reliability_picture(calibration) if calibration and calibration["pixels"] else None,
         "comparisons": [(name, _picture(path)) for name, path in paths if path.is_file()],
     }
-
-
-def _taken_for(matrix: np.ndarray[Any, np.dtype[np.int64]], classes: ClassTable) -> list[dict[str, Any]]:
-    """Of each true class its pixels, the share found, and the most frequent wrong classes with theirs, most first."""
-    rows = []
-    for true, counts, shares in zip(classes.classes, matrix.tolist(), row_shares(matrix).tolist(), strict=True):
-        wrong = [given for given in classes.classes if given is not true and counts[given.id]]
-        wrong.sort(key=lambda given: -counts[given.id])
-        others = [(given, shares[given.id]) for given in wrong[:MOST_FREQUENT]]
-        found = shares[true.id] if sum(counts) else None
-        rows.append({"of": true, "labelled": sum(counts), "found": found, "wrong": others})
-    return rows
 
 
 def _units(regions: Mapping[str, Any]) -> tuple[str, str]:

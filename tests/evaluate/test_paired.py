@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from rcm_cascade.evaluate.bootstrap import draw_patients, tail
 from rcm_cascade.evaluate.confusion import macro_means, sensitivity
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, count_compared, lacking_share, paired_differences, shared_seeds
+from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences, shared_seeds
 
 MEAN = METRICS["sensitivity"].with_mean
 
@@ -174,14 +174,6 @@ def test_the_run_in_which_fewest_patients_have_a_number_counts() -> None:
     found = paired_differences(a, b, dice)[2]
     assert found.value is not None
     assert (found.interval, found.patients) == (None, 4)
-
-
-def test_one_class_in_one_patient_is_lacking_in_a_third_of_resamples() -> None:
-    present = np.ones((12, 3), bool)
-    present[:, 2] = False  # held by none: no resample can lack it
-    assert lacking_share(present) == 0
-    present[1:, 1] = False
-    assert lacking_share(present) == pytest.approx((11 / 12) ** 12, abs=0.03)
 
 
 def test_seeds_compared_are_the_shared_ones_else_those_of_the_smaller_side() -> None:

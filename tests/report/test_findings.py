@@ -2,9 +2,7 @@ import re
 from dataclasses import replace
 
 import jinja2
-import numpy as np
 import pandas as pd
-import pytest
 
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference
@@ -12,7 +10,6 @@ from rcm_cascade.report import pages
 from rcm_cascade.report.compare import Comparison, Configuration
 from rcm_cascade.report.findings import describe_seeds, find
 from rcm_cascade.report.frame import MEAN, Number
-from rcm_cascade.report.outcomes import Outcome
 
 
 def said(comparison: Comparison, metric: str = "sensitivity") -> str:
@@ -124,20 +121,6 @@ def method(comparison: Comparison) -> str:
     return " ".join(str(template.make_module(find(comparison, "dice")).method()).split())  # type: ignore[attr-defined]
 
 
-def with_rare_class(result: Configuration, patients: int) -> Configuration:
-    """The same, with class 4 in the first so many patients alone."""
-
-    def without(outcome: Outcome) -> Outcome:
-        mosaics = []
-        for i, mosaic in enumerate(outcome.mosaics):
-            matrix = mosaic.confusion.copy()
-            matrix[4] *= i < patients
-            mosaics.append(replace(mosaic, confusion=matrix))
-        return replace(outcome, mosaics=tuple(mosaics))
-
-    return replace(result, outcomes=tuple(without(o) for o in result.outcomes))
-
-
 def test_the_method_says_how_many_were_drawn_and_how_percentiles_are_expanded(compared: Comparison) -> None:
     text = method(compared)
     assert "percentiles of 2000 resamples, in each of which the 7 patients are drawn" in text
@@ -157,16 +140,6 @@ def test_intervals_of_regions_and_levels_are_counted_too(compared: Comparison) -
     assert "This page holds 3 intervals" in said(alone)
     bare = without_differences(compared, *(c.label for c in compared.configurations))
     assert "This page holds" not in said(replace(alone, numbers=bare))
-
-
-def test_a_class_that_resamples_lack_is_spoken_of(compared: Comparison) -> None:
-    assert "resamples lack" not in said(compared)
-    rare = with_rare_class(compared.reference, 2)
-    assert rare.outcomes[0].holding == (7, 7, 7, 7, 2, 7)
-    text = said(replace(compared, reference=rare, configurations=(rare, *compared.compared)))
-    share = float(text.split(" % of the resamples lack a class, mostly nested")[0].split("\n")[-1])
-    assert share == pytest.approx(100 * (5 / 7) ** 7, abs=3)
-    assert np.isfinite(share)
 
 
 def test_shared_seeds_are_cautioned_about_not_those_of_a_side(compared: Comparison) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.cli import main
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.confusion import dice, macro_means
+from rcm_cascade.evaluate.confusion import dice, macro_mean
 from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest
 from rcm_cascade.pictures.colours import colorize
@@ -239,7 +239,7 @@ def decoded(source: str) -> Image.Image:
 
 def test_worst_and_best_are_the_references_by_dice_and_predictions_are_label_files(compared: Comparison) -> None:
     worst, best = galleries(compared)
-    scores = macro_means(dice(compared.first.confusions), compared.first.confusions)
+    scores = macro_mean(dice(compared.first.confusions), compared.first.confusions)
     names = compared.first.names
     assert (worst["rank"], worst["mosaic"]) == ("worst", names[int(np.argmin(scores))])
     assert (best["rank"], best["mosaic"]) == ("best", names[int(np.argmax(scores))])
