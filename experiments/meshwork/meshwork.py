@@ -21,7 +21,7 @@ from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.report.compare import group_jobs
-from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.pages import evaluate
 from rcm_cascade.runs.jobs import Job, read_sweep
 
 MOSAICS: Final = 16

@@ -16,6 +16,8 @@ from PIL import Image
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
+from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.data.splits import describe_split
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
@@ -26,12 +28,12 @@ from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import png_data_uri, save_png
 from rcm_cascade.report import figures, tables, text
-from rcm_cascade.report.compare import Comparison
-from rcm_cascade.report.findings import find
+from rcm_cascade.report.compare import Comparison, find
 from rcm_cascade.report.folds import describe_folds
 from rcm_cascade.report.frame import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.learning import MONITORED, curve, training_seconds
 from rcm_cascade.report.reading import class_table
+from rcm_cascade.runs import score
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION, comparison_path
 from rcm_cascade.training.history import read_history
@@ -273,3 +275,16 @@ def _sweep_figures(
             gradients[gradients.index.isin([look.label for look in alike], level="configuration")]
         ),
     }
+
+
+def evaluate(
+    checkpoint: Path, root: Path, part: SplitName, out: Path | None, split_file: Path | None = None
+) -> tuple[dict[str, Any], ClassTable, Path]:
+    """Scores as `rcm_cascade.runs.score.evaluate` does, and writes the page, in a run folder that of the run, too."""
+    summary, classes, folder = score.evaluate(checkpoint, root, part, out, split_file)
+    run = RunFolder(checkpoint.resolve().parent.parent)
+    if folder.resolve() == run.path / score.EVALUATION and run.result.is_file():
+        write_run_page(run.path)
+    else:
+        write_evaluation_page(folder)
+    return summary, classes, folder

@@ -12,9 +12,9 @@ SYNTHETIC_NOTE: Final = "phantom (synthetic) mosaics: no statement about patient
 
 def decimal(value: float | None) -> str:
     """Two decimals, or a dash."""
-    return (
-        UNDEFINED if value is None or math.isnan(value) else f"{value + 1e-9:.2f}"
-    )  # .945, stored as .94499…, rounds up
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    return f"{value + 1e-9:.2f}"  # .945, stored as .94499…, rounds up
 
 
 def decimals(value: float) -> str:

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.bootstrap import draw_patients, tail
-from rcm_cascade.evaluate.confusion import macro_means, sensitivity
+from rcm_cascade.evaluate.confusion import macro_mean, sensitivity
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences, shared_seeds
 
@@ -103,7 +103,7 @@ def test_interval_equals_the_one_by_hand() -> None:
         both = []
         for side in (a, b):
             totals = [sum(w * m for w, m in zip(patients, side[s], strict=True)) for s in chosen]
-            both.append(np.mean([macro_means(sensitivity(t), t) for t in np.stack(totals)]))
+            both.append(np.mean([macro_mean(sensitivity(t), t) for t in np.stack(totals)]))
         values.append(both[0] - both[1])
     assert mean.interval == pytest.approx(tuple(np.quantile(values, [tail(12), 1 - tail(12)])))
 

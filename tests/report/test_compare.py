@@ -19,10 +19,10 @@ from rcm_cascade.report.compare import (
     group_jobs,
     set_against,
 )
-from rcm_cascade.report.csv_tables import result_table, to_csv
 from rcm_cascade.report.frame import ALL, COLUMNS, MEAN, Number, long_table, over_seeds
 from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome
 from rcm_cascade.report.reading import read_outcome
+from rcm_cascade.report.sweep import result_table, to_csv
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.jobs import Job, State, Sweep, read_sweep
 from tests.report.factories import write_job, write_sweep

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from rcm_cascade.report.compare import Comparison
-from rcm_cascade.report.csv_tables import level_table, result_table, to_csv
 from rcm_cascade.report.learning import WHOLE_LEVEL
+from rcm_cascade.report.sweep import level_table, result_table, to_csv
 from tests.report.factories import STAGES
 
 

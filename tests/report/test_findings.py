@@ -7,8 +7,7 @@ import pandas as pd
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.report import pages
-from rcm_cascade.report.compare import Comparison, Configuration
-from rcm_cascade.report.findings import describe_seeds, find
+from rcm_cascade.report.compare import Comparison, Configuration, describe_seeds, find
 from rcm_cascade.report.frame import MEAN, Number
 
 
