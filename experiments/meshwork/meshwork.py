@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import write_split
+from rcm_cascade.evaluate.bootstrap import paired_differences
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.report.compare import group_jobs

@@ -17,9 +17,8 @@ from experiments.code_version import code_version
 from experiments.speed.machine import describe_machine
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY
-from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.bootstrap import Difference, paired_differences, pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.report.text import SYNTHETIC_NOTE, interval_text, signed
 

@@ -24,8 +24,8 @@ from rcm_cascade.files import written_whole
 from rcm_cascade.phantom.generate import Phantom, generate
 from rcm_cascade.phantom.people import make_patient
 from rcm_cascade.phantom.recipe import PATTERNS, Recipe, make_recipe
-from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
+from rcm_cascade.pictures.maps import colorize, grey_to_rgb
 
 SEED, SITES = 11, 3
 PIXEL_SIZES_UM: Final = (0.5, 2.0, 8.0)

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.data.splits import read_split
-from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.bootstrap import Difference, paired_differences, pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.report.compare import group_jobs
 from rcm_cascade.report.learning import MONITORED
 from rcm_cascade.report.outcomes import Outcome

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
-from rcm_cascade.evaluate.bootstrap import LEVEL
+from rcm_cascade.evaluate.bootstrap import DRAWS, LEVEL, Difference, count_compared, paired_differences, shared_seeds
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import DRAWS, Difference, count_compared, paired_differences, shared_seeds
 from rcm_cascade.report.frame import ALL, FINAL_MAP, KEYS, MEAN, Number, long_table, over_seeds
 from rcm_cascade.report.learning import best_score, mean_gradients, sort_stages
 from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome, region_numbers

@@ -13,10 +13,9 @@ from PIL import Image
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
-from rcm_cascade.pictures.colours import colorize
 from rcm_cascade.pictures.comparison import PANEL_PX
+from rcm_cascade.pictures.maps import colorize, shrink_factor, shrink_labels
 from rcm_cascade.pictures.png import png_data_uri
-from rcm_cascade.pictures.shrink import shrink_factor, shrink_labels
 from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
 from rcm_cascade.report.folds import pool_folds
 from rcm_cascade.report.frame import ALL, FINAL_MAP, MEAN

@@ -2,10 +2,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rcm_cascade.evaluate.bootstrap import draw_patients, tail
+from rcm_cascade.evaluate.bootstrap import (
+    Difference,
+    count_compared,
+    draw_patients,
+    paired_differences,
+    shared_seeds,
+    tail,
+)
 from rcm_cascade.evaluate.confusion import macro_mean, sensitivity
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences, shared_seeds
 
 MEAN = METRICS["sensitivity"].with_mean
 

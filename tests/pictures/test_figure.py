@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
-from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
+from rcm_cascade.pictures.maps import colorize, grey_to_rgb
 from tests.pictures.drawn import YELLOW, image_and_labels
 
 

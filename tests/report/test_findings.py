@@ -4,8 +4,8 @@ from dataclasses import replace
 import jinja2
 import pandas as pd
 
+from rcm_cascade.evaluate.bootstrap import Difference
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.report import pages
 from rcm_cascade.report.compare import Comparison, Configuration, describe_seeds, find
 from rcm_cascade.report.frame import MEAN, Number

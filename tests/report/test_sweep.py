@@ -16,7 +16,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import dice, macro_mean
 from rcm_cascade.files import write_json
 from rcm_cascade.models.checkpoint import digest
-from rcm_cascade.pictures.colours import colorize
+from rcm_cascade.pictures.maps import colorize
 from rcm_cascade.report import reading
 from rcm_cascade.report import sweep as reports
 from rcm_cascade.report.compare import Comparison
