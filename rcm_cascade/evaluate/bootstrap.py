@@ -27,7 +27,7 @@ DRAWS: Final = 2000
 
 
 def bootstrap(
-    matrices: Sequence[NDArray[np.int64]],
+    matrices: Sequence[NDArray[np.int64]] | NDArray[np.int64],
     patients: Sequence[str],
     metrics: Mapping[str, Metric] = METRICS,
     *,

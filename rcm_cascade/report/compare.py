@@ -132,10 +132,11 @@ class Comparison:
 
     def number(self, configuration: Configuration, metric: str, name: str = MEAN, level: int = FINAL_MAP) -> Number:
         """A number of a class (`MEAN`: the macro mean, `ALL`: what is no number of a class)."""
-        key = (configuration.label, level, name, metric)
+        key: Any = (configuration.label, level, name, metric)
         if key not in self.numbers.index:
             return Number()
-        return Number(*(None if pd.isna(value) else value for value in self.numbers.loc[key]))
+        row: list[Any] = [None if pd.isna(value) else value for value in self.numbers.loc[key]]
+        return Number(*row)
 
     @property
     def gradients(self) -> pd.DataFrame:

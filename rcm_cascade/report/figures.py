@@ -168,22 +168,23 @@ def dot_figure(
         title: of what is along the axes, where that are differences: those that do not differ from zero are hollow.
     """
     dots = dots[dots["panel"].isin(lines) & dots["configuration"].isin([look.label for look in shown])]
-    dots = dots.dropna(subset="value").set_index(["panel", "configuration"])
-    if dots.empty:
+    rows: Any = dots.dropna(subset="value").astype({"low": float, "high": float}).itertuples()
+    spans = {(dot.panel, dot.configuration): (dot.value, dot.low, dot.high) for dot in rows}
+    if not spans:
         return None
     columns = min(4, len(lines))
-    rows = -(-len(lines) // columns)
+    height = -(-len(lines) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, rows * (0.75 + 0.36 * len(shown)) + 0.5), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=bool(title), sharey=True)
+        figure = Figure(figsize=(WIDTH, height * (0.75 + 0.36 * len(shown)) + 0.5), layout="constrained")
+        grid = figure.subplots(height, columns, squeeze=False, sharex=bool(title), sharey=True)
         for axes, (name, line) in zip(grid.flat, lines.items(), strict=False):
             axes.set_title(plain(name), fontsize=10, loc="left", fontweight="bold" if name == "mean" else "normal")
             if line is not None:
                 axes.axvline(line, color=INK, linewidth=1, linestyle="-" if title else "--")
             for row, look in enumerate(shown):
-                if (name, look.label) not in dots.index:
+                if (name, look.label) not in spans:
                     continue
-                value, low, high = dots.loc[(name, look.label), ["value", "low", "high"]].astype(float)
+                value, low, high = spans[name, look.label]
                 if not np.isnan(low):
                     axes.plot((low, high), (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
                 face, marker = "white" if title and low <= 0 <= high else look.color, "x" if np.isnan(low) else "o"
@@ -237,8 +238,9 @@ def gradient_figure(norms: pd.DataFrame) -> str | None:
     """
     if norms.empty:
         return None
-    lowest = min(norms.to_numpy()[norms.to_numpy() > 0], default=0.1)
-    colors = LogNorm(lowest, max(norms.max(axis=None), 1.001 * lowest))
+    values = norms.to_numpy(float)
+    lowest = min(values[values > 0], default=0.1)
+    colors = LogNorm(lowest, max(values.max(), 1.001 * lowest))
     stages = norms.index.unique("stage")
     groups = norms.groupby("configuration", sort=False)
     heights = [len(table.index.unique("level")) + 1.1 for _, table in groups]

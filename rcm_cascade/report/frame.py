@@ -63,7 +63,8 @@ def long_table(outcomes: Mapping[str, Sequence[Outcome]], score: float | None) -
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """``mean``, ``sd`` and ``n`` over seeds of what is pooled over all folds and patients, by `KEYS`."""
     pooled = table[(table["fold"] == ALL) & (table["patient"] == ALL)]
-    return pooled.groupby(KEYS, sort=False)["value"].agg(mean="mean", sd="std", n="count")
+    numbers: pd.DataFrame = pooled.groupby(KEYS, sort=False)["value"].agg(["mean", "std", "count"])
+    return numbers.rename(columns={"std": "sd", "count": "n"})
 
 
 def _rows(outcome: Outcome, score: float | None) -> Iterator[tuple[str, str, int, str, str, Any]]:

@@ -203,9 +203,10 @@ def level_table(comparison: Comparison) -> pd.DataFrame:
 
 def _wide(comparison: Comparison) -> pd.DataFrame:
     """The numbers by configuration, level and class, with a column a metric and what there is of it."""
-    wide = comparison.numbers[list(SUFFIXES)].unstack("metric")
+    wide: Any = comparison.numbers[list(SUFFIXES)].unstack("metric")
     wide.columns = pd.Index([_column(comparison, metric, SUFFIXES[of]) for of, metric in wide.columns])
-    return wide
+    table: pd.DataFrame = wide
+    return table
 
 
 def _column(comparison: Comparison, metric: str, suffix: str = "") -> str:

@@ -77,7 +77,7 @@ def test_a_row_a_level_and_stage_as_executed(compared: Comparison) -> None:
     rows = read(compared.gradients.reset_index())
     assert [(r["level"], r["stage"]) for r in rows[:7]] == [("1", s) for s in (WHOLE_LEVEL, *STAGES)]
     assert len(rows) == 3 * 2 * 7
-    early, whole = compared.gradients.loc[("model.levels=1", 2, "bottom")]
+    early, whole = compared.gradients.loc["model.levels=1"].loc[2].to_numpy()[3]
     row = next(r for r in rows if (r["configuration"], r["level"], r["stage"]) == ("model.levels=1", "2", "bottom"))
     assert float(row["first_third"]) == pytest.approx(early, rel=1e-5)
     assert float(row["all_epochs"]) == pytest.approx(whole, rel=1e-5)

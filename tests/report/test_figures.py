@@ -1,6 +1,7 @@
 import base64
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,10 @@ Dot = tuple[float | None, Interval]
 
 
 def drawn(
-    panels: dict[str, dict[str, Dot]], shown: list[Look], lines: dict[str, float | None] | None = None, title: str = ""
+    panels: dict[str, dict[str, Dot]],
+    shown: list[Look],
+    lines: Mapping[str, float | None] | None = None,
+    title: str = "",
 ) -> str | None:
     rows = [
         (panel, label, value, *(interval or (None, None)))

@@ -1,8 +1,8 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import jinja2
-import pandas as pd
 
 from rcm_cascade.evaluate.bootstrap import Difference
 from rcm_cascade.evaluate.metrics import METRICS
@@ -28,16 +28,16 @@ COLUMNS = ["difference", "low", "high", "differs", "patients"]
 
 def with_means(comparison: Comparison, *means: Difference) -> Comparison:
     """The same with other differences of the mean, of both configurations that are compared."""
-    numbers = comparison.numbers.copy()
+    numbers: Any = comparison.numbers.copy()
     for c, mean in zip(comparison.compared, means, strict=True):
         for metric in METRICS:
             numbers.loc[(c.label, 0, MEAN, metric), COLUMNS] = row(mean)
     return replace(comparison, numbers=numbers)
 
 
-def without_differences(comparison: Comparison, *labels: str) -> pd.DataFrame:
+def without_differences(comparison: Comparison, *labels: str) -> Any:
     """The numbers, those of some configurations without differences."""
-    numbers = comparison.numbers.copy()
+    numbers: Any = comparison.numbers.copy()
     numbers.loc[list(labels), COLUMNS] = row(Difference(None, None))
     return numbers
 

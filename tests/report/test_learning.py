@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_a_score_is_reached_at_the_first_validation_at_or_above_it(history: list
 
 
 def test_gradient_norms_are_geometric_means_over_the_first_third_and_all(history: list[Row]) -> None:
-    norms = gradient_norms(history)
+    norms: Any = gradient_norms(history)
     assert set(norms.index) == {(level, stage) for level in (1, 2) for stage in (WHOLE_LEVEL, *STAGES)}
     values = [0.4 * 2 * (i + 1) / 6 for i in range(6)]
     early, whole = norms.loc[(2, WHOLE_LEVEL)]
@@ -80,5 +81,5 @@ def test_stages_come_as_they_are_executed() -> None:
 
 def test_a_geometric_mean_with_a_zero_is_zero() -> None:
     rows: list[Row] = [{"step": float(i), "train/grad_norm_level1": norm} for i, norm in enumerate([10.0, 0.1, 0.0])]
-    assert tuple(gradient_norms(rows).loc[(1, WHOLE_LEVEL)]) == pytest.approx((10, 0))
-    assert tuple(mean_gradients([rows, rows[:1]]).loc[(1, WHOLE_LEVEL)]) == pytest.approx((10, 0))
+    assert gradient_norms(rows).to_numpy()[0].tolist() == pytest.approx([10, 0])
+    assert mean_gradients([rows, rows[:1]]).to_numpy()[0].tolist() == pytest.approx([10, 0])

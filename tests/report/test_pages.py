@@ -401,7 +401,7 @@ def test_other_metric_jobs_left_out_and_nothing_taken_for_markup(compared: Compa
 
 def changed(comparison: Comparison, label: str, metrics: Sequence[str], number: Number) -> Comparison:
     """The same with another number of a configuration."""
-    numbers = comparison.numbers.copy()
+    numbers: Any = comparison.numbers.copy()
     for metric in metrics:
         numbers.loc[(label, 0, "all", metric)] = list(number)
     return replace(comparison, numbers=numbers)
