@@ -29,15 +29,15 @@ def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, st
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, str] = {}
     finished = [job for job in jobs if job.state == "finished"]
-    missing = [job for job in finished if not is_scored(job.folder)]
+    missing = [job for job in finished if not _is_scored(job)]
     for job in finished:
-        what = ""
+        what = "cannot be scored: "
         try:
-            if not is_scored(job.folder):  # it may be by now: a twin that is linked to the same folder was scored
-                what = "cannot be scored: "
+            if not _is_scored(job):  # it may be by now: a twin that is linked to the same folder was scored
                 place = f"{missing.index(job) + 1} of {len(missing)}"
                 print(f"scoring the test split of {job.name} ({place})", file=sys.stderr)
                 _score(job)
+            what = ""
             outcomes[job.name] = read_outcome(job)
         except Exception as error:  # a job that fails, fails alone
             if not isinstance(error, InputError):
@@ -85,6 +85,13 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
         table = read_header(checkpoint).classes if checkpoint.is_file() else RCM_CLASSES
         colors = [c.color for c in table.classes] if list(table.names) == names else ["#8c8c8c"] * len(names)
     return ClassTable(tuple(LabelClass(i, *both) for i, both in enumerate(zip(names, colors, strict=True))))
+
+
+def _is_scored(job: Job) -> bool:
+    try:
+        return is_scored(job.folder)
+    except InputError:  # which scoring then meets as well
+        return False
 
 
 def _score(job: Job) -> None:

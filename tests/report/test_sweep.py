@@ -60,12 +60,13 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     finished_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere, sweep = tmp_path / "elsewhere", tmp_path / "sweep"
-    shutil.copytree(finished_run, elsewhere)
-    shutil.copytree(finished_run, sweep / "gone")
+    bare = shutil.ignore_patterns("evaluation")  # which another test may have written
+    shutil.copytree(finished_run, elsewhere, ignore=bare)
+    shutil.copytree(finished_run, sweep / "gone", ignore=bare)
     config = yaml.safe_load((sweep / "gone" / "config.yaml").read_text())
     config["data"]["root"] = str(tmp_path / "nowhere")
     (sweep / "gone" / "config.yaml").write_text(yaml.safe_dump(config))
-    shutil.copytree(finished_run, sweep / "old")
+    shutil.copytree(finished_run, sweep / "old", ignore=bare)
     (sweep / "old" / "config.yaml").write_text("data: {}\n")
     (sweep / "linked").symlink_to(elsewhere, target_is_directory=True)
     write_json(sweep / "failed" / "failure.json", {"error": "patch does not fit"})
@@ -133,6 +134,16 @@ def test_whatever_goes_wrong_with_a_job_goes_wrong_with_it_alone(
     errors = capsys.readouterr().err
     assert errors.count("Traceback") == 3
     assert "ZeroDivisionError: by zero" in errors
+
+
+def test_scores_that_cannot_be_traced_to_their_data_are_missing_alone(tmp_path: Path) -> None:
+    for name in ("good", "old"):
+        write_job(tmp_path / name)
+    path = tmp_path / "old" / "evaluation" / "metrics.json"
+    write_json(path, json.loads(path.read_text()) | {"dataset_id": "recorded"})  # looked up by a config that lacks keys
+    (left,) = report(write_sweep(tmp_path, {"good": ["x=1"], "old": ["x=2"]})).left_out
+    assert (left.job.name, left.state) == ("old", "not scored")
+    assert "config.yaml: data.source: is missing" in left.sentence
 
 
 def test_jobs_that_are_one_folder_are_scored_once(
