@@ -185,14 +185,10 @@ def paired_differences(
     Raises:
         ValueError: without a run on either side, or if the numbers of patients differ.
     """
-    counts = {len(sums) for sums in [*ours.values(), *theirs.values()]}
-    if not ours or not theirs or len(counts) != 1:
-        raise ValueError(f"got {len(ours)} and {len(theirs)} runs of {sorted(counts)} patients; expected one number")
     shared = shared_seeds(ours, theirs)
     a, b = (np.stack([runs[s] for s in shared or sorted(runs)]) for runs in (ours, theirs))  # (S, P, …)
     values = numbers(a.sum(axis=1)).mean(axis=0) - numbers(b.sum(axis=1)).mean(axis=0)
-    patients = counts.pop()
-    drawn = draw_patients(patients, draws, seed)
+    drawn = draw_patients(a.shape[1], draws, seed)
     weights = draw_patients(len(a), draws, seed + 1)  # seeds are drawn as patients are
     others = weights if shared else draw_patients(len(b), draws, seed + 2)
     resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)

@@ -46,8 +46,6 @@ def summarise(
     Raises:
         ValueError: without a result.
     """
-    if not results:
-        raise ValueError("there is no result to summarise; expected at least one mosaic")
     matrices, patients = np.stack([r.confusion for r in results]), [r.patient for r in results]
     matrix, by_patient = matrices.sum(axis=0), pool_by_patient(matrices, patients)
     drawn = bootstrap(matrices, patients, draws=draws, seed=seed)
@@ -65,11 +63,7 @@ def summarise(
             for c, held, numbers, bounds in zip(classes.classes, holding, of_classes, intervals, strict=True)
         ],
         "mean": mean | of_mean,
-        "averages": {
-            "pooled": mean,
-            "per_mosaic": _spreads(matrices),
-            "per_patient": _spreads(by_patient),
-        },
+        "averages": {"pooled": mean, "per_mosaic": _spreads(matrices), "per_patient": _spreads(by_patient)},
         "pixel_accuracy": _plain(pixel_accuracy(matrix)),
         "labelled_pixels": int(matrix.sum()),
         "confusion": matrix.tolist(),

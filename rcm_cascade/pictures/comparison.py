@@ -35,14 +35,8 @@ def comparison(
         pixel_size_um: of these arrays, or ``None``.
         title: names the mosaic; opens the caption.
         caption: what else there is to say.
-
-    Raises:
-        ValueError: if the shapes differ.
     """
     maps = {"prediction": prediction} if truth is None else {"truth": truth, "prediction": prediction}
-    for name, labels in maps.items():
-        if labels.shape != image.shape:
-            raise ValueError(f"{name} is {labels.shape} and the image {image.shape}; expected one shape (H, W)")
     factor = shrink_factor((image.shape[0], image.shape[1]), PANEL_PX)
     panels = [Panel("Image", grey_to_rgb(shrink_image(image, factor)))]
     panels += [Panel(name.capitalize(), colorize(shrink_labels(m, factor), classes)) for name, m in maps.items()]

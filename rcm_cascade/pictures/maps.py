@@ -34,10 +34,8 @@ def blend(
         ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-        ValueError: if the shapes differ.
+        IndexError: if the shapes differ.
     """
-    if image.shape != labels.shape:
-        raise ValueError(f"image is {image.shape} and labels are {labels.shape}; expected one shape (H, W)")
     grey = np.arange(256.0)[np.newaxis, :, np.newaxis]
     opacities = np.full((256, 1, 1), opacity)
     opacities[UNLABELLED] = 0

@@ -13,9 +13,19 @@ from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import DRAWS, LEVEL, Difference, count_compared, paired_differences, shared_seeds
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.report.frame import ALL, FINAL_MAP, KEYS, MEAN, Number, long_table, over_seeds
-from rcm_cascade.report.learning import best_score, mean_gradients, sort_stages
-from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome, region_numbers
+from rcm_cascade.report.learning import best_score, mean_gradients
+from rcm_cascade.report.outcomes import (
+    ALL,
+    FINAL_MAP,
+    KEYS,
+    MEAN,
+    REGION_NUMBERS,
+    Number,
+    Outcome,
+    long_table,
+    over_seeds,
+    region_numbers,
+)
 from rcm_cascade.report.text import describe_mosaics
 from rcm_cascade.runs.jobs import Job, Sweep
 
@@ -140,12 +150,9 @@ class Comparison:
 
     @property
     def gradients(self) -> pd.DataFrame:
-        """Of each configuration, as `mean_gradients` gives them, in the order in which a level executes its stages."""
+        """Of each configuration, as `mean_gradients` gives them."""
         norms = {c.label: mean_gradients([o.history for o in c.outcomes]) for c in self.configurations}
-        table = pd.concat(norms, names=["configuration"])
-        stages = sort_stages(set(table.index.unique("stage")))
-        order = {"configuration": list(norms), "stage": stages}
-        return table.sort_index(key=lambda keys: keys.map(order[keys.name].index) if keys.name in order else keys)
+        return pd.concat(norms, names=["configuration"])
 
 
 def compare_configurations(
@@ -307,13 +314,10 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
     """
     numbers = [(c, comparison.number(c, metric)) for c in comparison.compared]
     ranked = sorted(numbers, key=lambda found: (-abs(found[1].difference or 0.0), found[0].label))
-    by_class = [
-        (c, name, number)
-        for c in comparison.compared
-        for name in comparison.classes.names
-        if (number := comparison.number(c, metric, name)).differs is not None
-    ]
+    names = comparison.classes.names
+    by_class = [(c, name, comparison.number(c, metric, name)) for c in comparison.compared for name in names]
     shown = [c.label for c in comparison.configurations]
+    measured = [found for found in by_class if found[2].differs is not None]
     compared = [c for c in comparison.compared if c.seeds_compared]
     return {
         "comparison": comparison,
@@ -324,7 +328,7 @@ def find(comparison: Comparison, metric: str) -> dict[str, Any]:
         "alike": [(c, n) for c, n in ranked if n.differs is False and c.seeds_compared > 1],
         "networks": [(c, n) for c, n in ranked if n.differs is not None and c.seeds_compared == 1],
         "unmeasured": [(c, n) for c, n in ranked if n.differs is None and n.patients is not None],
-        "classes": sorted(by_class, key=lambda found: (-abs(found[2].difference or 0.0), found[1])),
+        "classes": sorted(measured, key=lambda found: (-abs(found[2].difference or 0.0), found[1])),
         "mean": comparison.number(comparison.reference, metric).mean,
         "intervals": int(comparison.numbers.loc[shown, "low"].count()),
         "most": max(len(c.jobs) for c in comparison.configurations),

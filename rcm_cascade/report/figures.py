@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.pictures.figure import INK
 from rcm_cascade.pictures.plot import STYLE, svg_data_uri
+from rcm_cascade.report.learning import stage_order
 
 WIDTH: Final = 10.2
 """Inches; the page shows it at its full width."""
@@ -241,7 +242,7 @@ def gradient_figure(norms: pd.DataFrame) -> str | None:
     values = norms.to_numpy(float)
     lowest = min(values[values > 0], default=0.1)
     colors = LogNorm(lowest, max(values.max(), 1.001 * lowest))
-    stages = norms.index.unique("stage")
+    stages = sorted(norms.index.unique("stage"), key=stage_order)
     groups = norms.groupby("configuration", sort=False)
     heights = [len(table.index.unique("level")) + 1.1 for _, table in groups]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):

@@ -53,15 +53,10 @@ def pool_folds(
         first = folds[min(folds)]
         data = _data(first)
         count = max(seen, int(data.get(COUNTS.get(data.get("rule", ""), "")) or 0))
-        states: list[State] = []
-        reasons = []
-        for k in range(count):
-            if k not in folds:
-                states.append("unfinished")
-                reasons.append(f"fold {k}: not in the sweep")
-            elif folds[k].name not in outcomes:
-                states.append(folds[k].state)
-                reasons.append(f"fold {k}: {failures.get(folds[k].name) or folds[k].sentence}")
+        lacking = [k for k in range(count) if k not in folds or folds[k].name not in outcomes]
+        states: list[State] = [folds[k].state if k in folds else "unfinished" for k in lacking]
+        why_not = {k: failures.get(job.name) or job.sentence for k, job in folds.items()}
+        reasons = [f"fold {k}: {why_not.get(k, 'not in the sweep')}" for k in lacking]
         state: State = next((state for state in states if state != "finished"), "finished")
         sentence = f"{len(reasons)} of {count} folds have no result ({'; '.join(reasons)})" if reasons else ""
         name = re.sub(r"data\.fold=\d+", "folds", first.name)

@@ -30,8 +30,8 @@ from rcm_cascade.pictures.png import png_data_uri, save_png
 from rcm_cascade.report import figures, tables, text
 from rcm_cascade.report.compare import Comparison, find
 from rcm_cascade.report.folds import describe_folds
-from rcm_cascade.report.frame import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.learning import MONITORED, curve, training_seconds
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.reading import class_table
 from rcm_cascade.runs import score
 from rcm_cascade.runs.folder import RunFolder
@@ -58,7 +58,7 @@ class Form:
         spread: whether its standard deviation is shown.
     """
 
-    text: Callable[[float], str] = text.decimals
+    text: Callable[[float], str] = "{:.3f}".format
     scale: float = 1.0
     digits: int = 3
     unit: str = ""
@@ -66,14 +66,14 @@ class Form:
 
 
 FORMS: Final[Mapping[str, Form]] = {
-    "regions_per_area": Form(text.tenths, digits=1),
+    "regions_per_area": Form("{:.1f}".format, digits=1),
     "small_regions_share": Form(text.percent, 100.0, 1, " pp"),
     "small_area_share": Form(text.percent, 100.0, 1, " pp"),
     "parameters": Form(lambda value: text.cell(round(value)), spread=False),
-    "gflop_per_mp": Form(text.tenths, spread=False),
+    "gflop_per_mp": Form("{:.1f}".format, spread=False),
     "train_seconds": Form(text.duration),
     "time_to_score_s": Form(text.duration),
-    "epochs_to_score": Form(text.tenths),
+    "epochs_to_score": Form("{:.1f}".format),
 }
 """By metric; all others as `Form` does by default."""
 
@@ -193,6 +193,7 @@ def _environment() -> jinja2.Environment:
         "version": __version__,
         "synthetic_note": text.SYNTHETIC_NOTE,
         "units": _units,
+        "tables": tables,
         "metrics": METRICS,
         "fewest_patients": MIN_PATIENTS,
         "no_interval": NO_INTERVAL,
@@ -216,9 +217,6 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
         "title": title,
         "summary": summary,
         "classes": classes,
-        "rows": tables.result_texts(summary, classes).to_dict("records"),
-        "note": tables.interval_note(summary),
-        "intervals": tables.has_intervals(summary),
         "paper": tables.has_paper_row(classes),
         "mosaics": mosaics,
         "confusion": png_data_uri(confusion_picture(matrix, classes)),
@@ -263,17 +261,15 @@ def _sweep_figures(
         for key in (MONITORED, "train/loss")
     }
     gradients = comparison.gradients
+    drawable = gradients.index.isin([look.label for look in alike], level="configuration")
     title = f"difference of {METRICS[metric].label} to {comparison.reference.label}"
+    zeros = dict.fromkeys((MEAN, *comparison.classes.names), 0.0)
     return {
-        "differences": figures.dot_figure(
-            differences, others, dict.fromkeys((MEAN, *comparison.classes.names), 0.0), title
-        ),
+        "differences": figures.dot_figure(differences, others, zeros, title),
         "regions": figures.dot_figure(regions, alike, {titles[key]: truth.get(key) for key in titles}),
         "learning": figures.learning_figure(curves[MONITORED], drawn, "validation mean sensitivity"),
         "loss": figures.learning_figure(curves["train/loss"], drawn, "training loss"),
-        "gradients": figures.gradient_figure(
-            gradients[gradients.index.isin([look.label for look in alike], level="configuration")]
-        ),
+        "gradients": figures.gradient_figure(gradients[drawable]),
     }
 
 

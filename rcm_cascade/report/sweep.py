@@ -18,8 +18,7 @@ from rcm_cascade.pictures.maps import colorize, shrink_factor, shrink_labels
 from rcm_cascade.pictures.png import png_data_uri
 from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
 from rcm_cascade.report.folds import pool_folds
-from rcm_cascade.report.frame import ALL, FINAL_MAP, MEAN
-from rcm_cascade.report.outcomes import REGION_NUMBERS
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN, REGION_NUMBERS
 from rcm_cascade.report.pages import PAGE, render_sweep, show
 from rcm_cascade.report.reading import class_table, read_outcomes
 from rcm_cascade.report.tables import latex

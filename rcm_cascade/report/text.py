@@ -17,16 +17,6 @@ def decimal(value: float | None) -> str:
     return f"{value + 1e-9:.2f}"  # .945, stored as .94499…, rounds up
 
 
-def decimals(value: float) -> str:
-    """Three decimals."""
-    return f"{value:.3f}"
-
-
-def tenths(value: float) -> str:
-    """One decimal."""
-    return f"{value:.1f}"
-
-
 def percent(share: float | None) -> str:
     """``"12.3 %"``, or a dash."""
     return UNDEFINED if share is None else f"{share:.1%}".replace("%", " %")

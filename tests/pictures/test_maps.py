@@ -29,7 +29,7 @@ def test_blend_mixes_by_opacity_and_leaves_unlabelled_pixels_grey() -> None:
 
 
 def test_blend_refuses_two_grids() -> None:
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(IndexError, match="shape"):
         blend(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), RCM_CLASSES)
 
 

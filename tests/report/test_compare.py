@@ -20,8 +20,7 @@ from rcm_cascade.report.compare import (
     group_jobs,
     set_against,
 )
-from rcm_cascade.report.frame import ALL, COLUMNS, MEAN, Number, long_table, over_seeds
-from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome
+from rcm_cascade.report.outcomes import ALL, COLUMNS, MEAN, REGION_NUMBERS, Number, Outcome, long_table, over_seeds
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import result_table, to_csv
 from rcm_cascade.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from rcm_cascade.evaluate.bootstrap import Difference
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report import pages
 from rcm_cascade.report.compare import Comparison, Configuration, describe_seeds, find
-from rcm_cascade.report.frame import MEAN, Number
+from rcm_cascade.report.outcomes import MEAN, Number
 
 
 def said(comparison: Comparison, metric: str = "sensitivity") -> str:

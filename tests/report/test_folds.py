@@ -11,7 +11,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.folds import describe_folds, pool_folds
-from rcm_cascade.report.frame import ALL, MEAN
+from rcm_cascade.report.outcomes import ALL, MEAN
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import write_report
 from rcm_cascade.runs.jobs import Job, read_sweep

@@ -26,8 +26,7 @@ from rcm_cascade.files import write_json
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.compare import Comparison, LeftOut
-from rcm_cascade.report.frame import Number
-from rcm_cascade.report.outcomes import REGION_NUMBERS
+from rcm_cascade.report.outcomes import REGION_NUMBERS, Number
 from rcm_cascade.report.pages import (
     NO_INTERVAL,
     NOT_DIFFERENT,
