@@ -29,10 +29,8 @@ DRAWS: Final = 2000
 def bootstrap(
     matrices: Sequence[NDArray[np.int64]] | NDArray[np.int64],
     patients: Sequence[str],
-    metrics: Mapping[str, Metric] = METRICS,
     *,
     draws: int = 1000,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> dict[str, tuple[Interval, ...]]:
     """Intervals of each class's numbers and of their macro means.
@@ -46,9 +44,7 @@ def bootstrap(
     Args:
         matrices: one ``(C, C)`` int64 confusion matrix a mosaic.
         patients: the patient of each mosaic.
-        metrics: by name.
         draws: resamples.
-        level: coverage of the interval.
         seed: the same seed gives the same resamples of the same number of patients.
 
     Returns:
@@ -62,9 +58,9 @@ def bootstrap(
 
     def of(metric: Metric) -> tuple[Interval, ...]:
         columns = zip(metric.with_mean(resampled).T, defined_in(metric.with_mean(pooled)), strict=True)
-        return tuple(percentile_interval(column, patients=n, level=level) for column, n in columns)
+        return tuple(percentile_interval(column, patients=n) for column, n in columns)
 
-    return {name: of(metric) for name, metric in metrics.items()}
+    return {name: of(metric) for name, metric in METRICS.items()}
 
 
 def defined_in(values: NDArray[np.float64]) -> list[int]:
@@ -96,7 +92,7 @@ def draw_patients(patients: int, draws: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=draws)
 
 
-def tail(patients: int, level: float = 0.95) -> float:
+def tail(patients: int, level: float = LEVEL) -> float:
     """What the percentiles of a resample of so many patients, two or more, leave out at each end.
 
     Percentiles of few patients' resamples are too narrow, as a normal interval with the n-divided standard deviation
@@ -108,7 +104,7 @@ def tail(patients: int, level: float = 0.95) -> float:
     return float(stats.norm.cdf(-math.sqrt(patients / (patients - 1)) * quantile))
 
 
-def percentile_interval(values: NDArray[np.float64], *, patients: int, level: float = 0.95) -> Interval:
+def percentile_interval(values: NDArray[np.float64], *, patients: int, level: float = LEVEL) -> Interval:
     """Expanded percentiles (`tail`) of the defined values.
 
     Args:
@@ -194,7 +190,7 @@ def paired_differences(
     resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)
     defined = [min(column) for column in zip(*(defined_in(numbers(run)) for run in [*a, *b]), strict=True)]
     return tuple(
-        Difference(float(value), percentile_interval(column, patients=n, level=LEVEL), n)
+        Difference(float(value), percentile_interval(column, patients=n), n)
         if np.isfinite(value)
         else Difference(None, None, n)
         for value, column, n in zip(values, resampled.T, defined, strict=True)

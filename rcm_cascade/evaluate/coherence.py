@@ -16,6 +16,9 @@ SMALL_MM2: Final = 0.05
 SMALL_PX: Final = 50_000
 """The same area at 1 µm per pixel, for mosaics of unknown pixel size."""
 
+REGION_NUMBERS: Final = ("regions_per_area", "small_regions_share", "small_area_share")
+"""What regions are summed up to; the names are those of `pool_coherence`."""
+
 
 @dataclass(frozen=True)
 class Coherence:
@@ -115,6 +118,14 @@ def region_sums(parts: Sequence[Coherence]) -> NDArray[np.float64]:
         row = np.stack([p.regions, p.small_regions, p.area_px * unit, p.small_area_px * unit])
         rows.append(row * (p.pixel_size_um is not None or not sized))
     return np.stack(rows)
+
+
+def region_numbers(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """`REGION_NUMBERS` of ``(…, 4)`` as `region_sums` gives them: ``(…, 3)``."""
+    regions, small_regions, area, small_area = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.stack([regions / area, small_regions / regions, small_area / area], axis=-1)
+    return np.where(np.isfinite(ratios), ratios, np.nan)
 
 
 def _region_sizes(inside: NDArray[np.bool_]) -> NDArray[np.int64]:

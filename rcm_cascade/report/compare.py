@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import DRAWS, LEVEL, Difference, count_compared, paired_differences, shared_seeds
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS, region_numbers
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report.learning import best_score, mean_gradients
-from rcm_cascade.report.outcomes import (
-    ALL,
-    FINAL_MAP,
-    KEYS,
-    MEAN,
-    REGION_NUMBERS,
-    Number,
-    Outcome,
-    long_table,
-    over_seeds,
-    region_numbers,
-)
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, KEYS, MEAN, Number, Outcome, long_table, over_seeds
 from rcm_cascade.report.text import describe_mosaics
 from rcm_cascade.runs.jobs import Job, Sweep
 
@@ -194,17 +184,14 @@ def compare_configurations(
     rows = [row for c in configurations for row in _differences(c, chosen)]
     differences = pd.DataFrame(rows, columns=[*KEYS, *Number._fields[3:]]).set_index(KEYS)
     labels = {job.name: c.label for c in groups for job in c.jobs}
+    without = [job for job in sweep.jobs if job.name not in outcomes or job.name not in labels]
     return Comparison(
         sweep=sweep,
         classes=classes,
         configurations=configurations,
         reference=configurations[having.index(chosen)],
         score=score,
-        left_out=tuple(
-            _left_out(job, labels.get(job.name, ""), failures.get(job.name))
-            for job in sweep.jobs
-            if job.name not in outcomes or job.name not in labels
-        ),
+        left_out=tuple(_left_out(job, labels.get(job.name, ""), failures.get(job.name)) for job in without),
         missing=tuple(c.label for c in groups if c not in having),
         table=table,
         numbers=over_seeds(table).join(differences).astype({"patients": "Int64"}),
@@ -219,14 +206,13 @@ def group_jobs(sweep: Sweep) -> list[Configuration]:
     """
     told = {job.name: [o for o in job.overrides if not _SAME.fullmatch(o)] for job in sweep.jobs}
     common = set.intersection(*(set(overrides) for overrides in told.values()))
+    kept = {name: [o for o in overrides if o not in common] for name, overrides in told.items()}
     labels: dict[frozenset[str], str] = {}
-    groups: dict[frozenset[str], dict[int, Job]] = {}
     for job in sweep.jobs:
-        kept = [o for o in told[job.name] if o not in common]
-        labels.setdefault(frozenset(kept), ", ".join(kept) or DEFAULT)
-        groups.setdefault(frozenset(kept), {})
+        labels.setdefault(frozenset(kept[job.name]), ", ".join(kept[job.name]) or DEFAULT)
+    groups: dict[frozenset[str], dict[int, Job]] = {key: {} for key in labels}
     for job in sorted(sweep.jobs, key=lambda job: (job.seed, job.state != "finished", job.name)):
-        groups[frozenset(o for o in told[job.name] if o not in common)].setdefault(job.seed, job)
+        groups[frozenset(kept[job.name])].setdefault(job.seed, job)
     return [Configuration(labels[key], tuple(jobs.values())) for key, jobs in groups.items()]
 
 

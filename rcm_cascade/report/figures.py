@@ -3,9 +3,8 @@
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -44,8 +43,7 @@ History = Sequence[Mapping[str, float | str | None]]
 """Rows of metrics.csv; a row need not have every column, and a cell may be empty."""
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """How a configuration is drawn, in every figure the same.
 
     Args:

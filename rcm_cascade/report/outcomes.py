@@ -11,16 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
-from rcm_cascade.evaluate.coherence import region_sums
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS, region_sums
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.results import MosaicResult
 from rcm_cascade.report.learning import reached, training_seconds
 from rcm_cascade.runs.jobs import Job
 from rcm_cascade.runs.score import EVALUATION
 from rcm_cascade.training.history import Row
-
-REGION_NUMBERS: Final = ("regions_per_area", "small_regions_share", "small_area_share")
-"""What regions are summed up to; the names are those of `pool_coherence`."""
 
 MEAN: Final = "mean"
 """The class of a macro mean over the classes."""
@@ -36,9 +33,6 @@ COLUMNS: Final = ["configuration", "seed", "fold", "patient", "level", "class", 
 
 KEYS: Final = ["configuration", "level", "class", "metric"]
 """The index of a table of numbers over seeds."""
-
-Tested = frozenset[tuple[str, str, tuple[int, ...]]]
-"""Mosaic, patient and labelled pixels by class of each mosaic: two results with the same one can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +99,8 @@ class Outcome:
         return len({m.patient for m in self.mosaics})
 
     @property
-    def tested(self) -> Tested:
-        """What it was tested on."""
+    def tested(self) -> frozenset[tuple[str, str, tuple[int, ...]]]:
+        """Mosaic, patient and labelled pixels by class of each mosaic: results with the same ones can be compared."""
         return frozenset((m.mosaic, m.patient, tuple(m.confusion.sum(axis=1).tolist())) for m in self.mosaics)
 
     @property
@@ -122,14 +116,6 @@ class Outcome:
     def by_patient(self, values: NDArray[Any]) -> NDArray[Any]:
         """Sums ``(M, …)`` over the mosaics of each patient: ``(P, …)``, patients in alphabetical order."""
         return pool_by_patient(values, [m.patient for m in self.mosaics])
-
-
-def region_numbers(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """`REGION_NUMBERS` of ``(…, 4)`` as in `Outcome.regions`: ``(…, 3)``."""
-    regions, small_regions, area, small_area = np.moveaxis(sums, -1, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.stack([regions / area, small_regions / regions, small_area / area], axis=-1)
-    return np.where(np.isfinite(ratios), ratios, np.nan)
 
 
 class Number(NamedTuple):

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
 from rcm_cascade.pictures.comparison import PANEL_PX
@@ -18,7 +19,7 @@ from rcm_cascade.pictures.maps import colorize, shrink_factor, shrink_labels
 from rcm_cascade.pictures.png import png_data_uri
 from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
 from rcm_cascade.report.folds import pool_folds
-from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN, REGION_NUMBERS
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN
 from rcm_cascade.report.pages import PAGE, render_sweep, show
 from rcm_cascade.report.reading import class_table, read_outcomes
 from rcm_cascade.report.tables import latex

@@ -9,6 +9,7 @@ import pytest
 
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS
 from rcm_cascade.evaluate.confusion import dice
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report.compare import (
@@ -20,7 +21,7 @@ from rcm_cascade.report.compare import (
     group_jobs,
     set_against,
 )
-from rcm_cascade.report.outcomes import ALL, COLUMNS, MEAN, REGION_NUMBERS, Number, Outcome, long_table, over_seeds
+from rcm_cascade.report.outcomes import ALL, COLUMNS, MEAN, Number, Outcome, long_table, over_seeds
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import result_table, to_csv
 from rcm_cascade.runs.folder import RunFolder

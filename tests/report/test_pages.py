@@ -19,6 +19,7 @@ from rich.console import Console
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate import metrics
 from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS
 from rcm_cascade.evaluate.metrics import METRICS, Metric
 from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise, write_metrics
@@ -26,7 +27,7 @@ from rcm_cascade.files import write_json
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.compare import Comparison, LeftOut
-from rcm_cascade.report.outcomes import REGION_NUMBERS, Number
+from rcm_cascade.report.outcomes import Number
 from rcm_cascade.report.pages import (
     NO_INTERVAL,
     NOT_DIFFERENT,
