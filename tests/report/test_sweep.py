@@ -96,7 +96,7 @@ def test_finished_jobs_are_scored_first_and_what_fails_fails_alone(
     before = (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns
     assert report(sweep).left_out != ()
     assert (elsewhere / "evaluation" / "metrics.json").stat().st_mtime_ns == before
-    assert "(1 of 2)" in capsys.readouterr().err
+    assert "(1 of 3)" in capsys.readouterr().err
 
 
 def finished_job(folder: Path) -> None:
