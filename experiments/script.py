@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.cli import exit_status
-from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference
-from rcm_cascade.report.tables import result_rows
+from rcm_cascade.evaluate.bootstrap import Difference
+from rcm_cascade.report.tables import result_texts
 from rcm_cascade.report.text import UNDEFINED, interval_text, signed
 
 
@@ -53,7 +52,7 @@ def difference_text(difference: Difference, digits: int = 3) -> str:
     if difference.value is None:
         return UNDEFINED
     bold = "**" if difference.differs else ""
-    interval = f" ({interval_text(difference, digits)})" if difference.interval else ""
+    interval = f" ({interval_text(difference.interval, digits)})" if difference.interval else ""
     return f"{bold}{signed(difference.value, digits)}{bold}{interval}"
 
 
@@ -65,10 +64,6 @@ def class_table(summary: Mapping[str, Any], classes: ClassTable, *, paper: bool 
         classes: the class table; the paper's six for its numbers.
         paper: whether the paper's sensitivity and specificity stand beside ours.
     """
-    rows = []
-    for row in result_rows(summary, classes):
-        name = f"**{row['name']}**" if row["name"] == "mean" else row["name"]
-        numbers = [f"{number} ({interval})" if interval else number for number, interval in row["numbers"].values()]
-        rows.append([name, *(short(number) for number in (*numbers, *(row["paper"] if paper else ())))])
-    heads = ["class", *(metric.label for metric in METRICS.values())]
-    return table(heads + ["paper: sensitivity", "specificity"] * paper, rows)
+    texts = result_texts(summary, classes).drop(columns=[] if paper else "paper", errors="ignore")
+    texts["class"] = texts["class"].replace("mean", "**mean**")
+    return table(texts.columns.tolist(), texts.map(short).to_numpy().tolist())

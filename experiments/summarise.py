@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from experiments.script import difference_text, run, table
-from rcm_cascade.evaluate.paired import Difference
+from rcm_cascade.evaluate.bootstrap import Difference
 from rcm_cascade.files import write_text
 from rcm_cascade.report.text import UNDEFINED
 

@@ -14,14 +14,14 @@ from experiments.script import difference_text, run, spread, table
 from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import write_split
+from rcm_cascade.evaluate.bootstrap import paired_differences
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.files import write_text
 from rcm_cascade.phantom import write_phantoms
 from rcm_cascade.report.compare import group_jobs
-from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.pages import evaluate
 from rcm_cascade.runs.jobs import Job, read_sweep
 
 MOSAICS: Final = 16

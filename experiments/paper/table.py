@@ -15,9 +15,8 @@ from experiments.script import class_table, difference_text, run, table
 from experiments.speed.machine import commit, describe_machine
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.bootstrap import paired_differences, pool_by_patient
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import paired_differences
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.files import write_text
 from rcm_cascade.report.text import SYNTHETIC_NOTE

@@ -16,7 +16,7 @@ from experiments.script import run
 from rcm_cascade.annotate import Annotator
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.files import write_text, written_whole
-from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.pages import evaluate
 from rcm_cascade.report.text import SYNTHETIC_NOTE
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import TrainingData, find_dataset, load_training_data

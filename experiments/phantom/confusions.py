@@ -13,8 +13,8 @@ from rcm_cascade.annotate.regions import largest_regions
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.windows import read_square
 from rcm_cascade.evaluate.confusion import confusion_matrix
-from rcm_cascade.pictures.colours import blend, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose
+from rcm_cascade.pictures.maps import blend, grey_to_rgb
 
 CROP_PX: Final = 200
 """Side of a crop as drawn."""

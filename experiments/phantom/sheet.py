@@ -23,8 +23,8 @@ from rcm_cascade.files import written_whole
 from rcm_cascade.phantom.generate import Phantom, generate
 from rcm_cascade.phantom.people import make_patient
 from rcm_cascade.phantom.recipe import PATTERNS, Recipe, make_recipe
-from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
+from rcm_cascade.pictures.maps import colorize, grey_to_rgb
 
 OUT: Final = Path("runs/phantom-sheet")
 SEED, SITES = 11, 3

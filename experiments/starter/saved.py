@@ -9,8 +9,8 @@ from pathlib import Path
 
 from experiments.script import difference_text, run, spread, table
 from rcm_cascade.data.splits import read_split
+from rcm_cascade.evaluate.bootstrap import Difference, paired_differences
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, paired_differences
 from rcm_cascade.files import write_text
 from rcm_cascade.report.compare import group_jobs
 from rcm_cascade.report.learning import MONITORED

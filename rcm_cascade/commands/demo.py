@@ -25,7 +25,7 @@ def demo(steps: Annotated[int, Option(metavar="N", help="Training steps of 16 pa
     from rcm_cascade.annotate.cohort import annotate_files
     from rcm_cascade.annotate.starter import starter_path
     from rcm_cascade.commands.train import run
-    from rcm_cascade.report.evaluate import evaluate
+    from rcm_cascade.report.pages import evaluate
     from rcm_cascade.report.tables import format_table
     from rcm_cascade.runs.compose import compose_config
     from rcm_cascade.runs.data import load_training_data

@@ -24,7 +24,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from rcm_cascade.report.evaluate import evaluate as score
+    from rcm_cascade.report.pages import evaluate as score
     from rcm_cascade.report.tables import format_table
 
     summary, classes, folder = score(checkpoint, data, split, out, split_file)

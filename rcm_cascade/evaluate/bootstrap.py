@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over patients: pixels of one patient are no independent observations."""
+"""Intervals of results and of paired differences, by the bootstrap over patients: their pixels are not independent."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,44 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rcm_cascade.evaluate.metrics import METRICS, Metric
+from rcm_cascade.evaluate.metrics import METRICS, Metric, Numbers
 
 MIN_PATIENTS: Final = 5
 """With fewer patients there are too few different resamples (126 for five) for a 95 % interval to mean anything. Those
 count in whom a number is defined: a class that three patients hold has no interval, however many were tested."""
+
+LEVEL: Final = 0.95
+"""Coverage of the intervals."""
 
 METHOD: Final = "expanded percentiles, patients drawn with replacement"
 
 Interval = tuple[float, float] | None
 """Lower and upper bound; ``None`` where there is none to give."""
 
-
-@dataclass(frozen=True)
-class Intervals:
-    """Bootstrap intervals of one pooled result.
-
-    Args:
-        patients: how many were drawn from.
-        holding: of each class, the patients who have a labelled pixel of it.
-        level: coverage, such as 0.95.
-        intervals: by metric: one a class, then that of the macro mean over the classes present in the resample's truth.
-    """
-
-    patients: int
-    holding: tuple[int, ...]
-    level: float
-    intervals: Mapping[str, tuple[Interval, ...]]
+DRAWS: Final = 2000
 
 
 def bootstrap(
-    matrices: Sequence[NDArray[np.int64]],
+    matrices: Sequence[NDArray[np.int64]] | NDArray[np.int64],
     patients: Sequence[str],
-    metrics: Mapping[str, Metric] = METRICS,
     *,
     draws: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
-) -> Intervals:
+) -> dict[str, tuple[Interval, ...]]:
     """Intervals of each class's numbers and of their macro means.
 
     Patients are drawn with replacement, as many as there are, and their confusion matrices summed; a resample in which
@@ -58,10 +44,11 @@ def bootstrap(
     Args:
         matrices: one ``(C, C)`` int64 confusion matrix a mosaic.
         patients: the patient of each mosaic.
-        metrics: by name.
         draws: resamples.
-        level: coverage of the interval.
         seed: the same seed gives the same resamples of the same number of patients.
+
+    Returns:
+        By metric: one a class, then that of the macro mean over the classes present in the resample's truth.
 
     Raises:
         ValueError: without a matrix, or if there are not as many patients as matrices.
@@ -71,14 +58,9 @@ def bootstrap(
 
     def of(metric: Metric) -> tuple[Interval, ...]:
         columns = zip(metric.with_mean(resampled).T, defined_in(metric.with_mean(pooled)), strict=True)
-        return tuple(percentile_interval(column, patients=n, level=level) for column, n in columns)
+        return tuple(percentile_interval(column, patients=n) for column, n in columns)
 
-    return Intervals(
-        patients=len(pooled),
-        holding=tuple((pooled.sum(axis=2) > 0).sum(axis=0).tolist()),
-        level=level,
-        intervals={name: of(metric) for name, metric in metrics.items()},
-    )
+    return {name: of(metric) for name, metric in METRICS.items()}
 
 
 def defined_in(values: NDArray[np.float64]) -> list[int]:
@@ -110,7 +92,7 @@ def draw_patients(patients: int, draws: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=draws)
 
 
-def tail(patients: int, level: float = 0.95) -> float:
+def tail(patients: int, level: float = LEVEL) -> float:
     """What the percentiles of a resample of so many patients, two or more, leave out at each end.
 
     Percentiles of few patients' resamples are too narrow, as a normal interval with the n-divided standard deviation
@@ -122,7 +104,7 @@ def tail(patients: int, level: float = 0.95) -> float:
     return float(stats.norm.cdf(-math.sqrt(patients / (patients - 1)) * quantile))
 
 
-def percentile_interval(values: NDArray[np.float64], *, patients: int, level: float = 0.95) -> Interval:
+def percentile_interval(values: NDArray[np.float64], *, patients: int, level: float = LEVEL) -> Interval:
     """Expanded percentiles (`tail`) of the defined values.
 
     Args:
@@ -139,3 +121,88 @@ def percentile_interval(values: NDArray[np.float64], *, patients: int, level: fl
     outside = tail(patients, level)
     low, high = np.quantile(defined, [outside, 1 - outside])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Ours minus theirs.
+
+    Args:
+        value: None where the number is undefined on either side.
+        interval: `LEVEL` bounds, or None where there are none to give.
+        patients: in whom the number is defined, on the side and in the run that have the fewest; None: not counted.
+    """
+
+    value: float | None
+    interval: Interval
+    patients: int | None = None
+
+    @property
+    def differs(self) -> bool | None:
+        """Whether it differs from zero: its interval does not hold 0. None without an interval."""
+        return None if self.interval is None else self.interval[0] > 0 or self.interval[1] < 0
+
+
+def shared_seeds(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[int]:
+    """The seeds that both have: they alone are compared, each with itself. Empty: all are, each with any."""
+    return sorted(set(ours) & set(theirs))
+
+
+def count_compared(ours: Mapping[int, object], theirs: Mapping[int, object]) -> int:
+    """How many seeds a comparison draws from: the shared ones, else those of the side that has fewer."""
+    return len(shared_seeds(ours, theirs)) or min(len(ours), len(theirs))
+
+
+def paired_differences(
+    ours: Mapping[int, NDArray[Any]],
+    theirs: Mapping[int, NDArray[Any]],
+    numbers: Numbers,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Difference, ...]:
+    """Differences of the mean over seeds of numbers that derive from sums over patients.
+
+    In each resample the patients are drawn with replacement, the same for both, and so are the seeds: pairs of runs of
+    one seed where both have it, else the runs of each by themselves. A resample in which a number is undefined is left
+    out of that number's percentiles. Percentiles are expanded for the patients in whom the number is defined
+    (`rcm_cascade.evaluate.bootstrap.tail`). With a single seed, or pair, the interval says nothing about other seeds.
+
+    Args:
+        ours: for each seed the sums by patient ``(P, …)``, patients in one order everywhere.
+        theirs: the same of the reference.
+        numbers: what derives from a sum over patients; K numbers.
+        draws: resamples.
+        seed: of the resampling.
+
+    Returns:
+        K differences; the interval of a number that is defined in too few patients (`percentile_interval`) is None.
+
+    Raises:
+        ValueError: without a run on either side, or if the numbers of patients differ.
+    """
+    shared = shared_seeds(ours, theirs)
+    a, b = (np.stack([runs[s] for s in shared or sorted(runs)]) for runs in (ours, theirs))  # (S, P, …)
+    values = numbers(a.sum(axis=1)).mean(axis=0) - numbers(b.sum(axis=1)).mean(axis=0)
+    drawn = draw_patients(a.shape[1], draws, seed)
+    weights = draw_patients(len(a), draws, seed + 1)  # seeds are drawn as patients are
+    others = weights if shared else draw_patients(len(b), draws, seed + 2)
+    resampled = _resample(a, drawn, weights, numbers) - _resample(b, drawn, others, numbers)
+    defined = [min(column) for column in zip(*(defined_in(numbers(run)) for run in [*a, *b]), strict=True)]
+    return tuple(
+        Difference(float(value), percentile_interval(column, patients=n), n)
+        if np.isfinite(value)
+        else Difference(None, None, n)
+        for value, column, n in zip(values, resampled.T, defined, strict=True)
+    )
+
+
+def _resample(
+    sums: NDArray[Any], patients: NDArray[np.int64], seeds: NDArray[np.int64], numbers: Numbers
+) -> NDArray[np.float64]:
+    """Means over the drawn seeds of the numbers of the drawn patients: ``(S, P, …)`` to ``(draws, K)``."""
+    values = numbers(np.tensordot(patients, sums, axes=(1, 1)))  # (draws, S, K)
+    weights = seeds[:, :, np.newaxis]
+    drawn = np.where(weights > 0, weights * values, 0.0)
+    means: NDArray[np.float64] = drawn.sum(axis=1) / seeds.sum(axis=1, keepdims=True)
+    return means

@@ -16,6 +16,9 @@ SMALL_MM2: Final = 0.05
 SMALL_PX: Final = 50_000
 """The same area at 1 µm per pixel, for mosaics of unknown pixel size."""
 
+REGION_NUMBERS: Final = ("regions_per_area", "small_regions_share", "small_area_share")
+"""What regions are summed up to; the names are those of `pool_coherence`."""
+
 
 @dataclass(frozen=True)
 class Coherence:
@@ -54,8 +57,6 @@ def measure_coherence(
     Raises:
         ValueError: if the shapes differ.
     """
-    if labels.shape != mask.shape:
-        raise ValueError(f"labels have shape {labels.shape} and mask {mask.shape}; expected the same grid")
     limit = SMALL_PX if pixel_size_um is None else SMALL_MM2 * 1e6 / pixel_size_um**2
     counts = np.zeros((4, num_classes), np.int64)
     for label in range(num_classes):
@@ -80,34 +81,51 @@ def pool_coherence(parts: Sequence[Coherence | None], names: Sequence[str]) -> d
         class; shares and densities are ``None`` where there is nothing to divide by. ``None`` without a mosaic.
     """
     measured = [p for p in parts if p is not None]
-    sized = [p for p in measured if p.pixel_size_um is not None]
-    pooled = sized or measured
-    if not pooled:
+    if not measured:
         return None
-    units = [1e-6 * (p.pixel_size_um or 1.0) ** 2 for p in pooled]  # mm² or megapixels in one pixel
-    regions = np.sum([p.regions for p in pooled], axis=0)
-    small_regions = np.sum([p.small_regions for p in pooled], axis=0)
-    area = np.sum([p.area_px * u for p, u in zip(pooled, units, strict=True)], axis=0)
-    small_area = np.sum([p.small_area_px * u for p, u in zip(pooled, units, strict=True)], axis=0)
-    assessed = float(area.sum())
+    sized = sum(p.pixel_size_um is not None for p in measured)
+    sums = region_sums(measured).sum(axis=0)
+    totals = sums.sum(axis=1).tolist()
+    assessed = totals[2]
 
-    def numbers(regions: int, small_regions: int, area: float, small_area: float) -> dict[str, Any]:
+    def numbers(regions: float, small_regions: float, area: float, small_area: float) -> dict[str, Any]:
         return {
             "area": area,
-            "regions": regions,
+            "regions": int(regions),
             "regions_per_area": regions / assessed if assessed else None,
             "small_regions_share": small_regions / regions if regions else None,
             "small_area_share": small_area / area if area else None,
         }
 
-    columns = zip(names, regions.tolist(), small_regions.tolist(), area.tolist(), small_area.tolist(), strict=True)
     return {
         "unit": "mm2" if sized else "Mpx",
         "small_below": SMALL_MM2 if sized else SMALL_PX,
-        "mosaics": len(pooled),
-        **numbers(int(regions.sum()), int(small_regions.sum()), assessed, float(small_area.sum())),
-        "classes": [{"name": name, **numbers(*column)} for name, *column in columns],
+        "mosaics": sized or len(measured),
+        **numbers(*totals),
+        "classes": [{"name": name, **numbers(*of)} for name, of in zip(names, sums.T.tolist(), strict=True)],
     }
+
+
+def region_sums(parts: Sequence[Coherence]) -> NDArray[np.float64]:
+    """Regions, small ones, area, and area of the small ones, by mosaic and class: ``(M, 4, C)``.
+
+    Areas in mm², or in megapixels where no mosaic has a pixel size. Where some have one, the others count nothing.
+    """
+    sized = any(p.pixel_size_um is not None for p in parts)
+    rows = []
+    for p in parts:
+        unit = 1e-6 * (p.pixel_size_um or 1.0) ** 2  # mm² or megapixels in one pixel
+        row = np.stack([p.regions, p.small_regions, p.area_px * unit, p.small_area_px * unit])
+        rows.append(row * (p.pixel_size_um is not None or not sized))
+    return np.stack(rows)
+
+
+def region_numbers(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """`REGION_NUMBERS` of ``(…, 4)`` as `region_sums` gives them: ``(…, 3)``."""
+    regions, small_regions, area, small_area = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.stack([regions / area, small_regions / regions, small_area / area], axis=-1)
+    return np.where(np.isfinite(ratios), ratios, np.nan)
 
 
 def _region_sizes(inside: NDArray[np.bool_]) -> NDArray[np.int64]:

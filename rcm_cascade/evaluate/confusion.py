@@ -29,14 +29,13 @@ def confusion_matrix(prediction: NDArray[Any], truth: NDArray[Any], num_classes:
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction has shape {prediction.shape} and truth {truth.shape}; expected the same grid")
     counts = np.zeros(65536, np.int64)
-    width = max(1, prediction.size // max(1, prediction.shape[0])) if prediction.ndim else 1
-    rows = max(1, STRIP_PIXELS // width)
-    predictions, truths = np.atleast_1d(prediction), np.atleast_1d(truth)
-    for start in range(0, len(truths), rows):
-        strip = _to_bytes(truths[start : start + rows], "truth").astype(np.uint16)
+    predictions, truths = prediction.reshape(-1), truth.reshape(-1)
+    for start in range(0, truth.size, STRIP_PIXELS):
+        part = slice(start, start + STRIP_PIXELS)
+        strip = _to_bytes(truths[part], "truth").astype(np.uint16)
         strip <<= 8
-        strip |= _to_bytes(predictions[start : start + rows], "prediction")
-        counts += np.bincount(strip.reshape(-1), minlength=65536)
+        strip |= _to_bytes(predictions[part], "prediction")
+        counts += np.bincount(strip, minlength=65536)
     table = counts.reshape(256, 256)[:UNLABELLED]
     _check_ids("truth", table.sum(axis=1), num_classes)
     _check_ids("prediction", table.sum(axis=0), num_classes)
@@ -71,17 +70,12 @@ def pixel_accuracy(matrix: NDArray[np.int64]) -> float:
     return int(np.trace(matrix)) / total if total else float("nan")
 
 
-def macro_mean(values: NDArray[np.float64], matrix: NDArray[np.int64]) -> float:
-    """Mean of a class's values ``(C,)`` over the classes present in the truth; each class counts the same.
+def macro_mean(values: NDArray[np.float64], matrices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over the classes present in the truth, each counting the same: ``(…, C)`` and ``(…, C, C)`` to ``(…)``.
 
     A class that is present but whose value is undefined (the specificity of the only class) is left out; NaN where
     none is left.
     """
-    return float(macro_means(values, matrix))
-
-
-def macro_means(values: NDArray[np.float64], matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """As `macro_mean` for many matrices at once: ``(…, C)`` and ``(…, C, C)`` to ``(…)``."""
     counted = (matrices.sum(axis=-1) > 0) & ~np.isnan(values)
     return _ratio(np.where(counted, values, 0.0).sum(axis=-1), counted.sum(axis=-1))
 
@@ -130,13 +124,11 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[np.int64]) -> NDArray[n
 
 
 def _to_bytes(ids: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    if ids.dtype == np.uint8:
-        return ids.view(np.uint8)
     if not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(f"{name} has dtype {ids.dtype}; expected an integer dtype")
     if ids.size and (ids.min() < 0 or ids.max() > UNLABELLED):
         raise ValueError(f"{name} holds values from {ids.min()} to {ids.max()}; expected class ids or {UNLABELLED}")
-    return ids.astype(np.uint8)
+    return ids.astype(np.uint8, copy=False)
 
 
 def _check_ids(name: str, counts: NDArray[np.int64], num_classes: int) -> None:

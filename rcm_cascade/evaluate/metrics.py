@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.evaluate.confusion import dice, macro_means, sensitivity, specificity
+from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
 
 Numbers = Callable[[NDArray[Any]], NDArray[np.float64]]
 """From sums ``(…, *shape)`` to the numbers that derive from them, ``(…, K)``; NaN where undefined."""
@@ -32,7 +32,7 @@ class Metric:
     def with_mean(self, matrices: NDArray[Any]) -> NDArray[np.float64]:
         """Of each class, then the macro mean over the classes present in the truth: ``(…, C, C)`` to ``(…, C + 1)``."""
         values = self.of_classes(matrices)
-        return np.concatenate([values, macro_means(values, matrices)[..., np.newaxis]], axis=-1)
+        return np.concatenate([values, macro_mean(values, matrices)[..., np.newaxis]], axis=-1)
 
 
 METRICS: Final[Mapping[str, Metric]] = {

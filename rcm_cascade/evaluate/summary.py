@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.evaluate.bootstrap import METHOD, bootstrap, pool_by_patient
+from rcm_cascade.evaluate.bootstrap import LEVEL, METHOD, bootstrap, pool_by_patient
 from rcm_cascade.evaluate.coherence import pool_coherence
 from rcm_cascade.evaluate.confusion import pixel_accuracy
 from rcm_cascade.evaluate.metrics import METRICS
@@ -46,36 +46,31 @@ def summarise(
     Raises:
         ValueError: without a result.
     """
-    if not results:
-        raise ValueError("there is no result to summarise; expected at least one mosaic")
-    matrices, patients = [r.confusion for r in results], [r.patient for r in results]
-    matrix = np.sum(matrices, axis=0)
+    matrices, patients = np.stack([r.confusion for r in results]), [r.patient for r in results]
+    matrix, by_patient = matrices.sum(axis=0), pool_by_patient(matrices, patients)
     drawn = bootstrap(matrices, patients, draws=draws, seed=seed)
     *of_classes, mean = _numbers(matrix)
     *intervals, of_mean = (
-        {f"{key}_ci": i if i is None else list(i) for key, i in zip(drawn.intervals, row, strict=True)}
-        for row in zip(*drawn.intervals.values(), strict=True)
+        {f"{key}_ci": i if i is None else list(i) for key, i in zip(drawn, row, strict=True)}
+        for row in zip(*drawn.values(), strict=True)
     )
+    holding = (by_patient.sum(axis=2) > 0).sum(axis=0).tolist()
     return {
         "classes": [
             {"name": c.name, "color": c.color, "labelled_pixels": int(matrix[c.id].sum()), "patients": held}
             | numbers
             | bounds
-            for c, held, numbers, bounds in zip(classes.classes, drawn.holding, of_classes, intervals, strict=True)
+            for c, held, numbers, bounds in zip(classes.classes, holding, of_classes, intervals, strict=True)
         ],
         "mean": mean | of_mean,
-        "averages": {
-            "pooled": mean,
-            "per_mosaic": _spreads(np.stack(matrices)),
-            "per_patient": _spreads(pool_by_patient(matrices, patients)),
-        },
+        "averages": {"pooled": mean, "per_mosaic": _spreads(matrices), "per_patient": _spreads(by_patient)},
         "pixel_accuracy": _plain(pixel_accuracy(matrix)),
         "labelled_pixels": int(matrix.sum()),
         "confusion": matrix.tolist(),
         "mosaics": len(results),
-        "patients": drawn.patients,
+        "patients": len(by_patient),
         "mosaics_without_patient": sum(not r.patient_given for r in results),
-        "bootstrap": {"method": METHOD, "patients": drawn.patients, "draws": draws, "level": drawn.level, "seed": seed},
+        "bootstrap": {"method": METHOD, "patients": len(by_patient), "draws": draws, "level": LEVEL, "seed": seed},
         "coherence": {
             "prediction": pool_coherence([r.prediction_coherence for r in results], classes.names),
             "truth": pool_coherence([r.truth_coherence for r in results], classes.names),
@@ -88,22 +83,16 @@ def summarise(
 
 def per_mosaic_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
     """One row a mosaic; NaN where undefined."""
-    table = pd.DataFrame([_cells(r.confusion, classes) for r in results])
-    for place, name in enumerate(("mosaic", "patient", "site")):
-        table.insert(place, name, [getattr(r, name) for r in results])
-    sizes = ("" if r.pixel_size_um is None else f"{r.pixel_size_um:g}" for r in results)
-    table.insert(3, "pixel_size_um", list(sizes))
-    return table
+    about = pd.DataFrame([{name: getattr(r, name) for name in ("mosaic", "patient", "site")} for r in results])
+    about["pixel_size_um"] = ["" if r.pixel_size_um is None else f"{r.pixel_size_um:g}" for r in results]
+    return about.join(_table(np.stack([r.confusion for r in results]), classes))
 
 
 def per_patient_table(results: Sequence[MosaicResult], classes: ClassTable) -> pd.DataFrame:
     """One row a patient in alphabetical order, from the matrix of all their mosaics; NaN where undefined."""
     patients = [r.patient for r in results]
-    matrices = pool_by_patient([r.confusion for r in results], patients)
-    return pd.DataFrame(
-        {"patient": patient, "mosaics": patients.count(patient), **_cells(matrix, classes)}
-        for patient, matrix in zip(sorted(set(patients)), matrices, strict=True)
-    )
+    counts = pd.Series(patients, name="patient").value_counts().sort_index().rename("mosaics").reset_index()
+    return counts.join(_table(pool_by_patient([r.confusion for r in results], patients), classes))
 
 
 def write_metrics(out: Path, summary: dict[str, Any], results: Sequence[MosaicResult], classes: ClassTable) -> None:
@@ -151,13 +140,13 @@ def _levels(results: Sequence[MosaicResult], names: Sequence[str]) -> list[dict[
     return rows
 
 
-def _cells(matrix: NDArray[np.int64], classes: ClassTable) -> dict[str, float]:
-    numbers = {key: metric.with_mean(matrix).tolist() for key, metric in METRICS.items()}
-    cells = {"labelled_pixels": int(matrix.sum()), "pixel_accuracy": pixel_accuracy(matrix)}
-    cells |= {f"mean_{key}": values[-1] for key, values in numbers.items()}
-    for key, values in numbers.items():
-        cells |= {f"{key}_{name}": v for name, v in zip(classes.names, values, strict=False)}  # the mean stands last
-    return cells
+def _table(matrices: NDArray[np.int64], classes: ClassTable) -> pd.DataFrame:
+    """One row a matrix of ``(n, C, C)``: its labelled pixels and accuracy, the macro means, the numbers of classes."""
+    columns = {"labelled_pixels": matrices.sum(axis=(1, 2)), "pixel_accuracy": [pixel_accuracy(m) for m in matrices]}
+    values = {key: metric.with_mean(matrices) for key, metric in METRICS.items()}
+    columns |= {f"mean_{key}": of[:, -1] for key, of in values.items()}
+    columns |= {f"{key}_{name}": of[:, i] for key, of in values.items() for i, name in enumerate(classes.names)}
+    return pd.DataFrame(columns)
 
 
 def _plain(value: float) -> float | None:

@@ -55,8 +55,6 @@ def compose(
     Raises:
         ValueError: without a panel.
     """
-    if not panels:
-        raise ValueError("there is no panel to compose; expected at least one")
     columns = min(columns or len(panels), len(panels))
     widest, tallest = (max(p.rgb.shape[axis] for p in panels) for axis in (1, 0))
     # A figure is mostly seen shrunk to the width of a page: the wider it is, the larger its letters.

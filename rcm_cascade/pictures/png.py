@@ -33,7 +33,6 @@ def save_png(image: Image.Image | NDArray[np.uint8], path: str | Path) -> None:
 
 def _png(image: Image.Image | NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        buffer, format="PNG", compress_level=COMPRESS_LEVEL
-    )
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(buffer, format="PNG", compress_level=COMPRESS_LEVEL)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The configurations of a sweep over their seeds, each set against one of them."""
+"""The configurations of a sweep over their seeds, each set against one of them, and what that says."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.bootstrap import DRAWS, LEVEL, Difference, count_compared, paired_differences, shared_seeds
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS, region_numbers
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.evaluate.paired import Difference, count_compared, paired_differences
-from rcm_cascade.report.learning import GradientNorms, best_score, mean_gradients
-from rcm_cascade.report.numbers import ALL, FINAL_MAP, MEAN, Key, Number, long_table, over_seeds
-from rcm_cascade.report.outcomes import REGION_NUMBERS, Outcome, region_numbers
+from rcm_cascade.report.learning import best_score, mean_gradients
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, KEYS, MEAN, Number, Outcome, long_table, over_seeds
 from rcm_cascade.report.text import describe_mosaics
 from rcm_cascade.runs.jobs import Job, Sweep
 
@@ -27,6 +27,9 @@ SCORE_SHARE: Final = 0.9
 
 _SAME: Final = re.compile(r"\+{0,2}(seed|run|logger|logger\..*|sweep|hydra\..*)=.*")
 """Overrides that make no other configuration."""
+
+MANY_SEEDS: Final = 10
+"""With fewer, resampling seeds is no good measure of how much they differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +58,6 @@ class Configuration:
         return pixels
 
     @property
-    def gradients(self) -> GradientNorms:
-        """Geometric means over the seeds."""
-        return mean_gradients([o.history for o in self.outcomes])
-
-    @property
     def levels(self) -> tuple[tuple[int, int], ...]:
         """Number and down-sampling of each, coarse to fine; none where a seed's evaluation lacks them or has others."""
         recorded = {
@@ -70,7 +68,7 @@ class Configuration:
     @property
     def tested(self) -> str:
         """``"9 test mosaics of 7 patients"``; where the outcomes differ in it, each of what they have."""
-        texts = (describe_mosaics(len(o.mosaics), o.patients, o.nameless, "test mosaic") for o in self.outcomes)
+        texts = (describe_mosaics(o.count, o.patients, o.nameless, "test mosaic") for o in self.outcomes)
         return " or ".join(dict.fromkeys(texts))
 
 
@@ -104,7 +102,7 @@ class Comparison:
         left_out: the jobs without a result, in the order of the sweep.
         missing: labels of the configurations without any.
         table: every number, of `long_table`.
-        numbers: over seeds, with their differences.
+        numbers: a `Number` a row, by `KEYS`: means over seeds, with their differences.
     """
 
     sweep: Sweep
@@ -115,7 +113,7 @@ class Comparison:
     left_out: tuple[LeftOut, ...]
     missing: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
-    numbers: Mapping[Key, Number] = field(repr=False)
+    numbers: pd.DataFrame = field(repr=False)
 
     @property
     def compared(self) -> tuple[Configuration, ...]:
@@ -134,7 +132,17 @@ class Comparison:
 
     def number(self, configuration: Configuration, metric: str, name: str = MEAN, level: int = FINAL_MAP) -> Number:
         """A number of a class (`MEAN`: the macro mean, `ALL`: what is no number of a class)."""
-        return self.numbers.get((configuration.label, level, name, metric), Number())
+        key: Any = (configuration.label, level, name, metric)
+        if key not in self.numbers.index:
+            return Number()
+        row: list[Any] = [None if pd.isna(value) else value for value in self.numbers.loc[key]]
+        return Number(*row)
+
+    @property
+    def gradients(self) -> pd.DataFrame:
+        """Of each configuration, as `mean_gradients` gives them."""
+        norms = {c.label: mean_gradients([o.history for o in c.outcomes]) for c in self.configurations}
+        return pd.concat(norms, names=["configuration"])
 
 
 def compare_configurations(
@@ -173,22 +181,20 @@ def compare_configurations(
     score = default_score(chosen.outcomes) if score is None else score
     configurations = tuple(set_against(c, chosen) for c in having)
     table = long_table({c.label: c.outcomes for c in configurations}, score)
-    differences = {key: d for c in configurations for key, d in _differences(c, chosen)}
+    rows = [row for c in configurations for row in _differences(c, chosen)]
+    differences = pd.DataFrame(rows, columns=[*KEYS, *Number._fields[3:]]).set_index(KEYS)
     labels = {job.name: c.label for c in groups for job in c.jobs}
+    without = [job for job in sweep.jobs if job.name not in outcomes or job.name not in labels]
     return Comparison(
         sweep=sweep,
         classes=classes,
         configurations=configurations,
         reference=configurations[having.index(chosen)],
         score=score,
-        left_out=tuple(
-            _left_out(job, labels.get(job.name, ""), failures.get(job.name))
-            for job in sweep.jobs
-            if job.name not in outcomes or job.name not in labels
-        ),
+        left_out=tuple(_left_out(job, labels.get(job.name, ""), failures.get(job.name)) for job in without),
         missing=tuple(c.label for c in groups if c not in having),
         table=table,
-        numbers={key: replace(n, difference=differences.get(key)) for key, n in over_seeds(table).items()},
+        numbers=over_seeds(table).join(differences).astype({"patients": "Int64"}),
     )
 
 
@@ -200,14 +206,13 @@ def group_jobs(sweep: Sweep) -> list[Configuration]:
     """
     told = {job.name: [o for o in job.overrides if not _SAME.fullmatch(o)] for job in sweep.jobs}
     common = set.intersection(*(set(overrides) for overrides in told.values()))
+    kept = {name: [o for o in overrides if o not in common] for name, overrides in told.items()}
     labels: dict[frozenset[str], str] = {}
-    groups: dict[frozenset[str], dict[int, Job]] = {}
     for job in sweep.jobs:
-        kept = [o for o in told[job.name] if o not in common]
-        labels.setdefault(frozenset(kept), ", ".join(kept) or DEFAULT)
-        groups.setdefault(frozenset(kept), {})
+        labels.setdefault(frozenset(kept[job.name]), ", ".join(kept[job.name]) or DEFAULT)
+    groups: dict[frozenset[str], dict[int, Job]] = {key: {} for key in labels}
     for job in sorted(sweep.jobs, key=lambda job: (job.seed, job.state != "finished", job.name)):
-        groups[frozenset(o for o in told[job.name] if o not in common)].setdefault(job.seed, job)
+        groups[frozenset(kept[job.name])].setdefault(job.seed, job)
     return [Configuration(labels[key], tuple(jobs.values())) for key, jobs in groups.items()]
 
 
@@ -245,25 +250,30 @@ def default_score(reference: Sequence[Outcome]) -> float | None:
     return SCORE_SHARE * float(np.mean(best)) if best else None
 
 
-def _differences(ours: Configuration, reference: Configuration) -> Iterator[tuple[Key, Difference]]:
-    """To the reference, and of each level to the next coarser."""
+def _differences(ours: Configuration, reference: Configuration) -> Iterator[tuple[Any, ...]]:
+    """To the reference, and of each level to the next coarser: `KEYS` and the fields of a `Number` from there on."""
     outcomes, theirs = ours.outcomes, reference.outcomes
     if ours.seeds_compared:
         a, b = (_by_seed(side, [o.confusions for o in side]) for side in (outcomes, theirs))
         for key, metric in METRICS.items():
             found = paired_differences(a, b, metric.with_mean)
             for name, difference in zip((*outcomes[0].classes, MEAN), found, strict=True):
-                yield (ours.label, FINAL_MAP, name, key), difference
+                yield ours.label, FINAL_MAP, name, key, *_plain(difference)
         if all(o.regions is not None for o in (*outcomes, *theirs)):
             a, b = (_by_seed(side, [o.regions for o in side]) for side in (outcomes, theirs))
             for key, difference in zip(REGION_NUMBERS, paired_differences(a, b, region_numbers), strict=True):
-                yield (ours.label, FINAL_MAP, ALL, key), difference
+                yield ours.label, FINAL_MAP, ALL, key, *_plain(difference)
     levels = [o.levels for o in outcomes if o.levels is not None and o.levels.shape[1] == len(ours.levels)]
     if len(levels) == len(outcomes) and len({o.tested for o in outcomes}) == 1:
         maps = [_by_seed(outcomes, [of_run[:, i] for of_run in levels]) for i in range(len(ours.levels))]
         for (level, _), finer, coarser in zip(ours.levels[1:], maps[1:], maps, strict=False):
             for key, metric in METRICS.items():
-                yield (ours.label, level, MEAN, key), paired_differences(finer, coarser, metric.with_mean)[-1]
+                difference = paired_differences(finer, coarser, metric.with_mean)[-1]
+                yield ours.label, level, MEAN, key, *_plain(difference)
+
+
+def _plain(difference: Difference) -> tuple[Any, ...]:
+    return difference.value, *(difference.interval or (None, None)), difference.differs, difference.patients
 
 
 def _by_seed(outcomes: Sequence[Outcome], values: Sequence[Any]) -> dict[int, NDArray[Any]]:
@@ -277,3 +287,48 @@ def _left_out(job: Job, configuration: str, failure: str | None) -> LeftOut:
     if job.state == "finished" or not configuration:
         return LeftOut(job, configuration, "repeated", "another job has its configuration and its seed")
     return LeftOut(job, configuration, job.state, job.sentence)
+
+
+def find(comparison: Comparison, metric: str) -> dict[str, Any]:
+    """What findings.html says of the mean of a metric, a name of `METRICS`, and of its classes.
+
+    Returns:
+        ``different``, ``alike`` (not distinguishable from zero), ``networks`` (of one seed: between two trained
+        networks, not two configurations) and ``unmeasured`` (without an interval), largest first; ``classes``: the
+        same by class; ``intervals``: how many the page holds; ``ways``: how seeds are compared, and ``fewest``, how
+        many at least.
+    """
+    numbers = [(c, comparison.number(c, metric)) for c in comparison.compared]
+    ranked = sorted(numbers, key=lambda found: (-abs(found[1].difference or 0.0), found[0].label))
+    names = comparison.classes.names
+    by_class = [(c, name, comparison.number(c, metric, name)) for c in comparison.compared for name in names]
+    shown = [c.label for c in comparison.configurations]
+    measured = [found for found in by_class if found[2].differs is not None]
+    compared = [c for c in comparison.compared if c.seeds_compared]
+    return {
+        "comparison": comparison,
+        "metric": METRICS[metric].label,
+        "level": LEVEL,
+        "draws": DRAWS,
+        "different": [(c, n) for c, n in ranked if n.differs and c.seeds_compared > 1],
+        "alike": [(c, n) for c, n in ranked if n.differs is False and c.seeds_compared > 1],
+        "networks": [(c, n) for c, n in ranked if n.differs is not None and c.seeds_compared == 1],
+        "unmeasured": [(c, n) for c, n in ranked if n.differs is None and n.patients is not None],
+        "classes": sorted(measured, key=lambda found: (-abs(found[2].difference or 0.0), found[1])),
+        "mean": comparison.number(comparison.reference, metric).mean,
+        "intervals": int(comparison.numbers.loc[shown, "low"].count()),
+        "most": max(len(c.jobs) for c in comparison.configurations),
+        "ways": sorted({describe_seeds(c.outcomes, comparison.reference.outcomes) for c in compared}),
+        "fewest": min((c.seeds_compared for c in compared), default=0),
+        "many": MANY_SEEDS,
+    }
+
+
+def describe_seeds(ours: Sequence[Outcome], reference: Sequence[Outcome]) -> str:
+    """How the runs of two configurations are set against each other."""
+    a, b = ({o.job.seed: o for o in side} for side in (ours, reference))
+    shared = shared_seeds(a, b)
+    if len(shared) > 1:
+        return f"{len(shared)} seeds, each with itself"
+    left, right = (", ".join(map(str, sorted(seeds))) for seeds in (a, b))
+    return "one seed, which is not drawn" if shared else f"seeds {left} against {right}"

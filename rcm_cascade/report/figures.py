@@ -3,9 +3,8 @@
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -17,10 +16,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.pictures.figure import INK
 from rcm_cascade.pictures.plot import STYLE, svg_data_uri
-from rcm_cascade.report.learning import GradientNorms, sort_stages
+from rcm_cascade.report.learning import stage_order
 
 WIDTH: Final = 10.2
 """Inches; the page shows it at its full width."""
@@ -45,8 +43,7 @@ History = Sequence[Mapping[str, float | str | None]]
 """Rows of metrics.csv; a row need not have every column, and a cell may be empty."""
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """How a configuration is drawn, in every figure the same.
 
     Args:
@@ -158,42 +155,43 @@ def reliability_picture(calibration: Mapping[str, Any]) -> str:
 
 
 def dot_figure(
-    panels: Mapping[str, Mapping[str, Difference | None]],
-    shown: Sequence[Look],
-    lines: Mapping[str, float | None],
-    title: str = "",
+    dots: pd.DataFrame, shown: Sequence[Look], lines: Mapping[str, float | None], title: str = ""
 ) -> str | None:
     """Numbers of configurations with their intervals, a panel a number; None without a value.
 
     Args:
-        panels: by panel (the mean, each class) and label; a number without an interval is drawn as a cross.
+        dots: ``panel``, ``configuration``, ``value``, and ``low`` and ``high`` of its interval; without one it is drawn
+            as a cross.
         shown: the configurations, from top to bottom.
-        lines: by panel: where a vertical line is drawn, such as the truth's number.
+        lines: the panels in order, and where in each a vertical line is drawn, such as the truth's number.
         title: of what is along the axes, where that are differences: those that do not differ from zero are hollow.
     """
-    if not any(dot is not None and dot.value is not None for panel in panels.values() for dot in panel.values()):
+    dots = dots[dots["panel"].isin(lines) & dots["configuration"].isin([look.label for look in shown])]
+    rows: Any = dots.dropna(subset="value").astype({"low": float, "high": float}).itertuples()
+    spans = {(dot.panel, dot.configuration): (dot.value, dot.low, dot.high) for dot in rows}
+    if not spans:
         return None
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
+    columns = min(4, len(lines))
+    height = -(-len(lines) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, rows * (0.75 + 0.36 * len(shown)) + 0.5), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=bool(title), sharey=True)
-        for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
+        figure = Figure(figsize=(WIDTH, height * (0.75 + 0.36 * len(shown)) + 0.5), layout="constrained")
+        grid = figure.subplots(height, columns, squeeze=False, sharex=bool(title), sharey=True)
+        for axes, (name, line) in zip(grid.flat, lines.items(), strict=False):
             axes.set_title(plain(name), fontsize=10, loc="left", fontweight="bold" if name == "mean" else "normal")
-            if lines.get(name) is not None:
-                axes.axvline(lines[name], color=INK, linewidth=1, linestyle="-" if title else "--")
+            if line is not None:
+                axes.axvline(line, color=INK, linewidth=1, linestyle="-" if title else "--")
             for row, look in enumerate(shown):
-                dot = panel.get(look.label)
-                if dot is None or dot.value is None:
+                if (name, look.label) not in spans:
                     continue
-                if dot.interval is not None:
-                    axes.plot(dot.interval, (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
-                face, marker = "white" if title and not dot.differs else look.color, "o" if dot.interval else "x"
+                value, low, high = spans[name, look.label]
+                if not np.isnan(low):
+                    axes.plot((low, high), (row, row), color=look.color, linewidth=2.2, solid_capstyle="butt")
+                face, marker = "white" if title and low <= 0 <= high else look.color, "x" if np.isnan(low) else "o"
                 style = {"color": look.color, "markerfacecolor": face, "markersize": 7, "markeredgewidth": 1.6}
-                axes.plot(dot.value, row, marker, **style)
+                axes.plot(value, row, marker, **style)
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-        for axes in grid.flat[len(panels) :]:
+        for axes in grid.flat[len(lines) :]:
             axes.set_visible(False)
         grid[0, 0].set_yticks(range(len(shown)), [_wrapped(look.label) for look in shown])
         grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
@@ -231,39 +229,41 @@ def learning_figure(
         return svg_data_uri(figure)
 
 
-def gradient_figure(norms: Mapping[str, GradientNorms]) -> str | None:
+def gradient_figure(norms: pd.DataFrame) -> str | None:
     """Gradient norms by level (rows) and stage (columns), over the first third of the epochs and over all.
 
     Args:
-        norms: by label; configurations without any are left out.
+        norms: as `Comparison.gradients`; None is drawn without any.
     """
-    recorded = {label: pd.DataFrame(of).T for label, of in norms.items() if of}
-    if not recorded:
+    if norms.empty:
         return None
-    stages = sort_stages({stage for table in recorded.values() for _, stage in table.index})
-    positive = [value for table in recorded.values() for value in table.to_numpy().ravel() if value > 0] or [0.1]
-    colors = LogNorm(min(positive), max(*positive, 1.001 * min(positive)))
-    heights = [len({level for level, _ in table.index}) + 1.1 for table in recorded.values()]
+    values = norms.to_numpy(float)
+    lowest = min(values[values > 0], default=0.1)
+    colors = LogNorm(lowest, max(values.max(), 1.001 * lowest))
+    stages = sorted(norms.index.unique("stage"), key=stage_order)
+    groups = norms.groupby("configuration", sort=False)
+    heights = [len(table.index.unique("level")) + 1.1 for _, table in groups]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.3 * sum(heights) + 1.1), layout="constrained")
-        grid = figure.subplots(len(recorded), 2, squeeze=False, sharex=True, height_ratios=heights)
-        for row, (label, table) in zip(grid, recorded.items(), strict=True):
-            for which, axes in enumerate(row):
-                cells = table[which].unstack().reindex(columns=stages)
-                text = cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}")
-                look = {"norm": colors, "vmin": colors.vmin, "vmax": colors.vmax, "cmap": "viridis", "cbar": False}
-                levels = [] if which else [f"level {level}" for level in cells.index]
+        grid = figure.subplots(len(groups), 2, squeeze=False, sharex=True, height_ratios=heights)
+        for row, (label, table) in zip(grid, groups, strict=True):
+            for axes, column in zip(row, norms, strict=True):
+                cells = table.droplevel("configuration")[column].unstack("stage").reindex(columns=stages)
                 seaborn.heatmap(
                     cells.where(cells > 0),
-                    annot=text,
+                    annot=cells.map(lambda value: "" if np.isnan(value) else f"{value:.1g}"),
                     fmt="",
                     annot_kws={"size": 7},
-                    yticklabels=levels,
+                    norm=colors,
+                    vmin=colors.vmin,
+                    vmax=colors.vmax,
+                    cmap="viridis",
+                    cbar=False,
+                    yticklabels=[f"level {level}" for level in cells.index] if column == "first_third" else [],
                     ax=axes,
-                    **look,
                 )
                 axes.set(xlabel="", ylabel="")
-            row[0].set_title(plain(label), fontsize=10, loc="left")
+            row[0].set_title(plain(str(label)), fontsize=10, loc="left")
         for axes, title in zip(grid[-1], ("over the first third of the epochs", "over all epochs"), strict=True):
             axes.set_xlabel(title)
         return svg_data_uri(figure)

@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.folds import untrained_classes
 from rcm_cascade.data.splits import read_split
-from rcm_cascade.evaluate.coherence import Coherence
-from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.folder import RunFolder
@@ -27,8 +24,8 @@ def pool_folds(
 ) -> tuple[Sweep, dict[str, Outcome], dict[str, str]]:
     """A job of each configuration and seed in place of those of its folds; others stay as they are.
 
-    Its outcome has each mosaic as the fold that tests it predicted it, counts of one that several folds test summed. It
-    has no curves and no calibration, which folds do not share. Where a fold has no outcome, there is none.
+    Its outcome has each mosaic as the fold that tests it predicted it, as often as folds test it. It has no curves
+    and no calibration, which folds do not share. Where a fold has no outcome, there is none.
 
     Args:
         sweep: of the folds.
@@ -55,15 +52,10 @@ def pool_folds(
         first = folds[min(folds)]
         data = _data(first)
         count = max(seen, int(data.get("folds") or data.get("repeats") or 0))
-        states: list[State] = []
-        reasons = []
-        for k in range(count):
-            if k not in folds:
-                states.append("unfinished")
-                reasons.append(f"fold {k}: not in the sweep")
-            elif folds[k].name not in outcomes:
-                states.append(folds[k].state)
-                reasons.append(f"fold {k}: {failures.get(folds[k].name) or folds[k].sentence}")
+        lacking = [k for k in range(count) if k not in folds or folds[k].name not in outcomes]
+        states: list[State] = [folds[k].state if k in folds else "unfinished" for k in lacking]
+        why_not = {k: failures.get(job.name) or job.sentence for k, job in folds.items()}
+        reasons = [f"fold {k}: {why_not.get(k, 'not in the sweep')}" for k in lacking]
         state: State = next((state for state in states if state != "finished"), "finished")
         sentence = f"{len(reasons)} of {count} folds have no result ({'; '.join(reasons)})" if reasons else ""
         name = re.sub(r"data\.fold=\d+", "folds", first.name)
@@ -74,14 +66,6 @@ def pool_folds(
         elif state == "finished":
             why[name] = sentence
     return replace(sweep, jobs=tuple(kept)), pooled, why
-
-
-def pool_mosaics(parts: Sequence[Sequence[MosaicResult]]) -> list[MosaicResult]:
-    """One result a mosaic, in the order of first occurrence; counts of one that occurs again are summed."""
-    groups: dict[str, list[MosaicResult]] = {}
-    for result in (result for part in parts for result in part):
-        groups.setdefault(result.mosaic, []).append(result)
-    return [_sum(group) for group in groups.values()]
 
 
 def describe_folds(outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -124,21 +108,7 @@ def _data(job: Job) -> dict[str, Any]:
 
 def _pool(job: Job, folds: Mapping[int, Outcome], classes: ClassTable) -> Outcome:
     first = next(iter(folds.values()))
-    mosaics = pool_mosaics([fold.mosaics for fold in folds.values()])
+    mosaics = tuple(mosaic for fold in folds.values() for mosaic in fold.mosaics)
     synthetic = any(bool(fold.metrics.get("synthetic")) for fold in folds.values())
     metrics = summarise(mosaics, classes, synthetic=synthetic, draws=1)
-    return Outcome(job, first.classes, tuple(mosaics), metrics, first.result, [], folds)
-
-
-def _sum(parts: Sequence[Any]) -> Any:  # noqa: ANN401 (results, and whatever is in them)
-    """What was counted several times, together: arrays are added, all else is as the first has it."""
-    first = parts[0]
-    if isinstance(first, np.ndarray):
-        return np.sum(parts, axis=0)
-    if isinstance(first, tuple):
-        return tuple(_sum(of_level) for of_level in zip(*parts, strict=False))
-    if not isinstance(first, MosaicResult | LevelResult | Coherence):
-        return first
-    if any(part is None for part in parts):
-        return None
-    return replace(first, **{f.name: _sum([getattr(part, f.name) for part in parts]) for f in fields(first)})
+    return Outcome(job, first.classes, mosaics, metrics, first.result, [], folds)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import gmean
 
@@ -17,10 +18,9 @@ MONITORED: Final = "val/mean_sensitivity"
 WHOLE_LEVEL: Final = "level"
 """Stands for the stage where a gradient norm is that of a level's weights together."""
 
-_GRADIENT: Final = re.compile(r"train/grad_norm_level(\d+)(?:_(\w+))?")
+_EXECUTED: Final = (WHOLE_LEVEL, "encoder", "bottom", "decoder", "head")
 
-GradientNorms = dict[tuple[int, str], tuple[float, float]]
-"""By level and stage: the geometric means over the first third of the epochs, and over all."""
+_GRADIENT: Final = re.compile(r"train/grad_norm_level(\d+)(?:_(\w+))?")
 
 
 def training_seconds(history: Sequence[Row]) -> float | None:
@@ -62,34 +62,35 @@ def best_score(history: Sequence[Row]) -> float | None:
     return float(points[:, 2].max()) if len(points) else None
 
 
-def gradient_norms(history: Sequence[Row]) -> GradientNorms:
-    """Each level's and stage's gradient norm; empty where none was recorded."""
+def gradient_norms(history: Sequence[Row]) -> pd.DataFrame:
+    """Geometric means of each gradient norm over the ``first_third`` of the epochs and over ``all_epochs``.
+
+    Returns:
+        By ``level`` and ``stage``, as they are executed; empty where none was recorded.
+    """
     columns = {key: match for row in history for key in row if (match := _GRADIENT.fullmatch(key))}
-    norms: GradientNorms = {}
-    for key, match in sorted(columns.items()):
+    rows = []
+    order = sorted(columns.items(), key=lambda column: (int(column[1][1]), stage_order(column[1][2] or WHOLE_LEVEL)))
+    for key, match in order:
         values = curve(history, key)[:, 2]
         if len(values):
             early = values[: math.ceil(len(values) / 3)]
-            norms[int(match[1]), match[2] or WHOLE_LEVEL] = (float(gmean(early)), float(gmean(values)))
-    return norms
+            rows.append((int(match[1]), match[2] or WHOLE_LEVEL, gmean(early), gmean(values)))
+    table = pd.DataFrame(rows, columns=["level", "stage", "first_third", "all_epochs"])
+    return table.set_index(["level", "stage"]).astype(float)
 
 
-def mean_gradients(histories: Sequence[Sequence[Row]]) -> GradientNorms:
-    """Geometric means over runs of the norms that all of them recorded."""
-    runs = [gradient_norms(history) for history in histories]
-    shared = [key for key in runs[0] if all(key in run for run in runs)]
-    return {key: (float(early), float(whole)) for key in shared for early, whole in [gmean([run[key] for run in runs])]}
+def mean_gradients(histories: Sequence[Sequence[Row]]) -> pd.DataFrame:
+    """Geometric means over runs of the norms that all of them recorded, as `gradient_norms` gives them."""
+    runs = pd.concat([gradient_norms(history) for history in histories]).groupby(["level", "stage"], sort=False)
+    return runs.agg(gmean)[runs.size() == len(histories)]
 
 
-def sort_stages(stages: set[str]) -> list[str]:
-    """As a level executes them: its whole, the encoder, the bottom, the decoder, the head; then what else there is."""
-    order = {WHOLE_LEVEL: 0, "encoder": 1, "bottom": 2, "decoder": 3, "head": 4}
-
-    def key(stage: str) -> tuple[int, int, str]:
-        stem = stage.rstrip("0123456789")
-        return order.get(stem, len(order)), int(stage[len(stem) :] or 0), stage
-
-    return sorted(stages, key=key)
+def stage_order(stage: str) -> tuple[int, int, str]:
+    """A key that sorts a level's stages as it executes them, its whole first; last what else there is."""
+    stem = stage.rstrip("0123456789")
+    place = _EXECUTED.index(stem) if stem in _EXECUTED else len(_EXECUTED)
+    return place, int(stage[len(stem) :] or 0), stage
 
 
 def _epoch_seconds(row: Row) -> float:

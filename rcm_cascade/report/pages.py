@@ -17,10 +17,10 @@ from PIL import Image
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
+from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.data.splits import describe_split
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
-from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
 from rcm_cascade.models.checkpoint import read_header
@@ -28,12 +28,12 @@ from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.plot import confusion_picture
 from rcm_cascade.pictures.png import png_data_uri, save_png
 from rcm_cascade.report import figures, tables, text
-from rcm_cascade.report.compare import Comparison
-from rcm_cascade.report.findings import find
+from rcm_cascade.report.compare import Comparison, find
 from rcm_cascade.report.folds import describe_folds
 from rcm_cascade.report.learning import MONITORED, curve, training_seconds
-from rcm_cascade.report.numbers import ALL, MEAN, Number
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.reading import class_table
+from rcm_cascade.runs import score
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION, comparison_path
 from rcm_cascade.training.history import read_history
@@ -44,9 +44,6 @@ NO_INTERVAL: Final = "×"
 """In place of an interval, where a difference has none."""
 
 NOT_DIFFERENT: Final = "not distinguishable from zero"
-
-MOST_FREQUENT: Final = 2
-"""Wrong classes that are named of each true class."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Form:
         spread: whether its standard deviation is shown.
     """
 
-    text: Callable[[float], str] = text.decimals
+    text: Callable[[float], str] = "{:.3f}".format
     scale: float = 1.0
     digits: int = 3
     unit: str = ""
@@ -69,14 +66,14 @@ class Form:
 
 
 FORMS: Final[Mapping[str, Form]] = {
-    "regions_per_area": Form(text.tenths, digits=1),
+    "regions_per_area": Form("{:.1f}".format, digits=1),
     "small_regions_share": Form(text.percent, 100.0, 1, " pp"),
     "small_area_share": Form(text.percent, 100.0, 1, " pp"),
     "parameters": Form(lambda value: text.cell(round(value)), spread=False),
-    "gflop_per_mp": Form(text.tenths, spread=False),
+    "gflop_per_mp": Form("{:.1f}".format, spread=False),
     "train_seconds": Form(text.duration),
     "time_to_score_s": Form(text.duration),
-    "epochs_to_score": Form(text.tenths),
+    "epochs_to_score": Form("{:.1f}".format),
 }
 """By metric; all others as `Form` does by default."""
 
@@ -153,7 +150,7 @@ def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]],
         **find(comparison, metric),
         colors={look.label: look.color for look in drawn},
         describe_folds=describe_folds,
-        sampled=text.cell(pixels_per_mosaic(len(comparison.first.mosaics))),
+        sampled=text.cell(pixels_per_mosaic(comparison.first.count)),
         truth=None if comparison.reference.remark else truth,
         unit=_units(truth or {"unit": "mm2", "small_below": 0.05}),
         figures=_sweep_figures(comparison, drawn, metric, truth or {}),
@@ -169,16 +166,17 @@ def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]],
 
 def show(number: Number, metric: str) -> dict[str, Any]:
     """A number as a cell of the page: ``text``, ``difference``, ``interval``, and whether it ``differs`` from zero."""
-    form, difference = FORMS.get(metric, Form()), number.difference
+    form = FORMS.get(metric, Form())
     written = text.UNDEFINED if number.mean is None else form.text(number.mean)
     if number.sd is not None and form.spread:
         written += f" ± {form.text(number.sd)}"
-    if difference is None:
-        return {"text": written, "difference": "", "interval": "", "differs": None}
-    scaled = difference.scaled(form.scale)
-    interval = text.interval_text(scaled, form.digits) or ("" if scaled.value is None else NO_INTERVAL)
-    signed = text.signed(scaled.value, form.digits) + form.unit
-    return {"text": written, "difference": signed, "interval": interval, "differs": scaled.differs}
+    difference = interval = ""
+    if number.patients is not None:  # it was compared
+        value, low, high = (None if v is None else form.scale * v for v in number[3:6])
+        difference = text.signed(value, form.digits) + form.unit
+        if value is not None:
+            interval = NO_INTERVAL if low is None or high is None else text.interval_text((low, high), form.digits)
+    return {"text": written, "difference": difference, "interval": interval, "differs": number.differs}
 
 
 @cache
@@ -195,6 +193,7 @@ def _environment() -> jinja2.Environment:
         "version": __version__,
         "synthetic_note": text.SYNTHETIC_NOTE,
         "units": _units,
+        "tables": tables,
         "metrics": METRICS,
         "fewest_patients": MIN_PATIENTS,
         "no_interval": NO_INTERVAL,
@@ -218,28 +217,12 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
         "title": title,
         "summary": summary,
         "classes": classes,
-        "rows": tables.result_rows(summary, classes),
-        "note": tables.interval_note(summary),
-        "intervals": tables.has_intervals(summary),
         "paper": tables.has_paper_row(classes),
         "mosaics": mosaics,
         "confusion": png_data_uri(confusion_picture(matrix, classes)),
-        "taken_for": _taken_for(matrix, classes),
         "reliability": figures.reliability_picture(calibration) if calibration and calibration["pixels"] else None,
         "comparisons": [(name, _picture(path)) for name, path in paths if path.is_file()],
     }
-
-
-def _taken_for(matrix: np.ndarray[Any, np.dtype[np.int64]], classes: ClassTable) -> list[dict[str, Any]]:
-    """Of each true class its pixels, the share found, and the most frequent wrong classes with theirs, most first."""
-    rows = []
-    for true, counts, shares in zip(classes.classes, matrix.tolist(), row_shares(matrix).tolist(), strict=True):
-        wrong = [given for given in classes.classes if given is not true and counts[given.id]]
-        wrong.sort(key=lambda given: -counts[given.id])
-        others = [(given, shares[given.id]) for given in wrong[:MOST_FREQUENT]]
-        found = shares[true.id] if sum(counts) else None
-        rows.append({"of": true, "labelled": sum(counts), "found": found, "wrong": others})
-    return rows
 
 
 def _units(regions: Mapping[str, Any]) -> tuple[str, str]:
@@ -260,27 +243,44 @@ def _sweep_figures(
     configurations = comparison.configurations
     alike = [look for look, c in zip(drawn, configurations, strict=True) if not c.remark]
     others = [look for look in alike if look.label != comparison.reference.label]
-    differences = {
-        name: {c.label: comparison.number(c, metric, name).difference for c in configurations}
-        for name in (MEAN, *comparison.classes.names)
-    }
+    numbers = comparison.numbers.xs(FINAL_MAP, level="level").reset_index()
+    differences = numbers[numbers["metric"] == metric].rename(columns={"class": "panel", "difference": "value"})
     titles = {
         "regions_per_area": f"regions per {_units(truth)[0] if truth else 'mm²'}",
         "small_regions_share": "share of regions that are small",
         "small_area_share": "share of area in small regions",
     }
-    regions = {
-        title: {c.label: comparison.number(c, key, ALL).spread for c in configurations} for key, title in titles.items()
-    }
+    regions = numbers.assign(
+        panel=numbers["metric"].map(titles),
+        value=numbers["mean"],
+        low=numbers["mean"] - numbers["sd"],
+        high=numbers["mean"] + numbers["sd"],
+    )
     curves = {
         key: {c.label: [curve(o.history, key) for o in c.outcomes] for c in configurations if not c.remark}
         for key in (MONITORED, "train/loss")
     }
+    gradients = comparison.gradients
+    drawable = gradients.index.isin([look.label for look in alike], level="configuration")
     title = f"difference of {METRICS[metric].label} to {comparison.reference.label}"
+    zeros = dict.fromkeys((MEAN, *comparison.classes.names), 0.0)
     return {
-        "differences": figures.dot_figure(differences, others, dict.fromkeys(differences, 0.0), title),
+        "differences": figures.dot_figure(differences, others, zeros, title),
         "regions": figures.dot_figure(regions, alike, {titles[key]: truth.get(key) for key in titles}),
         "learning": figures.learning_figure(curves[MONITORED], drawn, "validation mean sensitivity"),
         "loss": figures.learning_figure(curves["train/loss"], drawn, "training loss"),
-        "gradients": figures.gradient_figure({c.label: c.gradients for c in configurations if not c.remark}),
+        "gradients": figures.gradient_figure(gradients[drawable]),
     }
+
+
+def evaluate(
+    checkpoint: Path, root: Path, part: SplitName, out: Path | None, split_file: Path | None = None
+) -> tuple[dict[str, Any], ClassTable, Path]:
+    """Scores as `rcm_cascade.runs.score.evaluate` does, and writes the page, in a run folder that of the run, too."""
+    summary, classes, folder = score.evaluate(checkpoint, root, part, out, split_file)
+    run = RunFolder(checkpoint.resolve().parent.parent)
+    if folder.resolve() == run.path / score.EVALUATION and run.result.is_file():
+        write_run_page(run.path)
+    else:
+        write_evaluation_page(folder)
+    return summary, classes, folder

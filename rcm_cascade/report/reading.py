@@ -11,8 +11,7 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.models.checkpoint import read_header
-from rcm_cascade.report.numbers import long_table
-from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.outcomes import Outcome, long_table
 from rcm_cascade.runs.data import find_dataset
 from rcm_cascade.runs.identity import read_config
 from rcm_cascade.runs.jobs import Job
@@ -29,13 +28,11 @@ def read_outcomes(jobs: Sequence[Job]) -> tuple[dict[str, Outcome], dict[str, st
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, str] = {}
     finished = [job for job in jobs if job.state == "finished"]
-    missing = [job for job in finished if not _is_scored(job)]
-    for job in finished:
+    for number, job in enumerate(finished, start=1):
         what = "cannot be scored: "
         try:
-            if not _is_scored(job):  # it may be by now: a twin that is linked to the same folder was scored
-                place = f"{missing.index(job) + 1} of {len(missing)}"
-                print(f"scoring the test split of {job.name} ({place})", file=sys.stderr)
+            if not is_scored(job.folder):
+                print(f"scoring the test split of {job.name} ({number} of {len(finished)})", file=sys.stderr)
                 _score(job)
             what = ""
             outcomes[job.name] = read_outcome(job)
@@ -85,13 +82,6 @@ def class_table(classes: Sequence[Mapping[str, Any]], checkpoint: Path) -> Class
         table = read_header(checkpoint).classes if checkpoint.is_file() else RCM_CLASSES
         colors = [c.color for c in table.classes] if list(table.names) == names else ["#8c8c8c"] * len(names)
     return ClassTable(tuple(LabelClass(i, *both) for i, both in enumerate(zip(names, colors, strict=True))))
-
-
-def _is_scored(job: Job) -> bool:
-    try:
-        return is_scored(job.folder)
-    except InputError:  # which scoring then meets as well
-        return False
 
 
 def _score(job: Job) -> None:

@@ -11,15 +11,15 @@ import pandas as pd
 from PIL import Image
 
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
-from rcm_cascade.pictures.colours import colorize
 from rcm_cascade.pictures.comparison import PANEL_PX
+from rcm_cascade.pictures.maps import colorize, shrink_factor, shrink_labels
 from rcm_cascade.pictures.png import png_data_uri
-from rcm_cascade.pictures.shrink import shrink_factor, shrink_labels
 from rcm_cascade.report.compare import Comparison, Configuration, compare_configurations
-from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
 from rcm_cascade.report.folds import pool_folds
+from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN
 from rcm_cascade.report.pages import PAGE, render_sweep, show
 from rcm_cascade.report.reading import class_table, read_outcomes
 from rcm_cascade.report.tables import latex
@@ -33,6 +33,20 @@ LATEX = "table.tex"
 
 WIDEST: Final = 1500
 """Px of a picture on the page, which shows it at two thirds of that; mosaics are noise and cost a megabyte each."""
+
+TRUTH: Final = "truth"
+"""The configuration of the row that holds the regions of the painted labels."""
+
+SUFFIXES: Final = {
+    "mean": "",
+    "sd": "_sd",
+    "n": "_n",
+    "difference": "_difference",
+    "low": "_difference_low",
+    "high": "_difference_high",
+    "differs": "_differs",
+}
+"""Of the columns, by what of a number they hold."""
 
 
 def write_report(
@@ -70,8 +84,9 @@ def write_report(
         reason = failures.get(job.name) or job.sentence
         raise InputError(f"{path} has no job with a result to report; its first, {job.name}: {reason}")
     comparison = compare_configurations(sweep, outcomes, failures, classes, reference=reference, score=score)
-    for name, rows in ((RESULTS, result_rows), (LEVELS, level_rows), (GRADIENTS, gradient_rows)):
-        write_text(path / name, to_csv(rows(comparison)))
+    write_text(path / RESULTS, to_csv(result_table(comparison)))
+    write_text(path / LEVELS, to_csv(level_table(comparison)))
+    write_text(path / GRADIENTS, to_csv(comparison.gradients.reset_index()))
     write_text(path / LATEX, to_latex(comparison))
     write_text(path / PAGE, render_sweep(comparison, list(galleries(comparison)), metric))
     for entry in comparison.left_out:
@@ -138,3 +153,75 @@ def _title(configuration: Configuration, mosaic: str) -> str:
     outcome = configuration.outcomes[0]
     score = METRICS["dice"].with_mean(outcome.confusions[outcome.names.index(mosaic)])[-1]
     return f"{configuration.label}, seed {outcome.job.seed}: mean Dice {score:.2f}"
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """A table as CSV with a header; what is not defined is blank. Empty without a row."""
+    text: str = table.astype(object).map(_text).to_csv(index=False, lineterminator="\n")
+    return text if len(table) else ""
+
+
+def result_table(comparison: Comparison) -> pd.DataFrame:
+    """One row a configuration and class, its macro mean, and one of all that is no number of a class; then the truth's.
+
+    Numbers are means over seeds, ``…_sd`` their standard deviation and ``…_n`` the seeds that have them;
+    ``…_difference`` is that to the reference with its interval, and ``…_differs`` whether that leaves out zero.
+    """
+    rows = [
+        {
+            "configuration": c.label,
+            "class": name,
+            "reference": comparison.reference.label,
+            "seeds": len(c.outcomes),
+            "seeds_compared": c.seeds_compared or None,
+            "jobs": len(c.jobs),
+            "mosaics": first.count,
+            "patients": first.patients,
+            "patients_holding": holding,
+            "remark": c.remark,
+            "score": comparison.score if name == ALL else None,
+        }
+        for c, first in ((c, c.outcomes[0]) for c in comparison.configurations)
+        for name, holding in zip((*first.classes, MEAN, ALL), (*first.holding, first.patients, None), strict=True)
+    ]
+    wide = _wide(comparison).xs(FINAL_MAP, level="level").reset_index()
+    table = pd.DataFrame(rows).merge(wide, on=["configuration", "class"])
+    truth = (comparison.first.metrics.get("coherence") or {}).get("truth")
+    if truth and not comparison.reference.remark:
+        regions = {_column(comparison, key): truth.get(key) for key in REGION_NUMBERS}
+        table = pd.concat([table, pd.DataFrame([{"configuration": TRUTH, "class": ALL} | regions])])
+    return table
+
+
+def level_table(comparison: Comparison) -> pd.DataFrame:
+    """One row a configuration and level: macro means of the level's own map, and differences to the next coarser."""
+    rows = [(c.label, level, factor) for c in comparison.configurations for level, factor in c.levels]
+    table = pd.DataFrame(rows, columns=["configuration", "level", "factor"])
+    wide = _wide(comparison).drop(index=FINAL_MAP, level="level").groupby(["configuration", "level"]).first()
+    return table.merge(wide.dropna(axis=1, how="all"), on=["configuration", "level"])
+
+
+def _wide(comparison: Comparison) -> pd.DataFrame:
+    """The numbers by configuration, level and class, with a column a metric and what there is of it."""
+    wide: Any = comparison.numbers[list(SUFFIXES)].unstack("metric")
+    wide.columns = pd.Index([_column(comparison, metric, SUFFIXES[of]) for of, metric in wide.columns])
+    table: pd.DataFrame = wide
+    return table
+
+
+def _column(comparison: Comparison, metric: str, suffix: str = "") -> str:
+    """Its name in the tables, where regions per area are per unit of the data."""
+    if metric in METRICS:
+        return metric + (suffix or "_mean")
+    coherence = comparison.first.metrics.get("coherence") or {}
+    unit = (coherence.get("prediction") or {}).get("unit", "mm2").lower()
+    name = metric.replace("regions_per_area", f"regions_per_{unit}") + suffix
+    return "seeds_that_reached_score" if name == "time_to_score_s_n" else name
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 (whatever JSON holds)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value
+    return "" if pd.isna(value) else f"{value:.0f}" if value == int(value) else f"{value:.6g}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -17,8 +18,8 @@ def has_paper_row(classes: ClassTable) -> bool:
     return classes.names == RCM_CLASSES.names
 
 
-def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[dict[str, Any]]:
-    """One row a class in id order, then the mean, as text.
+def result_texts(summary: Mapping[str, Any], classes: ClassTable) -> pd.DataFrame:
+    """One row a class in id order, then the mean, as people read them.
 
     The paper gives no mean; the one shown is the mean of its six published numbers.
 
@@ -27,19 +28,21 @@ def result_rows(summary: Mapping[str, Any], classes: ClassTable) -> list[dict[st
         classes: the class table.
 
     Returns:
-        ``name`` and ``color`` (empty for the mean) of each; ``numbers``: by metric, two decimals or a dash, and the
-        interval ``"0.61–0.80"`` or empty; ``paper``: its sensitivity and specificity; empty for other classes.
+        ``class``; by label of the metric two decimals and the interval, ``"0.72 (0.61–0.80)"``, or a dash; and for the
+        paper's classes ``paper``, its sensitivity and specificity.
     """
-    published = [(*of_paper, sum(of_paper) / len(of_paper)) for of_paper in (PAPER_SENSITIVITY, PAPER_SPECIFICITY)]
-    named = [*((c.name, c.color) for c in classes.classes), ("mean", "")]
-    rows = []
-    for i, ((name, color), values) in enumerate(zip(named, [*summary["classes"], summary["mean"]], strict=True)):
-        bounds = {key: values.get(f"{key}_ci") for key in METRICS}
-        intervals = {key: f"{ci[0]:.2f}–{ci[1]:.2f}" if ci else "" for key, ci in bounds.items()}
-        numbers = {key: (decimal(values.get(key)), intervals[key]) for key in METRICS}
-        paper = tuple(decimal(of_paper[i]) for of_paper in published) if has_paper_row(classes) else ()
-        rows.append({"name": name, "color": color, "numbers": numbers, "paper": paper})
-    return rows
+    table = to_frame(summary)
+    texts = table[["class"]].copy()
+    for key, metric in METRICS.items():
+        bounds = zip(table[key], table[f"{key}_low"], table[f"{key}_high"], strict=True)
+        texts[metric.label] = [
+            decimal(value) + ("" if np.isnan(low) else f" ({low:.2f}–{high:.2f})") for value, low, high in bounds
+        ]
+    if has_paper_row(classes):
+        published = pd.DataFrame([PAPER_SENSITIVITY, PAPER_SPECIFICITY]).T
+        published.loc[len(published)] = published.mean()
+        texts["paper"] = published.map(decimal).agg(" / ".join, axis=1)
+    return texts
 
 
 def interval_note(summary: Mapping[str, Any]) -> str:
@@ -78,7 +81,7 @@ def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "
     note = f"{SYNTHETIC_NOTE}\n" * summary["synthetic"] + interval_note(summary)
     table = Table(title=title or None, caption=note, caption_justify="left", title_justify="left")
     # Without leading zeros, as the paper prints them, the table fits a terminal of 80 columns.
-    texts = _texts(summary, classes).map(lambda text: text.replace("0.", "."))
+    texts = result_texts(summary, classes).map(lambda text: text.replace("0.", "."))
     for heading in texts:
         table.add_column(str(heading), justify="left" if heading == "class" else "right", no_wrap=True)
     for i, row in texts.iterrows():
@@ -89,7 +92,7 @@ def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "
 
 def to_latex(summary: Mapping[str, Any], classes: ClassTable) -> str:
     """The result table for a manuscript, by the package booktabs."""
-    return latex(_texts(summary, classes), interval_note(summary))
+    return latex(result_texts(summary, classes), interval_note(summary))
 
 
 def latex(table: pd.DataFrame, caption: str) -> str:
@@ -111,12 +114,5 @@ def to_frame(summary: Mapping[str, Any]) -> pd.DataFrame:
             low, high = values.get(f"{key}_ci") or (None, None)
             row |= {key: values.get(key), f"{key}_low": low, f"{key}_high": high}
         rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _texts(summary: Mapping[str, Any], classes: ClassTable) -> pd.DataFrame:
-    rows = []
-    for row in result_rows(summary, classes):
-        texts = {METRICS[k].label: f"{text} ({ci})" if ci else text for k, (text, ci) in row["numbers"].items()}
-        rows.append({"class": row["name"]} | texts | ({"paper": " / ".join(row["paper"])} if row["paper"] else {}))
-    return pd.DataFrame(rows)
+    numbers = [column for column in rows[0] if column.startswith(tuple(METRICS))]
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))

@@ -1,8 +1,9 @@
 """Numbers and counts as people read them."""
 
+import math
 from typing import Final
 
-from rcm_cascade.evaluate.paired import Difference
+from rcm_cascade.evaluate.bootstrap import Interval
 
 UNDEFINED: Final = "–"
 
@@ -11,17 +12,9 @@ SYNTHETIC_NOTE: Final = "phantom (synthetic) mosaics: no statement about patient
 
 def decimal(value: float | None) -> str:
     """Two decimals, or a dash."""
-    return UNDEFINED if value is None else f"{value + 1e-9:.2f}"  # .945, stored as .94499…, rounds up
-
-
-def decimals(value: float) -> str:
-    """Three decimals."""
-    return f"{value:.3f}"
-
-
-def tenths(value: float) -> str:
-    """One decimal."""
-    return f"{value:.1f}"
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    return f"{value + 1e-9:.2f}"  # .945, stored as .94499…, rounds up
 
 
 def percent(share: float | None) -> str:
@@ -50,11 +43,9 @@ def signed(value: float | None, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if value else f"{0:.{digits}f}"
 
 
-def interval_text(difference: Difference, digits: int = 3) -> str:
+def interval_text(interval: Interval, digits: int = 3) -> str:
     """``"−0.180 to −0.060"``, or empty where there is none."""
-    if difference.interval is None:
-        return ""
-    return " to ".join(signed(bound, digits) for bound in difference.interval)
+    return " to ".join(signed(bound, digits) for bound in interval or ())
 
 
 def counted(number: int, noun: str) -> str:

@@ -24,7 +24,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
 from rcm_cascade.models.checkpoint import digest, read_header
 from rcm_cascade.models.summary import summarise_network
-from rcm_cascade.pictures.batch import batch_picture
+from rcm_cascade.pictures.comparison import batch_picture
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import dataset_folder, load_training_data

@@ -250,7 +250,7 @@ class CascadeModule(LightningModule):
         self.validation_loss.reset()
         for name, metric in METRICS.items():
             of_class = metric.of_classes(matrix)
-            self.log(f"val/mean_{name}", macro_mean(of_class, matrix), prog_bar=name == "sensitivity")
+            self.log(f"val/mean_{name}", float(macro_mean(of_class, matrix)), prog_bar=name == "sensitivity")
             for class_name, value in zip(self.header.classes.names, of_class, strict=True):
                 if value == value:
                     self.log(f"val/{name}_{class_name}", float(value))

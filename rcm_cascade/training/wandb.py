@@ -21,8 +21,8 @@ from rcm_cascade.data.patches import BLANK, RegionDataset
 from rcm_cascade.errors import InputError, reason
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
+from rcm_cascade.pictures.maps import shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.pictures.plot import confusion_picture
-from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.training.module import MONITORED, CascadeModule
 
 TAG_LENGTH: Final = 64

@@ -90,5 +90,5 @@ def test_nothing_assessed_is_none_rather_than_zero() -> None:
 
 
 def test_two_grids_are_refused() -> None:
-    with pytest.raises(ValueError, match="same grid"):
+    with pytest.raises(ValueError, match="broadcast"):
         measure_coherence(np.zeros((3, 3), np.uint8), np.zeros((3, 4), bool), 2, None)

@@ -12,7 +12,6 @@ from rcm_cascade.evaluate.confusion import (
     confusion_matrix,
     dice,
     macro_mean,
-    macro_means,
     pixel_accuracy,
     sensitivity,
     specificity,
@@ -176,7 +175,7 @@ def test_many_matrices_at_once_equal_one_by_one() -> None:
     matrices[1, 2, 1] = 0
     for number in (sensitivity, specificity, dice):
         stacked = number(matrices)
-        means = macro_means(stacked, matrices)
+        means = macro_mean(stacked, matrices)
         for i in np.ndindex(4, 5):
             np.testing.assert_array_equal(stacked[i], number(matrices[i]))
             np.testing.assert_array_equal(means[i], macro_mean(number(matrices[i]), matrices[i]))

@@ -4,7 +4,7 @@ from rcm_cascade.data.augment import Augmentation
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
-from rcm_cascade.pictures.batch import batch_picture
+from rcm_cascade.pictures.comparison import batch_picture
 from tests.conftest import THREE
 from tests.data.factories import memory_mosaic, textured
 

@@ -37,11 +37,3 @@ def test_comparison_scales_its_bar_with_the_picture(monkeypatch: pytest.MonkeyPa
     comparison(*maps((1500, 900)), RCM_CLASSES, 0.5, "")
     comparison(*maps((1500, 900)), RCM_CLASSES, None, "")
     assert sizes == [1.5, None]
-
-
-def test_comparison_refuses_two_grids() -> None:
-    image, truth, prediction = maps((20, 30))
-    with pytest.raises(ValueError, match="prediction is"):
-        comparison(image, truth, prediction[:-1], RCM_CLASSES, None, "")
-    with pytest.raises(ValueError, match="truth is"):
-        comparison(image, truth[:-1], prediction, RCM_CLASSES, None, "")

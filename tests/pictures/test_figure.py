@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
-from rcm_cascade.pictures.colours import colorize, grey_to_rgb
 from rcm_cascade.pictures.figure import Panel, compose, scale_bar
+from rcm_cascade.pictures.maps import colorize, grey_to_rgb
 from tests.pictures.drawn import YELLOW, image_and_labels
 
 
@@ -78,5 +78,5 @@ def test_nothing_is_cut_off_however_small_the_panels_and_long_the_words() -> Non
 
 
 def test_no_panel_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="empty"):
         compose([], RCM_CLASSES, pixel_size_um=None)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.pictures.colours import colorize
+from rcm_cascade.pictures.maps import colorize
 from rcm_cascade.pictures.png import png_data_uri, save_png
 from tests.pictures.drawn import image_and_labels
 

@@ -1,36 +1,32 @@
 import csv
 import io
 from dataclasses import replace
-from typing import Any
 
+import pandas as pd
 import pytest
 
 from rcm_cascade.report.compare import Comparison
-from rcm_cascade.report.csv_tables import gradient_rows, level_rows, result_rows, to_csv
 from rcm_cascade.report.learning import WHOLE_LEVEL
-from rcm_cascade.report.numbers import Number
+from rcm_cascade.report.sweep import level_table, result_table, to_csv
 from tests.report.factories import STAGES
 
 
-def read(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(rows))))
+def read(table: pd.DataFrame) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(table))))
 
 
 def test_a_row_a_configuration_and_class_and_the_truths(compared: Comparison) -> None:
-    rows = read(result_rows(compared))
+    rows = read(result_table(compared))
     assert len(rows) == 3 * 8 + 1
     assert [r["class"] for r in rows[:8]] == [*compared.classes.names, "mean", "all"]
     by_key = {(r["configuration"], r["class"]): r for r in rows}
     worse = by_key["model.levels=1", "ring"]
-    number: Number = compared.number(compared.configurations[2], "dice", "ring")
+    number = compared.number(compared.configurations[2], "dice", "ring")
     assert float(worse["dice_mean"]) == pytest.approx(number.mean, rel=1e-5)
     assert float(worse["dice_sd"]) == pytest.approx(number.sd, rel=1e-5)
     assert worse["dice_n"] == worse["seeds"] == worse["jobs"] == "3"
-    assert number.difference is not None
-    interval = number.difference.interval
-    assert interval is not None
-    assert float(worse["dice_difference_low"]) == pytest.approx(interval[0], rel=1e-5)
-    assert float(worse["dice_difference_high"]) == pytest.approx(interval[1], rel=1e-5)
+    assert float(worse["dice_difference_low"]) == pytest.approx(number.low, rel=1e-5)
+    assert float(worse["dice_difference_high"]) == pytest.approx(number.high, rel=1e-5)
     assert worse["dice_differs"] == "true"
     assert by_key["model.levels=2", "mean"]["sensitivity_differs"] == "false"
     reference = by_key["model.levels=3", "mean"]
@@ -41,7 +37,7 @@ def test_a_row_a_configuration_and_class_and_the_truths(compared: Comparison) ->
 
 
 def test_what_is_no_number_of_a_class_stands_in_one_row(compared: Comparison) -> None:
-    rows = read(result_rows(compared))
+    rows = read(result_table(compared))
     by_key = {(r["configuration"], r["class"]): r for r in rows}
     assert [r["class"] for r in rows if r["gflop_per_mp"]] == ["all"] * 3
     assert [r["class"] for r in rows if r["regions_per_mm2"]] == ["all"] * 4
@@ -56,7 +52,7 @@ def test_what_is_no_number_of_a_class_stands_in_one_row(compared: Comparison) ->
 
 
 def test_the_truths_row_has_regions_alone(compared: Comparison) -> None:
-    truth = read(result_rows(compared))[-1]
+    truth = read(result_table(compared))[-1]
     filled = {key for key, value in truth.items() if value}
     assert filled == {"configuration", "class", "regions_per_mm2", "small_regions_share", "small_area_share"}
     assert (truth["configuration"], truth["class"]) == ("truth", "all")
@@ -65,7 +61,7 @@ def test_the_truths_row_has_regions_alone(compared: Comparison) -> None:
 
 
 def test_a_row_a_level(compared: Comparison) -> None:
-    rows = read(level_rows(compared))
+    rows = read(level_table(compared))
     assert [(r["configuration"], r["level"], r["factor"]) for r in rows[:2]] == [
         ("model.levels=3", "1", "2"),
         ("model.levels=3", "2", "1"),
@@ -78,20 +74,20 @@ def test_a_row_a_level(compared: Comparison) -> None:
 
 
 def test_a_row_a_level_and_stage_as_executed(compared: Comparison) -> None:
-    rows = read(gradient_rows(compared))
+    rows = read(compared.gradients.reset_index())
     assert [(r["level"], r["stage"]) for r in rows[:7]] == [("1", s) for s in (WHOLE_LEVEL, *STAGES)]
     assert len(rows) == 3 * 2 * 7
-    early, whole = compared.configurations[2].gradients[2, "bottom"]
+    early, whole = compared.gradients.loc["model.levels=1"].loc[2].to_numpy()[3]
     row = next(r for r in rows if (r["configuration"], r["level"], r["stage"]) == ("model.levels=1", "2", "bottom"))
     assert float(row["first_third"]) == pytest.approx(early, rel=1e-5)
     assert float(row["all_epochs"]) == pytest.approx(whole, rel=1e-5)
 
 
 def test_no_row_is_no_text() -> None:
-    assert to_csv([]) == ""
+    assert to_csv(pd.DataFrame({"a": []})) == ""
 
 
 def test_truth_of_a_reference_tested_on_different_mosaics_is_left_out(compared: Comparison) -> None:
     odd = replace(compared, reference=replace(compared.reference, remark="its jobs differ"))
-    assert result_rows(compared)[-1]["configuration"] == "truth"
-    assert result_rows(odd)[-1]["configuration"] != "truth"
+    assert result_table(compared)["configuration"].iloc[-1] == "truth"
+    assert result_table(odd)["configuration"].iloc[-1] != "truth"

@@ -15,7 +15,7 @@ from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.confusion import confusion_matrix
 from rcm_cascade.evaluate.results import is_evaluation_of
-from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.pages import evaluate
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.train import train
 from tests.running import tiny

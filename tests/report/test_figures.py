@@ -1,13 +1,15 @@
 import base64
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.evaluate.bootstrap import Interval
 from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.pictures.figure import INK
 from rcm_cascade.report.figures import (
     COLORS,
@@ -24,7 +26,24 @@ from rcm_cascade.report.figures import (
 )
 
 A, B = Look("model.levels=2", COLORS[0], "-"), Look("loss=$x$ & <b>", COLORS[1], "-")
-NONE = Difference(None, None)
+NONE = None, None
+
+Dot = tuple[float | None, Interval]
+
+
+def drawn(
+    panels: dict[str, dict[str, Dot]],
+    shown: list[Look],
+    lines: Mapping[str, float | None] | None = None,
+    title: str = "",
+) -> str | None:
+    rows = [
+        (panel, label, value, *(interval or (None, None)))
+        for panel, dots in panels.items()
+        for label, (value, interval) in dots.items()
+    ]
+    table = pd.DataFrame(rows, columns=["panel", "configuration", "value", "low", "high"])
+    return dot_figure(table, shown, lines or dict.fromkeys(panels), title)
 
 
 def svg(source: str | None) -> str:
@@ -92,26 +111,29 @@ def test_the_reference_is_black_and_the_others_differ() -> None:
 
 
 def test_dots_are_filled_where_different_from_zero_and_hollow_where_not() -> None:
-    different, alike = Difference(0.2, (0.1, 0.3)), Difference(0.1, (-0.1, 0.3))
-    panels = {"mean": {A.label: different, B.label: alike}, "ring": {A.label: NONE, B.label: different}}
+    different, alike = (0.2, (0.1, 0.3)), (0.1, (-0.1, 0.3))
+    panels: dict[str, dict[str, Dot]] = {
+        "mean": {A.label: different, B.label: alike},
+        "ring": {A.label: NONE, B.label: different},
+    }
     zero = dict.fromkeys(panels, 0.0)
-    text = svg(dot_figure(panels, [A, B], zero, "difference of Dice"))
+    text = svg(drawn(panels, [A, B], zero, "difference of Dice"))
     assert f"fill: {A.color}" in text
-    hollow = svg(dot_figure({"mean": {A.label: alike}}, [A], zero, "x"))
+    hollow = svg(drawn({"mean": {A.label: alike}}, [A], zero, "x"))
     assert f"fill: {A.color}" not in hollow
     assert f"stroke: {A.color}" in hollow
-    crossed = svg(dot_figure({"mean": {A.label: Difference(0.1, None)}}, [A], zero, "x"))
+    crossed = svg(drawn({"mean": {A.label: (0.1, None)}}, [A], zero, "x"))
     assert "stroke-width: 2.2" in hollow  # the interval's line
     assert "stroke-width: 2.2" not in crossed
     assert f"stroke: {A.color}" in crossed
-    assert text == svg(dot_figure(panels, [A, B], zero, "difference of Dice"))
-    assert dot_figure({"mean": {A.label: NONE}}, [A], zero, "x") is None
-    assert dot_figure({"mean": {}}, [], {}, "x") is None
+    assert text == svg(drawn(panels, [A, B], zero, "difference of Dice"))
+    assert drawn({"mean": {A.label: NONE}}, [A], zero, "x") is None
+    assert drawn({"mean": {}}, [], {}, "x") is None
 
 
 def test_more_classes_than_columns_wrap() -> None:
-    seven = {f"c{i}": {A.label: Difference(0.1, None)} for i in range(7)}
-    assert svg(dot_figure(seven, [A], {}, "x")).count("axes_") >= 7
+    seven: dict[str, dict[str, Dot]] = {f"c{i}": {A.label: (0.1, None)} for i in range(7)}
+    assert svg(drawn(seven, [A], {}, "x")).count("axes_") >= 7
 
 
 def test_curves_are_a_line_a_seed_or_points() -> None:
@@ -125,9 +147,9 @@ def test_curves_are_a_line_a_seed_or_points() -> None:
 
 
 def test_regions_are_dots_beside_the_truth() -> None:
-    panels = {"regions": {A.label: Difference(3.0, (2.5, 3.5)), B.label: NONE}}
-    with_truth = svg(dot_figure(panels, [A, B], {"regions": 1.5}))
-    without = svg(dot_figure(panels, [A, B], {}))
+    panels: dict[str, dict[str, Dot]] = {"regions": {A.label: (3.0, (2.5, 3.5)), B.label: NONE}}
+    with_truth = svg(drawn(panels, [A, B], {"regions": 1.5}))
+    without = svg(drawn(panels, [A, B], {}))
     assert A.color in with_truth
     assert B.color not in with_truth
     assert "stroke-dasharray" in with_truth
@@ -148,16 +170,23 @@ def test_a_legend_of_many_configurations_fits() -> None:
 @pytest.mark.parametrize("value", ["a" * 90, "model.levels=2, " * 6])
 def test_long_labels_are_wrapped(value: str) -> None:
     look = Look(value, INK, "-")
-    svg(dot_figure({"mean": {value: Difference(0.1, (0.0, 0.2))}}, [look], {}, "x"))
+    svg(drawn({"mean": {value: (0.1, (0.0, 0.2))}}, [look], {}, "x"))
 
 
 def test_gradients_of_levels_of_different_depth_fit_one_grid() -> None:
-    deep = {(1, "encoder1"): (0.1, 0.2), (2, "encoder1"): (1.0, 0.5), (2, "encoder2"): (1e-5, 0.0)}
-    text = svg(gradient_figure({A.label: deep, B.label: {(1, "head"): (0.3, 0.3)}, "none": {}}))
+    rows = [
+        (A.label, 1, "encoder1", 0.1, 0.2),
+        (A.label, 2, "encoder1", 1.0, 0.5),
+        (A.label, 2, "encoder2", 1e-5, 0.0),
+        (B.label, 1, "head", 0.3, 0.3),
+    ]
+    keys = ["configuration", "level", "stage"]
+    norms = pd.DataFrame(rows, columns=[*keys, "first_third", "all_epochs"]).set_index(keys)
+    text = svg(gradient_figure(norms))
     assert "QuadMesh" in text
     assert text.count("<!-- over all epochs -->") == 1
-    assert gradient_figure({"none": {}}) is None
-    svg(gradient_figure({A.label: {(1, "head"): (0.0, 0.0)}}))
+    assert gradient_figure(norms[:0]) is None
+    svg(gradient_figure(0 * norms[-1:]))
 
 
 def reliability(temperature: float) -> str:

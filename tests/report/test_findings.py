@@ -1,16 +1,14 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import jinja2
-import numpy as np
-import pytest
 
-from rcm_cascade.evaluate.paired import Difference
+from rcm_cascade.evaluate.bootstrap import Difference
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.report import pages
-from rcm_cascade.report.compare import Comparison, Configuration
-from rcm_cascade.report.findings import describe_seeds, find
-from rcm_cascade.report.numbers import MEAN, Number
-from rcm_cascade.report.outcomes import Outcome
+from rcm_cascade.report.compare import Comparison, Configuration, describe_seeds, find
+from rcm_cascade.report.outcomes import MEAN, Number
 
 
 def said(comparison: Comparison, metric: str = "sensitivity") -> str:
@@ -20,15 +18,28 @@ def said(comparison: Comparison, metric: str = "sensitivity") -> str:
     return "\n".join(" ".join(line.split()) for line in lines if line.strip())
 
 
+def row(difference: Difference) -> list[object]:
+    """The columns of a difference in the table of numbers."""
+    return [difference.value, *(difference.interval or (None, None)), difference.differs, difference.patients]
+
+
+COLUMNS = ["difference", "low", "high", "differs", "patients"]
+
+
 def with_means(comparison: Comparison, *means: Difference) -> Comparison:
     """The same with other differences of the mean, of both configurations that are compared."""
-    found = dict(zip([c.label for c in comparison.compared], means, strict=True))
+    numbers: Any = comparison.numbers.copy()
+    for c, mean in zip(comparison.compared, means, strict=True):
+        for metric in METRICS:
+            numbers.loc[(c.label, 0, MEAN, metric), COLUMNS] = row(mean)
+    return replace(comparison, numbers=numbers)
 
-    def changed(key: tuple[str, int, str, str], number: Number) -> Number:
-        label, level, name, _ = key
-        return replace(number, difference=found[label]) if (level, name) == (0, MEAN) and label in found else number
 
-    return replace(comparison, numbers={key: changed(key, number) for key, number in comparison.numbers.items()})
+def without_differences(comparison: Comparison, *labels: str) -> Any:
+    """The numbers, those of some configurations without differences."""
+    numbers: Any = comparison.numbers.copy()
+    numbers.loc[list(labels), COLUMNS] = row(Difference(None, None))
+    return numbers
 
 
 def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
@@ -39,7 +50,7 @@ def with_seeds(comparison: Comparison, seeds: int) -> Comparison:
     return replace(comparison, configurations=configurations)
 
 
-def labels(found: list[tuple[Configuration, Difference]]) -> list[str]:
+def labels(found: list[tuple[Configuration, Number]]) -> list[str]:
     return [configuration.label for configuration, _ in found]
 
 
@@ -59,18 +70,18 @@ def test_the_worse_one_differs_and_the_equal_one_does_not(compared: Comparison) 
 
 
 def test_the_largest_comes_first(compared: Comparison) -> None:
-    small, large = Difference(0.01, (0.005, 0.02)), Difference(-0.2, (-0.3, -0.1))
+    small, large = Difference(0.01, (0.005, 0.02), 7), Difference(-0.2, (-0.3, -0.1), 7)
     for pair in ((small, large), (large, small)):
         found = find(with_means(compared, *pair), "dice")["different"]
-        assert [difference.value for _, difference in found] == [-0.2, 0.01]
-    none = Difference(0.3, (-0.1, 0.7)), Difference(-0.4, (-0.9, 0.0))
+        assert [number.difference for _, number in found] == [-0.2, 0.01]
+    none = Difference(0.3, (-0.1, 0.7), 7), Difference(-0.4, (-0.9, 0.0), 7)
     found = find(with_means(compared, *none), "dice")
     assert found["different"] == []
     assert labels(found["alike"]) == ["model.levels=1", "model.levels=2"]
 
 
 def test_without_an_interval_nothing_differs(compared: Comparison) -> None:
-    comparison = with_means(compared, Difference(0.3, None, 3), Difference(None, None))
+    comparison = with_means(compared, Difference(0.3, None, 3), Difference(None, None, 0))
     found = find(comparison, "dice")
     assert found["different"] == found["alike"] == []
     text = said(comparison, "dice")
@@ -82,10 +93,7 @@ def test_what_is_missing_is_said(compared: Comparison) -> None:
     reference, same, worse = compared.configurations
     fewer = replace(same, outcomes=same.outcomes[:1])
     other = replace(worse, seeds_compared=0, remark="other classes than the reference's")
-    numbers = {
-        key: replace(number, difference=None) if key[0] == worse.label else number
-        for key, number in compared.numbers.items()
-    }
+    numbers = without_differences(compared, worse.label)
     configurations = (reference, fewer, other)
     text = said(replace(compared, configurations=configurations, missing=("model.levels=4",), numbers=numbers), "dice")
     assert "model.levels=1: not compared, because other classes than the reference&#39;s\n" in text
@@ -97,7 +105,7 @@ def test_what_is_missing_is_said(compared: Comparison) -> None:
 
 
 def test_with_one_seed_networks_are_compared_not_configurations(compared: Comparison) -> None:
-    means = with_means(compared, Difference(0.01, (-0.01, 0.03)), Difference(-0.2, (-0.3, -0.1)))
+    means = with_means(compared, Difference(0.01, (-0.01, 0.03), 7), Difference(-0.2, (-0.3, -0.1), 7))
     found = find(with_seeds(means, 1), "dice")
     assert found["different"] == found["alike"] == found["unmeasured"] == []
     text = said(with_seeds(means, 1), "dice")
@@ -110,20 +118,6 @@ def test_with_one_seed_networks_are_compared_not_configurations(compared: Compar
 def method(comparison: Comparison) -> str:
     template: jinja2.Template = pages._environment().get_template("findings.html")
     return " ".join(str(template.make_module(find(comparison, "dice")).method()).split())  # type: ignore[attr-defined]
-
-
-def with_rare_class(result: Configuration, patients: int) -> Configuration:
-    """The same, with class 4 in the first so many patients alone."""
-
-    def without(outcome: Outcome) -> Outcome:
-        mosaics = []
-        for i, mosaic in enumerate(outcome.mosaics):
-            matrix = mosaic.confusion.copy()
-            matrix[4] *= i < patients
-            mosaics.append(replace(mosaic, confusion=matrix))
-        return replace(outcome, mosaics=tuple(mosaics))
-
-    return replace(result, outcomes=tuple(without(o) for o in result.outcomes))
 
 
 def test_the_method_says_how_many_were_drawn_and_how_percentiles_are_expanded(compared: Comparison) -> None:
@@ -143,18 +137,8 @@ def test_intervals_of_regions_and_levels_are_counted_too(compared: Comparison) -
     assert "about one in twenty would still leave out zero" in said(compared)
     alone = replace(compared, configurations=(compared.reference,))
     assert "This page holds 3 intervals" in said(alone)
-    bare = {key: replace(number, difference=None) for key, number in compared.numbers.items()}
+    bare = without_differences(compared, *(c.label for c in compared.configurations))
     assert "This page holds" not in said(replace(alone, numbers=bare))
-
-
-def test_a_class_that_resamples_lack_is_spoken_of(compared: Comparison) -> None:
-    assert "resamples lack" not in said(compared)
-    rare = with_rare_class(compared.reference, 2)
-    assert rare.outcomes[0].holding == (7, 7, 7, 7, 2, 7)
-    text = said(replace(compared, reference=rare, configurations=(rare, *compared.compared)))
-    share = float(text.split(" % of the resamples lack a class, mostly nested")[0].split("\n")[-1])
-    assert share == pytest.approx(100 * (5 / 7) ** 7, abs=3)
-    assert np.isfinite(share)
 
 
 def test_shared_seeds_are_cautioned_about_not_those_of_a_side(compared: Comparison) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.bootstrap import pool_by_patient
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS, region_numbers
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.report.outcomes import REGION_NUMBERS, region_numbers
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.runs.jobs import Job, read_sweep
 from rcm_cascade.runs.score import is_scored

@@ -19,16 +19,15 @@ from rich.console import Console
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate import metrics
 from rcm_cascade.evaluate.calibration import LogitSample, measure_calibration
+from rcm_cascade.evaluate.coherence import REGION_NUMBERS
 from rcm_cascade.evaluate.metrics import METRICS, Metric
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.evaluate.results import LevelResult, MosaicResult
 from rcm_cascade.evaluate.summary import summarise, write_metrics
 from rcm_cascade.files import write_json
 from rcm_cascade.pictures.comparison import comparison
 from rcm_cascade.pictures.png import save_png
 from rcm_cascade.report.compare import Comparison, LeftOut
-from rcm_cascade.report.numbers import Number
-from rcm_cascade.report.outcomes import REGION_NUMBERS
+from rcm_cascade.report.outcomes import Number
 from rcm_cascade.report.pages import (
     NO_INTERVAL,
     NOT_DIFFERENT,
@@ -41,7 +40,6 @@ from rcm_cascade.report.sweep import galleries, write_report
 from rcm_cascade.report.tables import format_table
 from rcm_cascade.report.text import SYNTHETIC_NOTE
 from rcm_cascade.runs.score import comparison_path
-from tests.conftest import THREE
 from tests.report.factories import make_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -215,19 +213,6 @@ def test_the_tables_of_an_evaluation(evaluation: Path, results: list[MosaicResul
     _, before, after = table(evaluation, "expected calibration error")
     assert before[:2] == ["as trained", f"{calibrated(3.0)['ece']:.3f}"]
     assert after[::2] == ["at temperature 3.00", f"{calibrated(3.0)['nll_at_temperature']:.3f}"]
-    rows = table(evaluation, "two classes that most")
-    assert all(row[4] != "–" != row[5] for row in rows[1:])
-
-
-def test_what_classes_are_taken_for(tmp_path: Path) -> None:
-    matrix = np.array([[60, 10, 30], [0, 50, 0], [0, 0, 0]])
-    page = write_evaluation(tmp_path, [MosaicResult("m", "p", "", None, matrix)], THREE)
-    _, first, second, third = table(page, "two classes that most")
-    assert first == ["a", "100", "1", "60.0 %", "c 30.0 %", "b 10.0 %"]
-    assert second == ["b", "50", "1", "100.0 %", "–", "–"]
-    assert third == ["c", "0", "0", "–", "–", "–"]
-    assert "n = 1" in Page(page).text
-    assert "± –" not in Page(page).text
 
 
 def test_levels_without_regions_and_without_a_fitted_temperature(results: list[MosaicResult], tmp_path: Path) -> None:
@@ -248,7 +233,7 @@ def test_an_evaluation_of_an_older_version_is_still_shown(results: list[MosaicRe
         del row["patients"], row["color"]
     page = write_evaluation(tmp_path, results, calibration=None)
     write_json(tmp_path / "metrics.json", summary)
-    assert table(write_evaluation_page(tmp_path), "two classes that most")[1][2] == "–"
+    write_evaluation_page(tmp_path)
     assert RCM_CLASSES.classes[3].color in page.read_text()
 
 
@@ -416,7 +401,9 @@ def test_other_metric_jobs_left_out_and_nothing_taken_for_markup(compared: Compa
 
 def changed(comparison: Comparison, label: str, metrics: Sequence[str], number: Number) -> Comparison:
     """The same with another number of a configuration."""
-    numbers = {k: number if k[0] == label and k[3] in metrics else n for k, n in comparison.numbers.items()}
+    numbers: Any = comparison.numbers.copy()
+    for metric in metrics:
+        numbers.loc[(label, 0, "all", metric)] = list(number)
     return replace(comparison, numbers=numbers)
 
 
@@ -505,11 +492,11 @@ def test_each_table_of_a_sweep_has_a_row_a_configuration(page: Path, compared: C
     assert len(regions) == 3
     difference = compared.number(compared.configurations[2], "small_area_share", "all").difference
     assert difference is not None
-    assert f"{100 * (difference.value or 0):+.1f} pp" in regions[2][3]
+    assert f"{100 * difference:+.1f} pp" in regions[2][3]
 
 
 def test_a_difference_without_an_interval_is_marked() -> None:
-    few, none = (show(Number(0.5, None, 1, d), "dice") for d in (Difference(0.1, None, 3), Difference(None, None, 0)))
+    few, none = (show(Number(0.5, n=1, difference=d, patients=n), "dice") for d, n in ((0.1, 3), (None, 0)))
     assert few == {"text": "0.500", "difference": "+0.100", "interval": NO_INTERVAL, "differs": None}
     assert (none["difference"], none["interval"]) == ("–", "")
     assert show(Number(), "train_seconds")["text"] == "–"

@@ -6,7 +6,7 @@ from rich.console import Console
 from rcm_cascade.classes import PAPER_SENSITIVITY, RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate.results import MosaicResult
 from rcm_cascade.evaluate.summary import summarise
-from rcm_cascade.report.tables import format_table, has_paper_row, result_rows, to_frame, to_latex
+from rcm_cascade.report.tables import format_table, has_paper_row, result_texts, to_frame, to_latex
 from rcm_cascade.report.text import SYNTHETIC_NOTE
 
 TWO = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
@@ -41,20 +41,19 @@ def test_phantoms_are_marked_and_missing_intervals_explained(results: list[Mosai
 
 
 def test_paper_stands_beside_its_own_classes_only(results: list[MosaicResult]) -> None:
-    rows = result_rows(summarise(results, RCM_CLASSES), RCM_CLASSES)
-    assert [float(r["paper"][0]) for r in rows[:-1]] == list(PAPER_SENSITIVITY)
-    assert rows[-1]["paper"] == ("0.72", "0.95")
-    assert rows[2]["color"] == "#3cb44b"
+    texts = result_texts(summarise(results, RCM_CLASSES), RCM_CLASSES)
+    assert [float(text.split(" / ")[0]) for text in texts["paper"][:-1]] == list(PAPER_SENSITIVITY)
+    assert texts["paper"].iloc[-1] == "0.72 / 0.95"
     other = [MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))]
     assert not has_paper_row(TWO)
-    assert {r["paper"] for r in result_rows(summarise(other, TWO), TWO)} == {()}
+    assert "paper" not in result_texts(summarise(other, TWO), TWO)
     assert "paper" not in printed(other, TWO)
 
 
 def test_undefined_is_a_dash() -> None:
-    rows = result_rows(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], TWO), TWO)
-    assert [r["numbers"]["sensitivity"][0] for r in rows] == ["0.90", "–", "0.90"]
-    assert [r["numbers"]["specificity"][0] for r in rows] == ["–", "0.90", "–"]
+    texts = result_texts(summarise([MosaicResult("m", "p", "", None, np.array([[9, 1], [0, 0]]))], TWO), TWO)
+    assert texts["sensitivity"].tolist() == ["0.90", "–", "0.90"]
+    assert texts["specificity"].tolist() == ["–", "0.90", "–"]
 
 
 def test_mosaics_without_a_patient_are_not_called_patients() -> None:

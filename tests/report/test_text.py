@@ -1,4 +1,3 @@
-from rcm_cascade.evaluate.paired import Difference
 from rcm_cascade.report.text import cell, counted, describe_mosaics, duration, interval_text, percent, signed
 
 
@@ -16,8 +15,8 @@ def test_numbers_are_written_with_a_true_minus() -> None:
     assert signed(0.2, 1) == "+0.2"
     assert signed(None) == "–"
     assert (signed(0.0), signed(-0.0001)) == ("0.000", "−0.000")
-    assert interval_text(Difference(0.1, (-0.1, 0.25))) == "−0.100 to +0.250"
-    assert interval_text(Difference(0.1, None)) == ""
+    assert interval_text((-0.1, 0.25)) == "−0.100 to +0.250"
+    assert interval_text(None) == ""
 
 
 def test_mosaics_without_a_patient_are_not_called_patients() -> None:

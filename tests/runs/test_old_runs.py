@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.phantom import phantom_name, write_phantoms
-from rcm_cascade.report.evaluate import evaluate
+from rcm_cascade.report.pages import evaluate
 from rcm_cascade.runs.compose import compose_config
 from rcm_cascade.runs.data import find_dataset
 from rcm_cascade.runs.folder import RunFolder

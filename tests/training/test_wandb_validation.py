@@ -13,7 +13,7 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.windows import PatchGeometry
 from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.checkpoint import CheckpointHeader
-from rcm_cascade.pictures.shrink import shrink_image, shrink_labels
+from rcm_cascade.pictures.maps import shrink_image, shrink_labels
 from rcm_cascade.training import wandb as training_wandb
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.loss import LossArguments

@@ -13,10 +13,9 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.regions import LabelRegion
 from rcm_cascade.classes import ClassTable, LabelClass
-from rcm_cascade.pictures.colours import blend
 from rcm_cascade.pictures.figure import Panel, compose
+from rcm_cascade.pictures.maps import blend, shrink_factor, shrink_image, shrink_labels
 from rcm_cascade.pictures.png import save_png
-from rcm_cascade.pictures.shrink import shrink_factor, shrink_image, shrink_labels
 
 SUFFIX: Final = ".overlay.png"
 

@@ -8,7 +8,7 @@ from rcm_cascade.annotate.outputs import overlay
 from rcm_cascade.annotate.outputs.overlay import draw_overlay
 from rcm_cascade.annotate.regions import largest_regions
 from rcm_cascade.pictures import figure
-from rcm_cascade.pictures.colours import blend
+from rcm_cascade.pictures.maps import blend
 from tests.annotate.annotated import annotated
 
 WHITE = (255, 255, 255)
