@@ -51,6 +51,8 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
     """
     overrides = compose.expand_home(overrides)
     if any(a in HELP_FLAGS for a in overrides):
+        if any(a in SWEEP_FLAGS for a in overrides):
+            raise InputError("Hydra shows or explains one configuration at a time; leave --multirun out")
         _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
