@@ -67,19 +67,19 @@ def exit_status(program: typer.Typer, arguments: Sequence[str]) -> int:
             [_expanded(argument) for argument in arguments], prog_name=program.info.name, standalone_mode=False
         )
     except typer.TyperException as error:  # an option that does not exist, a value that is missing
-        return _told(_usage(error), 2)
+        return _say(_usage(error), 2)
     except InputError as error:
-        return _told(str(error), 2)
+        return _say(str(error), 2)
     except JobsFailedError as error:
-        return _told(str(error), 1)
+        return _say(str(error), 1)
     except OSError as error:  # a full disk, a folder that may not be written
-        return _told(explain_os_error(error), 2)
+        return _say(explain_os_error(error), 2)
     if status == 130:  # Typer's, for Ctrl-C
         print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
     return status or 0
 
 
-def _told(sentence: str, status: int) -> int:
+def _say(sentence: str, status: int) -> int:
     print(f"error: {sentence}", file=sys.stderr)
     return status
 

@@ -31,10 +31,10 @@ def reason(error: Exception) -> str:
 
 def _fault(error: Mapping[str, Any]) -> str:
     """What pydantic says of one key, and the value, where that says more; YAML aliases can make it gigabytes."""
-    told = error["msg"].removeprefix("Value error, ")
+    text = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("missing", "value_error", "unexpected_keyword_argument"):
-        return str(told)
-    return f"{told}, not {reprlib.repr(error['input']):.60}"
+        return str(text)
+    return f"{text}, not {reprlib.repr(error['input']):.60}"
 
 
 _ROOM: Final = "make room there, or choose another disk"
@@ -57,6 +57,6 @@ def explain_os_error(error: OSError) -> str:
     if error.strerror is None:
         return str(error)
     name = error.filename if error.filename2 is None else error.filename2  # of two, what was written took a name last
-    told = error.strerror.lower() if name is None else f"{name} cannot be read or written ({error.strerror.lower()})"
+    text = error.strerror.lower() if name is None else f"{name} cannot be read or written ({error.strerror.lower()})"
     remedy = _REMEDIES.get(error.errno or 0)
-    return told if remedy is None else f"{told}; {remedy}"
+    return text if remedy is None else f"{text}; {remedy}"

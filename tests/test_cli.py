@@ -121,7 +121,8 @@ def test_hydras_own_flags_reach_hydra(
 def test_the_configuration_of_a_sweep_is_refused_in_a_sentence(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     assert main(["train", flag, "seed=0,1", "--cfg", "job"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: ") and "leave --multirun out" in said and said.count("\n") == 1
+    assert said.startswith("error: Hydra shows")
+    assert said.count("\n") == 1
 
 
 def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:

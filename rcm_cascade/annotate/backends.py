@@ -185,7 +185,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def convolution_arithmetic(device: torch.device) -> AbstractContextManager[object]:
-    """Within it convolutions compute in the dtype that they say: cuDNN's float32 is TF32 unless told otherwise."""
+    """Within it convolutions compute in the dtype that they say: cuDNN's float32 is TF32 unless it is switched off."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
 
 

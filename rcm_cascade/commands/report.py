@@ -29,7 +29,7 @@ def report(
     """Compare the configurations of a sweep.
 
     Writes report.html and its tables as CSV into a sweep's folder: each configuration over its seeds, its differences
-    to a reference with intervals over patients, and which of these the data cannot tell from zero. Finished jobs that
+    to a reference with intervals over patients, and which of these intervals hold zero. Finished jobs that
     have not been evaluated are evaluated first.
     """
     from rcm_cascade.report.pages import PAGE

@@ -51,7 +51,7 @@ class Change(IntensityAugmentationBase2D):  # type: ignore[misc]  # kornia's bas
     """
 
     def __init__(self, function: ChangeFunction, most: float, either_way: bool = True) -> None:
-        super().__init__(p=0.5)  # at 1 kornia ignores which samples it is told to leave
+        super().__init__(p=0.5)  # at 1 kornia ignores batch_prob
         self.function, self.most, self.either_way = function, most, either_way
 
     def draw(self, rng: np.random.Generator, strength: float) -> float:
@@ -297,7 +297,7 @@ def _sampling_grid(linear: Tensor, side: int, patch: int) -> Tensor:
 
     What kornia's `warp_affine` hands to `grid_sample`, too, but once for image and labels, and from the map that we
     have: kornia takes its inverse and inverts that twice, which cost three times as much as the sampling. Products and
-    sums rather than a matrix product, which a GPU may be told to compute in TF32, a quarter of a pixel off.
+    sums rather than a matrix product, which a GPU may compute in TF32, a quarter of a pixel off.
     """
     x, y = create_meshgrid(patch, patch, device=linear.device, dtype=torch.float32)[0].unbind(dim=-1)
     scaled = (linear * ((patch - 1) / max(side - 1, 1))).view(-1, 2, 2, 1, 1)

@@ -193,7 +193,7 @@ def read_arguments(plain: Mapping[str, Any]) -> Arguments:
 
 
 def with_design(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain arguments with their design, which used to be told by ``network`` and ``prior``."""
+    """Plain arguments with their design, which ``network`` and ``prior`` used to name."""
     if "design" in plain:
         return dict(plain)
     apart = plain.get("prior") == "none"

@@ -13,7 +13,7 @@ from rcm_cascade.phantom.dataset import GENERATOR, write_phantoms
 
 
 def phantom_name(arguments: Mapping[str, Any]) -> str:
-    """A folder's name that tells the phantoms' parameters.
+    """A folder's name that says the phantoms' parameters.
 
     Args:
         arguments: of `write_phantoms`, all but ``processes``.

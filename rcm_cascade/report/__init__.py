@@ -1,1 +1,1 @@
-"""Sweeps: many runs side by side, and which of their differences the data can tell from zero."""
+"""Pages and tables: of one run, of an evaluation, and of a sweep, whose configurations are compared with intervals."""

@@ -204,9 +204,9 @@ def group_jobs(sweep: Sweep) -> list[Configuration]:
     Overrides that all jobs share name nothing, nor does the seed. Of two jobs of one configuration and seed the first
     that is finished counts.
     """
-    told = {job.name: [o for o in job.overrides if not _SAME.fullmatch(o)] for job in sweep.jobs}
-    common = set.intersection(*(set(overrides) for overrides in told.values()))
-    kept = {name: [o for o in overrides if o not in common] for name, overrides in told.items()}
+    given = {job.name: [o for o in job.overrides if not _SAME.fullmatch(o)] for job in sweep.jobs}
+    common = set.intersection(*(set(overrides) for overrides in given.values()))
+    kept = {name: [o for o in overrides if o not in common] for name, overrides in given.items()}
     labels: dict[frozenset[str], str] = {}
     for job in sweep.jobs:
         labels.setdefault(frozenset(kept[job.name]), ", ".join(kept[job.name]) or DEFAULT)

@@ -138,7 +138,7 @@ def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]],
     Args:
         comparison: of the sweep.
         galleries: the pictures to show, as `rcm_cascade.report.sweep.galleries` gives them.
-        metric: a name of `METRICS`: by whose mean the findings are told.
+        metric: a name of `METRICS`: whose mean the findings compare.
     """
     drawn = figures.looks([c.label for c in comparison.configurations], comparison.reference.label)
     coherence = comparison.first.metrics.get("coherence") or {}

@@ -61,7 +61,7 @@ def write_report(
         path: the sweep's folder.
         reference: a configuration's label, or a part that it alone has; None: the first with a result.
         score: that `time to score` is measured to, in (0, 1]; None: 90 % of the reference's mean best validation score.
-        metric: a name of `METRICS`: by whose mean the findings are told.
+        metric: a name of `METRICS`: whose mean the findings compare.
 
     Returns:
         What was written, in numbers; its ``left_out`` names the jobs without a result.

@@ -201,7 +201,7 @@ class LoggerSection(Section):
 
 
 class TrainConfig(Section):
-    """Everything that ``rcm-cascade train`` can be told."""
+    """All keys of ``rcm-cascade train``."""
 
     data: DataSection
     model: AnyModel

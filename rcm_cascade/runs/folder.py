@@ -40,7 +40,7 @@ class RunFolder:
         metrics: every logged number.
         result: written last: a run that has it is finished.
         batch: a picture of a batch before and after augmentation.
-        report: the page that tells the run.
+        report: the run's page.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: which there are, what each was told, and how far each got."""
+"""The jobs of a sweep: their names, overrides and states."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ class Job:
     Args:
         name: of its folder, below the sweep's.
         folder: of the run; there may be none yet.
-        overrides: what it was told beside the defaults: ``("model.levels=2", "seed=0")``.
+        overrides: its overrides: ``("model.levels=2", "seed=0")``.
         seed: of the run.
         state: finished, failed at its last attempt, or neither.
         sentence: how far a job came that is not finished; empty for one that is.
@@ -93,8 +93,8 @@ def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:
     folder, seed = RunFolder(path / name), 0
     with suppress(InputError):  # a job that has not begun, or whose folder is damaged
         seed = read_config(folder.config).seed
-    told = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override).get("seed", "")
-    return Job(name, folder, overrides, int(told) if told.isdecimal() else seed, *_state(folder))
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override).get("seed", "")
+    return Job(name, folder, overrides, int(given) if given.isdecimal() else seed, *_state(folder))
 
 
 def _state(folder: RunFolder) -> tuple[State, str]:
@@ -153,5 +153,5 @@ def name_jobs(jobs: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[str, ...]]
 
 def write_sweep(folder: Path, overrides: Sequence[str], jobs: Mapping[str, Sequence[str]]) -> None:
     """Writes sweep.json, whole or not at all: what was given on the command line, and the jobs of `name_jobs`."""
-    told = [{"folder": name, "overrides": list(overrides)} for name, overrides in jobs.items()]
-    write_json(folder / SWEEP_FILE, {"name": folder.name, "overrides": list(overrides), "jobs": told})
+    plain = [{"folder": name, "overrides": list(overrides)} for name, overrides in jobs.items()]
+    write_json(folder / SWEEP_FILE, {"name": folder.name, "overrides": list(overrides), "jobs": plain})

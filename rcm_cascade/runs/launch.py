@@ -76,13 +76,13 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         write_text(folder / FOLDS_FILE, plan.folds.to_csv())
     write_sweep(folder, values, plan.jobs)
     argv = [sys.argv[0], *plan.overrides, f"hydra.sweep.dir='{folder}'", SWEEP_FLAGS[0]]  # the flag comes last
-    with suppress(SystemExit):  # a launcher lost a job: which, the folders tell
+    with suppress(SystemExit):  # a launcher lost a job; the folders say which
         _hydra(argv, _HydraTask(task, identify))
     lost = "ended without a result; the same command goes on with it"
     unfinished = [job for job in read_sweep(folder).jobs if job.state != "finished"]
     if unfinished:
-        told = [f"{j.folder.path} failed: {j.sentence if j.state == 'failed' else lost}" for j in unfinished]
-        raise JobsFailedError("; ".join(told))
+        sentences = [f"{j.folder.path} failed: {j.sentence if j.state == 'failed' else lost}" for j in unfinished]
+        raise JobsFailedError("; ".join(sentences))
 
 
 @dataclass(frozen=True)
@@ -203,12 +203,12 @@ def _draw_folds(folder: Path, configs: Sequence[TrainConfig]) -> Folds:
 
 def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
     """Composes every job once, without running any."""
-    return [compose.compose_config([told for told in job if not told.startswith(("hydra", "-"))]) for job in jobs]
+    return [compose.compose_config([o for o in job if not o.startswith(("hydra", "-"))]) for job in jobs]
 
 
 def _sweep_dir(overrides: Sequence[str]) -> str:
     """One folder for all jobs of a sweep, named as a run's is."""
     named = dict(o.split("=", 1) for o in overrides if "=" in o)
     unnamed = {*compose.UNNAMED_KEYS, "launcher"}
-    told = [o for o in overrides if o.split("=")[0] not in unnamed and not o.startswith("hydra")]
-    return compose.run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in told))
+    naming = [o for o in overrides if o.split("=")[0] not in unnamed and not o.startswith("hydra")]
+    return compose.run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in naming))

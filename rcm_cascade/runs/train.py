@@ -138,9 +138,9 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)
     if initial is not None:
-        told = load_initial(str(config.init), initial, module.network, header)
+        sentences = load_initial(str(config.init), initial, module.network, header)
         if rank() == 0:
-            print(*told, sep="\n", file=sys.stderr)
+            print(*sentences, sep="\n", file=sys.stderr)
 
     history = MetricsCsv(folder.metrics, resumed_step)
     identity = {

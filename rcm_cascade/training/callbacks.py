@@ -163,8 +163,8 @@ class WatchRanks(Callback):
             for rank, other in enumerate(getattr(trainer.strategy.launcher, "procs", ()), start=1):
                 status = other.poll() or 0
                 if status and not self.over.wait(2 * EVERY_S if status > 0 else 0):  # Ctrl-C ends all, this one last
-                    told = f"process {rank} of {trainer.num_devices} (PID {other.pid})"
-                    _end(f"{told} ended with status {status}; the job ends")
+                    name = f"process {rank} of {trainer.num_devices} (PID {other.pid})"
+                    _end(f"{name} ended with status {status}; the job ends")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on the processes need not wait for each other."""

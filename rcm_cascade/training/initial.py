@@ -73,14 +73,14 @@ def load_initial(init: str, checkpoint: LoadedCheckpoint, network: Network, head
             part = ... if axis is None else image_channels
             weights[part] = theirs[name][part]
     heads, partly = (list(by_class.values()).count(axis) for axis in (0, 1))
-    told = f"init={init}: training begins with {len(ours) - heads} of {len(ours)} tensors of {checkpoint.path}"
+    loaded = f"init={init}: training begins with {len(ours) - heads} of {len(ours)} tensors of {checkpoint.path}"
     if by_class:
         other = "the classes in another order" if set(names) == set(wanted) else "other classes"
-        told += (
+        loaded += (
             f"; it has {other} ({', '.join(names)}; this run: {', '.join(wanted)}), so {heads} tensors of heads "
             f"are random, and the prior's channels of {partly} others"
         )
-    return [told, *(f"warning: init={init} {warning}" for warning in _warnings(checkpoint.header, header))]
+    return [loaded, *(f"warning: init={init} {warning}" for warning in _warnings(checkpoint.header, header))]
 
 
 def class_axes(arguments: Arguments) -> dict[str, int]:
@@ -101,8 +101,8 @@ def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
     """Mosaics that a run holds out and that the checkpoint it begins with was trained on, or chosen by for its test."""
     if (theirs.mosaics_id or theirs.dataset_id) != (ours.mosaics_id if theirs.mosaics_id else ours.dataset_id):
         return []
-    told: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
-    return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in told.get(part, ())]
+    earlier: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
+    return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in earlier.get(part, ())]
 
 
 def _warnings(theirs: CheckpointHeader, ours: CheckpointHeader) -> Iterator[str]:

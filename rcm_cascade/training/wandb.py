@@ -77,9 +77,9 @@ class WandbRun(WandbLogger):
             matrix = np.array(metrics["confusion"], np.int64)
             self.log_image("validation/confusion", [confusion_picture(matrix, classes)])
         if best is not None:
-            told = {key: result[key] for key in ("hash", "dataset_id", "split_id", "synthetic", "version")}
-            told["mean_sensitivity"] = None if metrics is None else metrics["mean"]["sensitivity"]
-            artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model", metadata=told)
+            facts = {key: result[key] for key in ("hash", "dataset_id", "split_id", "synthetic", "version")}
+            facts["mean_sensitivity"] = None if metrics is None else metrics["mean"]["sensitivity"]
+            artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model", metadata=facts)
             artifact.add_file(str(best.absolute()), policy="immutable", skip_cache=True)
             self.experiment.log_artifact(artifact, aliases=["best"])
 
@@ -184,7 +184,7 @@ def open_wandb(folder: Path, *, project: str, config: Mapping[str, Any], group: 
         None: on other ranks than 0, and with ``WANDB_MODE=disabled``.
 
     Raises:
-        InputError: if W&B refuses what it is told.
+        InputError: if W&B refuses its arguments.
     """
     mode, sweep, identity = _mode(), folder.absolute().parent, folder / "wandb" / "id"
     if mode == "disabled":

@@ -1,6 +1,6 @@
 """Image and label files into arrays, and the pixel size that they state; one file here a family of formats.
 
-The format is told from a file's first bytes, and its size looked at before anything is decoded.
+The format is recognised by a file's first bytes, and the size is checked before anything is decoded.
 """
 
 import importlib

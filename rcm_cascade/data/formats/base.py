@@ -35,7 +35,7 @@ class Format:
 
     Args:
         name: for messages.
-        starts: first bytes of its files, by which it is told.
+        starts: first bytes of its files, by which it is recognised.
         read: pixels of a file; may raise anything where the file is damaged. It calls `check_size` before it decodes.
         pixel_size: width and height of a pixel in µm as the file states it; None: the format states none about tissue.
         lossy: whether it blurs the ids of a label map into one another.
