@@ -50,16 +50,16 @@ def annotate_files(
     options = options or AnnotationOptions()
     files = find_images(images)
     refuse_equal_stems(files)
+    annotator = Annotator.load(checkpoint or starter_path(), device="cpu" if options.precision == "int8" else "auto")
+    annotator.prepare(options)
     if checkpoint is None:
-        checkpoint = starter_path()
         print(
-            f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} ({checkpoint.with_name('README.md')}); "
-            "train your own with `rcm-cascade train data=folder data.root=FOLDER run=NAME`, then give --checkpoint "
+            f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} "
+            f"({starter_path().with_name('README.md')}); train your own with `rcm-cascade train data=folder "
+            "data.root=FOLDER run=NAME`, then give --checkpoint "
             "runs/NAME/checkpoints/best.ckpt",
             file=sys.stderr,
         )
-    annotator = Annotator.load(checkpoint, device="cpu" if options.precision == "int8" else "auto")
-    annotator.prepare(options)
     failures: list[str] = []
     finished = 0
 

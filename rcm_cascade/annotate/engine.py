@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -113,12 +114,14 @@ def annotate_image(
             coarse levels count for little and the sum is ``H * W / 1e6``.
         levels: whether to return each level's labels too.
         plans: how the levels are cut; None: as tile and memory say.
-        observe: called with every piece of every level, before its logits go.
+        observe: called with every piece of every level, before its logits go. Where memory runs out all levels begin
+            again in smaller strips, and pixels that were given come a second time: keep what you see by its position,
+            add nothing up.
 
     Raises:
         TypeError: if the image is neither uint8 nor uint16.
         InputError: if the image is not ``(H, W)`` or empty, a name is unknown, the tile is below 1 px, or memory runs
-            out.
+            out even in the smallest strips.
     """
     ready = model if isinstance(model, Backend) else open_backend(model, backend, precision)
     grey = grey_image(image)
@@ -127,27 +130,42 @@ def annotate_image(
     plans = plan(ready, grey.shape, tile, memory) if plans is None else plans
     labels = np.empty(grey.shape, np.uint8)
     level_labels = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
-    cuts = tuple((p.rows, len(p.bands[0].core)) for p in plans)
-    try:
-        for piece in level_pieces(ready, grey, known, plans, progress, memory):
-            if observe is not None:
-                observe(piece)
-            if piece.merged is not None:
-                labels[piece.rows, piece.cols] = class_ids(piece.merged).cpu().numpy()
-            if levels:
-                level_labels[piece.level][piece.rows, piece.cols] = class_ids(piece.logits).cpu().numpy()
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        rows, width = cuts[-1]
-        raise InputError(
-            f"memory ran out in strips of {rows} × {width} px ({error}); close other programs, or have smaller strips "
-            "by annotate --memory, such as --memory '500 MB'"
-        ) from error
+    done = reported = 0.0
+
+    def advance(amount: float) -> None:
+        """Does not report again what is done a second time."""
+        nonlocal done, reported
+        done += amount
+        if progress is not None and done > reported:
+            progress(done - reported)
+            reported = done
+
+    while True:
+        try:
+            for piece in level_pieces(ready, grey, known, plans, advance, memory):
+                if observe is not None:
+                    observe(piece)
+                if piece.merged is not None:
+                    labels[piece.rows, piece.cols] = class_ids(piece.merged).cpu().numpy()
+                if levels:
+                    level_labels[piece.level][piece.rows, piece.cols] = class_ids(piece.logits).cpu().numpy()
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller = halved(ready, grey.shape, plans)
+            if smaller == list(plans):
+                raise InputError(
+                    f"memory ran out in strips of {plans[-1].rows} px, the smallest ({error}); close other programs or "
+                    "take a machine with more memory"
+                ) from error
+        plans, done = smaller, 0.0
+        size = f"{plans[-1].rows} × {len(plans[-1].bands[0].core)} px"
+        warnings.warn(f"memory ran out; going on in strips of {size}", RuntimeWarning, stacklevel=2)
     return Annotation(
         labels=labels,
         level_labels=tuple(level_labels),
-        tile=cuts,
+        tile=tuple((p.rows, len(p.bands[0].core)) for p in plans),
         precision=ready.precision,
         backend=ready.name,
         device=str(ready.device),
@@ -188,6 +206,13 @@ def plan(backend: Backend, shape: Shape, tile: int | None = None, memory: int | 
         cuts = fitting_cuts(backend.geometry, backend.alignment, shape, min(fits, fastest))
     else:
         cuts = square_cuts(backend.geometry, tile)
+    return plan_levels(backend.geometry, backend.alignment, shape, cuts)
+
+
+def halved(backend: Backend, shape: Shape, plans: Sequence[LevelPlan]) -> list[LevelPlan]:
+    """Plans with half as many px to a strip, or the same if these are the smallest."""
+    most = max(p.rows * max(len(b.read) for b in p.bands) for p in plans)
+    cuts = fitting_cuts(backend.geometry, backend.alignment, shape, most // 2)
     return plan_levels(backend.geometry, backend.alignment, shape, cuts)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from rcm_cascade import __version__
@@ -21,6 +22,7 @@ from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.data.splits import describe_split
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
+from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.files import write_text
 from rcm_cascade.models.checkpoint import read_header
@@ -220,9 +222,22 @@ def _section(folder: Path, title: str) -> dict[str, Any]:
         "paper": tables.has_paper_row(classes),
         "mosaics": mosaics,
         "confusion": png_data_uri(confusion_picture(matrix, classes)),
+        "taken_for": _taken_for(matrix, classes),
         "reliability": figures.reliability_picture(calibration) if calibration and calibration["pixels"] else None,
         "comparisons": [(name, _picture(path)) for name, path in paths if path.is_file()],
     }
+
+
+def _taken_for(matrix: NDArray[np.int64], classes: ClassTable) -> list[dict[str, Any]]:
+    """Of each true class its pixels, the share found, and the most frequent wrong classes with theirs, most first."""
+    rows = []
+    for true, counts, shares in zip(classes.classes, matrix.tolist(), row_shares(matrix).tolist(), strict=True):
+        wrong = [given for given in classes.classes if given is not true and counts[given.id]]
+        wrong.sort(key=lambda given: -counts[given.id])
+        others = [(given, shares[given.id]) for given in wrong[:2]]
+        found = shares[true.id] if sum(counts) else None
+        rows.append({"of": true, "labelled": sum(counts), "found": found, "wrong": others})
+    return rows
 
 
 def _units(regions: Mapping[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
 from rcm_cascade.runs.compose import job_folder
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.identity import read_config
+from rcm_cascade.runs.identity import effective, read_config
 from rcm_cascade.training.history import read_history
 
 SWEEP_FILE: Final = "sweep.json"
@@ -64,29 +64,47 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The jobs that a sweep's `sweep.json` names.
+    """The jobs that a sweep's `sweep.json` names; without that file, the run folders that lie in the folder.
+
+    In the second case the overrides are the keys in which the runs' configurations differ.
 
     Raises:
-        InputError: if the folder is none, or that of one run; if `sweep.json` is missing or malformed.
+        InputError: if the folder is none, is that of one run, or holds no run; or if `sweep.json` is malformed.
     """
-    record = path / SWEEP_FILE
-    if not record.is_file():
-        fault = f"holds no {SWEEP_FILE}" if path.is_dir() else "is no folder"
-        if (run := RunFolder(path)).config.is_file():
-            fault = f"is the folder of one run, whose page is {run.report}"
-        raise InputError(
-            f"{path} {fault}; give the folder of a sweep, such as the one that `rcm-cascade train --multirun` writes"
-        )
+    record, name = path / SWEEP_FILE, path.resolve().name
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        jobs = [_job(path, str(job["folder"]), tuple(map(str, job["overrides"]))) for job in content["jobs"]]
-        name = str(content.get("name") or path.resolve().name)
+        if record.is_file():
+            content = json.loads(record.read_text(encoding="utf-8"))
+            name = str(content.get("name") or name)
+            overrides = {str(job["folder"]): tuple(map(str, job["overrides"])) for job in content["jobs"]}
+        else:
+            overrides = _derive_overrides(path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{record} is no record of a sweep ({type(error).__name__}: {error}); the sweep's command, given again, "
             "writes it anew"
         ) from error
-    return Sweep(path, name, tuple(jobs))
+    if not overrides:
+        fault = f"holds neither {SWEEP_FILE} nor run folders" if path.is_dir() else "is no folder"
+        if (run := RunFolder(path)).config.is_file():
+            fault = f"is the folder of one run, whose page is {run.report}"
+        raise InputError(
+            f"{path} {fault}; give the folder of a sweep, such as the one that `rcm-cascade train --multirun` writes"
+        )
+    return Sweep(path, name, tuple(_job(path, *job) for job in overrides.items()))
+
+
+def _derive_overrides(path: Path) -> dict[str, tuple[str, ...]]:
+    """What distinguishes each of the runs in a folder; nothing for a run whose configuration cannot be read."""
+    configs: dict[str, dict[str, str]] = {}
+    for file in sorted(path.glob("*/config.yaml")):
+        configs[file.parent.name] = {}
+        with suppress(InputError):
+            values = effective(read_config(file)).items()
+            configs[file.parent.name] = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values}
+    keys = {key: None for config in configs.values() for key in config}  # a dictionary keeps their order
+    differing = [key for key in keys if len({config.get(key) for config in configs.values() if config}) > 1]
+    return {name: tuple(f"{k}={c[k]}" for k in differing if k in c) for name, c in configs.items()}
 
 
 def _job(path: Path, name: str, overrides: tuple[str, ...]) -> Job:

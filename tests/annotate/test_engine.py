@@ -1,5 +1,6 @@
 """What annotate_image makes of a mosaic's levels."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rcm_cascade.annotate.cpu.strips import LevelStream
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan, tensor_on_disk
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.calibration import LogitSampler
 from rcm_cascade.models import CascadedUNet
 from tests.annotate.telling import network_input, noise, telling_network, whole
 
@@ -189,37 +191,109 @@ def test_a_tile_below_one_pixel_is_refused() -> None:
         annotate_image(telling_network(), noise(8, 8, seed=21), tile=0)
 
 
+def limit(monkeypatch: pytest.MonkeyPatch, pixels: int, error: BaseException, level_width: int = 0) -> list[int]:
+    """Lets strips of more px fail, as they would where memory runs out; gives the sizes of those that did not."""
+    fed: list[int] = []
+    feed = LevelStream.feed
+
+    def limited(self: LevelStream, x: Tensor) -> Tensor:
+        size = x.shape[2] * x.shape[3]
+        if size > pixels and x.shape[3] > level_width:
+            raise error
+        fed.append(size)
+        return feed(self, x)
+
+    monkeypatch.setattr(LevelStream, "feed", limited)
+    return fed
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        MemoryError("no room"),
+        MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
     ids=["python", "gpu", "cpu"],
 )
-def test_where_memory_runs_out_a_sentence_says_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_in_strips(monkeypatch, error)
+def test_where_memory_runs_out_strips_are_halved_until_they_fit(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, image = telling_network(), noise(150, 260, seed=22)
+    expected = annotate_image(model, image, backend="torch")
+    assert expected.tile[-1][0] * expected.tile[-1][1] > 4 * 10_000
+    fed = limit(monkeypatch, 10_000, error)
+    done: list[float] = []
 
-    with pytest.raises(InputError) as caught:
-        annotate_image(telling_network(), noise(150, 260, seed=22), backend="torch", tile=32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = annotate_image(model, image, progress=lambda amount: done.append(amount), backend="torch")
 
-    assert str(caught.value).startswith(f"memory ran out in strips of 32 × 128 px ({error}); ")
-    assert "annotate --memory" in str(caught.value)
+    assert np.array_equal(found.labels, expected.labels)
+    assert 5_000 < max(fed) <= 10_000
+    assert len(caught) >= 2
+    assert all(w.category is RuntimeWarning for w in caught)
+    rows, width = found.tile[-1]
+    assert str(caught[-1].message) == f"memory ran out; going on in strips of {rows} × {width} px"
+    assert len({str(w.message) for w in caught}) == len(caught)
+    assert sum(done) == pytest.approx(150 * 260 / 1e6)
+    assert min(done) > 0
+
+
+def test_progress_does_not_count_twice_what_was_done_before_memory_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image = telling_network(), noise(150, 260, seed=22)
+    coarse = annotate_image(model, image, backend="torch").tile[1][1]
+    limit(monkeypatch, 10_000, MemoryError(), level_width=coarse)  # the two coarser levels are done by then
+    done: list[float] = []
+
+    with pytest.warns(RuntimeWarning, match="memory ran out; going on"):
+        annotate_image(model, image, progress=lambda amount: done.append(amount), backend="torch")
+
+    assert sum(done) == pytest.approx(150 * 260 / 1e6)
+    assert min(done) > 0
+
+
+def test_what_is_kept_by_its_position_is_right_after_memory_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image = telling_network(), noise(150, 260, seed=22)
+    labels = np.random.default_rng(0).integers(0, 6, image.shape).astype(np.uint8)
+    labels[labels == 5] = 255
+    observer, sampler = Observer(model, image), LogitSampler(labels, 6, 2000)
+
+    def observe(piece: LevelPiece) -> None:
+        observer(piece)
+        sampler.observe(piece)
+
+    coarse = annotate_image(model, image, backend="torch", observe=observe).tile[1][1]
+    once = sampler.sample()
+    limit(monkeypatch, 10_000, MemoryError(), level_width=coarse)
+
+    with pytest.warns(RuntimeWarning, match="memory ran out; going on"):
+        annotate_image(model, image, backend="torch", observe=observe)
+
+    assert observer.counts[0].min() > 2  # once the first time, and at least twice the second
+    assert observer.has_seen_the_whole()
+    assert len(once.truth) > 1000
+    step = sampler.step
+    expected = whole(model, image)[-1].numpy()[:, ::step, ::step][:, labels[::step, ::step] != 255]
+    assert np.abs(once.logits - expected.T).max() < 1e-5
+    assert np.abs(sampler.sample().logits - once.logits).max() < 1e-5
+
+
+def test_memory_that_does_not_hold_the_smallest_strip_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, 10, MemoryError("no room"))
+
+    with (
+        pytest.warns(RuntimeWarning, match="memory ran out; going on"),
+        pytest.raises(InputError, match=r"memory ran out in strips of \d+ px, the smallest \(no room\)"),
+    ):
+        annotate_image(telling_network(), noise(150, 260, seed=22), backend="torch")
 
 
 def test_another_error_is_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_in_strips(monkeypatch, RuntimeError("shapes differ"))
+    limit(monkeypatch, 10, RuntimeError("shapes differ"))
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         annotate_image(telling_network(), noise(60, 70, seed=23), backend="torch")
-
-
-def fail_in_strips(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(stream: LevelStream, x: Tensor) -> Tensor:
-        raise error
-
-    monkeypatch.setattr(LevelStream, "feed", fail)
 
 
 def test_less_memory_makes_strips_smaller_and_keeps_priors_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

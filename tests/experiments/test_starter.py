@@ -30,7 +30,7 @@ def test_a_card_tells_each_class_with_its_interval() -> None:
     row |= {"sensitivity_ci": [0.4, 0.625], "specificity_ci": None, "dice_ci": None}
     calibration = {"ece": 0.12, "ece_at_temperature": 0.03}
     classes = [row | {"name": name} for name in RCM_CLASSES.names]
-    metrics = {"classes": classes, "mean": row, "mosaics": 36, "patients": 36}
+    metrics = {"classes": classes, "mean": row, "mosaics": 36, "patients": 36, "labelled_pixels": 9}
     result = {"steps": 7000, "seconds": 3600, "split_id": "5"}
     told = tell(load_checkpoint(starter_path()), metrics | {"calibration": calibration}, result, "c0ffee")
     assert "| ring | .50 (.40–.62) | – | .25 |" in told

@@ -40,6 +40,7 @@ from rcm_cascade.report.sweep import galleries, write_report
 from rcm_cascade.report.tables import format_table
 from rcm_cascade.report.text import SYNTHETIC_NOTE
 from rcm_cascade.runs.score import comparison_path
+from tests.conftest import THREE
 from tests.report.factories import make_sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -213,6 +214,19 @@ def test_the_tables_of_an_evaluation(evaluation: Path, results: list[MosaicResul
     _, before, after = table(evaluation, "expected calibration error")
     assert before[:2] == ["as trained", f"{calibrated(3.0)['ece']:.3f}"]
     assert after[::2] == ["at temperature 3.00", f"{calibrated(3.0)['nll_at_temperature']:.3f}"]
+    rows = table(evaluation, "two classes that most")
+    assert all(row[4] != "–" != row[5] for row in rows[1:])
+
+
+def test_what_classes_are_taken_for(tmp_path: Path) -> None:
+    matrix = np.array([[60, 10, 30], [0, 50, 0], [0, 0, 0]])
+    page = write_evaluation(tmp_path, [MosaicResult("m", "p", "", None, matrix)], THREE)
+    _, first, second, third = table(page, "two classes that most")
+    assert first == ["a", "100", "1", "60.0 %", "c 30.0 %", "b 10.0 %"]
+    assert second == ["b", "50", "1", "100.0 %", "–", "–"]
+    assert third == ["c", "0", "0", "–", "–", "–"]
+    assert "n = 1" in Page(page).text
+    assert "± –" not in Page(page).text
 
 
 def test_levels_without_regions_and_without_a_fitted_temperature(results: list[MosaicResult], tmp_path: Path) -> None:
@@ -233,7 +247,7 @@ def test_an_evaluation_of_an_older_version_is_still_shown(results: list[MosaicRe
         del row["patients"], row["color"]
     page = write_evaluation(tmp_path, results, calibration=None)
     write_json(tmp_path / "metrics.json", summary)
-    write_evaluation_page(tmp_path)
+    assert table(write_evaluation_page(tmp_path), "two classes that most")[1][2] == "–"
     assert RCM_CLASSES.classes[3].color in page.read_text()
 
 

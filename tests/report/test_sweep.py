@@ -25,6 +25,8 @@ from rcm_cascade.report.pages import PAGE
 from rcm_cascade.report.reading import read_outcome
 from rcm_cascade.report.sweep import GRADIENTS, LEVELS, RESULTS, galleries, write_report
 from rcm_cascade.report.sweep import write_report as report
+from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.identity import write_config
 from rcm_cascade.runs.jobs import Job
 from tests.report.factories import make_sweep, predict, write_job, write_sweep, write_test_result
 from tests.report.test_pages import Page, check_self_contained
@@ -190,7 +192,8 @@ def test_tables_are_there_even_if_the_page_cannot_be_drawn(tmp_path: Path, monke
 
 def test_without_a_record_the_runs_that_lie_there_are_compared(tmp_path: Path) -> None:
     for levels in (3, 2):
-        write_job(tmp_path / f"l{levels}", wrong=0.9 / levels, config={"model": {"levels": levels}})
+        write_job(tmp_path / f"l{levels}", wrong=0.9 / levels)
+        write_config(tmp_path / f"l{levels}" / "config.yaml", compose_config([f"model.levels={levels}"]))
     comparison = report(tmp_path, reference="model.levels=3")
     assert [c.label for c in comparison.configurations] == ["model.levels=2", "model.levels=3"]
     assert comparison.number(comparison.configurations[0], "sensitivity").differs is True
@@ -213,7 +216,7 @@ def test_a_job_of_other_classes_is_left_out(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere is no folder"),
-        (["empty"], "holds no sweep.json"),
+        (["empty"], "holds neither sweep.json nor run folders"),
         (["unfinished"], "has no job with a result to report; its first, a: nothing trained yet"),
         (["good", "--score", "1.5"], "--score 1.5 is no mean sensitivity"),
         (["good", "--reference", "x=9"], "--reference x=9 names none"),

@@ -54,10 +54,25 @@ def test_a_finished_job_is_finished_whatever_failed_before(tmp_path: Path) -> No
     assert read_sweep(write_record(tmp_path, {"a": []})).jobs[0].state == "finished"
 
 
+def test_without_a_record_overrides_are_what_differs(tmp_path: Path) -> None:
+    bare_run(tmp_path / "two", "model.levels=2", "loss.dice=0.5")
+    bare_run(tmp_path / "three", "seed=4", "data.num_workers=1")
+    (tmp_path / "notes").mkdir()
+    damaged = tmp_path / "damaged" / "config.yaml"
+    damaged.parent.mkdir()
+    damaged.write_text("[")
+    sweep = read_sweep(tmp_path)
+    assert sweep.name == tmp_path.name
+    found = {j.name: (set(j.overrides), j.seed) for j in sweep.jobs}
+    assert found["three"] == ({"model.levels=3", "loss.dice=1.0", "seed=4"}, 4)
+    assert found["two"] == ({"model.levels=2", "loss.dice=0.5", "seed=0"}, 0)
+    assert found["damaged"] == (set(), 0)
+
+
 def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
         read_sweep(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"holds no sweep\.json"):
+    with pytest.raises(InputError, match=r"holds neither sweep\.json nor run folders"):
         read_sweep(tmp_path)
     bare_run(tmp_path / "run")
     with pytest.raises(InputError, match=r"folder of one run, whose page is .*report\.html"):

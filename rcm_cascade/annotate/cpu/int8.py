@@ -31,7 +31,7 @@ from rcm_cascade.annotate.cpu.strips import Part, Tensors
 from rcm_cascade.annotate.engine import annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.errors import InputError
+from rcm_cascade.errors import InputError, reason
 from rcm_cascade.evaluate.confusion import confusion_matrix, sensitivity
 from rcm_cascade.models import Network
 from rcm_cascade.models.checkpoint import digest
@@ -105,7 +105,7 @@ def open_int8(model: Network, checkpoint: Path | None) -> Backend | str:
     if checkpoint is None or read_report(checkpoint) is None:
         return (
             f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --checkpoint C --precision int8` "
-            "does so on the training mosaics of C, and says what it costs"
+            "does so on the training mosaics of C, and says what it costs; or leave int8 away"
         )
     return Int8Backend(model, int8_folder(checkpoint))
 
@@ -126,7 +126,13 @@ class Int8Backend(OpenVinoBackend):
         """See `OpenVinoBackend.graph`."""
         if masked or level < len(self.geometry) - 1:
             return super().graph(level, part, width, rows, masked)
-        quantised = core().read_model(graph_path(self._folder, part))
+        path = graph_path(self._folder, part)
+        try:
+            quantised = core().read_model(path)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} cannot be read ({reason(error)}); delete {self._folder} and it is made again"
+            ) from error
         shapes = self.coder(level, part).shapes(width, rows, masked)
         quantised.reshape({index: list(shape) for index, shape in enumerate(shapes)})
         return quantised

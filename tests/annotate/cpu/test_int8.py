@@ -140,6 +140,11 @@ def test_without_nncf_int8_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not (tmp_path / "q").exists()
 
 
+def test_graphs_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"encoder\.xml cannot be read .* made again"):
+        logits(Int8Backend(network(), tmp_path), noise(300, 160, seed=53))
+
+
 @pytest.fixture(scope="module")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("nncf")
