@@ -12,6 +12,7 @@ import torch
 
 from experiments.script import run
 from rcm_cascade.annotate import Annotator, annotate_image
+from rcm_cascade.annotate.backends import AnnotationOptions
 
 SHAPE: Final = (1500, 1700)
 
@@ -26,7 +27,9 @@ def main(checkpoint: Path) -> None:
         whole = network.predict((x - x.mean()) / x.std(unbiased=False))[0].argmax(0).byte().cpu().numpy()
     for precision in ("fp32", "bf16"):
         for tile in (None, 256):
-            labels = annotate_image(network, image, precision=precision, backend="torch", tile=tile).labels
+            labels = annotate_image(
+                network, image, AnnotationOptions(precision=precision, backend="torch", tile=tile)
+            ).labels
             print(f"{device} {precision} tile {tile}: {(labels == whole).mean():.6f} of the labels of one fp32 pass")
 
 

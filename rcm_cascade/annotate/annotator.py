@@ -261,8 +261,7 @@ class Annotator:
         annotation = annotate_image(
             self.prepare(options),
             mosaic.image,
-            tile=options.tile,
-            memory=options.memory,
+            options,
             intensity=mosaic.intensity,
             progress=progress,
             levels=levels,

@@ -83,6 +83,10 @@ class Backend(ABC):
         self.compute_dtype = self.prior_dtype
         """Of what goes into a level's network and comes out."""
 
+    def budget(self, memory: int | None) -> int:
+        """Bytes that strips and priors may take: ``memory``, else what the device has."""
+        return default_budget(self.device) if memory is None else memory
+
     @abstractmethod
     def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
         """Runs a level's network over a band of columns, from top to bottom.

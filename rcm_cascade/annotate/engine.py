@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import STRIP_SHARE, Backend, default_budget, open_backend, strip_pixels
+from rcm_cascade.annotate.backends import STRIP_SHARE, AnnotationOptions, Backend, open_backend, strip_pixels
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, normalise, to_uint8
 from rcm_cascade.errors import InputError
@@ -87,11 +87,8 @@ class LevelPiece:
 def annotate_image(
     model: Network | Backend,
     image: NDArray[np.uint8] | NDArray[np.uint16],
+    options: AnnotationOptions | None = None,
     *,
-    tile: int | None = None,
-    memory: int | None = None,
-    precision: str = "auto",
-    backend: str = "auto",
     intensity: Intensity | Normalisation = "mosaic",
     progress: Advance | None = None,
     levels: bool = False,
@@ -102,13 +99,10 @@ def annotate_image(
 
     Args:
         model: on any device, float32 or float64; stays as it is, in training or eval mode. Or a backend that
-            `open_backend` has made of it, to which ``precision`` and ``backend`` mean nothing.
+            `open_backend` has made of it.
         image: ``(H, W)`` grey, any H and W ≥ 1, at the working pixel size, may be memory-mapped. uint16 is stretched to
             8 bit as in training.
-        tile: as in `AnnotationOptions`.
-        memory: as in `AnnotationOptions`.
-        precision: as in `AnnotationOptions`.
-        backend: as in `AnnotationOptions`.
+        options: tile, memory, precision and backend; the last two mean nothing to a backend that is made.
         intensity: of the whole mosaic; or the normalisation of the training, by which it is measured.
         progress: called after each strip with the megapixels of the mosaic just done: its share of the whole work, so
             coarse levels count for little and the sum is ``H * W / 1e6``.
@@ -123,11 +117,12 @@ def annotate_image(
         InputError: if the image is not ``(H, W)`` or empty, a name is unknown, the tile is below 1 px, or memory runs
             out even in the smallest strips.
     """
-    ready = model if isinstance(model, Backend) else open_backend(model, backend, precision)
+    options = options or AnnotationOptions()
+    ready = model if isinstance(model, Backend) else open_backend(model, options.backend, options.precision)
     grey = grey_image(image)
     known = measure(grey, intensity) if isinstance(intensity, str) else intensity
     started = time.perf_counter()
-    plans = plan(ready, grey.shape, tile, memory) if plans is None else plans
+    plans = plan(ready, grey.shape, options.tile, options.memory) if plans is None else plans
     labels = np.empty(grey.shape, np.uint8)
     level_labels = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
     done = reported = 0.0
@@ -142,7 +137,7 @@ def annotate_image(
 
     while True:
         try:
-            for piece in level_pieces(ready, grey, known, plans, advance, memory):
+            for piece in level_pieces(ready, grey, known, plans, advance, options.memory):
                 if observe is not None:
                     observe(piece)
                 if piece.merged is not None:
@@ -200,8 +195,7 @@ def plan(backend: Backend, shape: Shape, tile: int | None = None, memory: int | 
     if tile is not None and tile < 1:
         raise InputError(f"tile is {tile} px; expected 1 or more")
     if tile is None:
-        budget = default_budget(backend.device) if memory is None else memory
-        fits = strip_pixels(budget, backend.arguments.base_filters, backend.compute_dtype)
+        fits = strip_pixels(backend.budget(memory), backend.arguments.base_filters, backend.compute_dtype)
         fastest = STRIP_PIXELS.get(backend.device.type, STRIP_PIXELS["cpu"])
         cuts = fitting_cuts(backend.geometry, backend.alignment, shape, min(fits, fastest))
     else:
@@ -235,11 +229,10 @@ def level_pieces(
         intensity: of the whole mosaic.
         plans: of `plan`.
         progress: as in `annotate_image`.
-        memory: as in `annotate_image`.
+        memory: as in `AnnotationOptions`.
     """
-    budget = default_budget(backend.device) if memory is None else memory
     classes = backend.arguments.num_classes
-    in_memory = backend.device.type != "cpu" or priors_fit(budget, plans, classes, backend.prior_dtype)
+    in_memory = backend.device.type != "cpu" or priors_fit(backend.budget(memory), plans, classes, backend.prior_dtype)
     last = len(plans) - 1
     work = [p.covered[0] * sum(len(b.read) for b in p.bands) * math.log2(p.alignment) for p in plans]
     coarser: Tensor | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate import engine
-from rcm_cascade.annotate.backends import has_bf16, open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16, open_backend
 from rcm_cascade.annotate.cpu.strips import LevelStream
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan, tensor_on_disk
 from rcm_cascade.data.intensity import to_uint8
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_labels_of_every_level_on_request() -> None:
     model, image = telling_network(), noise(50, 67, seed=12)
 
-    annotation = annotate_image(model, image, tile=32, levels=True)
+    annotation = annotate_image(model, image, AnnotationOptions(tile=32), levels=True)
 
     for labels, logits in zip(annotation.level_labels, whole(model, image), strict=True):
         assert labels.dtype == np.uint8
@@ -43,7 +43,7 @@ def test_labels_of_every_level_on_request() -> None:
 def test_labels_are_the_final_map_s_where_the_finest_level_is_not() -> None:
     model, image = telling_network(prior="none"), noise(50, 67, seed=12)
 
-    annotation = annotate_image(model, image, tile=32, levels=True)
+    annotation = annotate_image(model, image, AnnotationOptions(tile=32), levels=True)
 
     with torch.inference_mode():
         final = model.predict(network_input(image, torch.float64))[0].argmax(0).numpy()
@@ -78,7 +78,7 @@ def test_an_observer_is_given_every_pixel_of_every_level_once() -> None:
     observer = Observer(model, image)
     backend = open_backend(model)
 
-    annotation = annotate_image(backend, image, tile=16, observe=observer)
+    annotation = annotate_image(backend, image, AnnotationOptions(tile=16), observe=observer)
 
     assert [(c.min(), c.max()) for c in observer.counts] == [(1, 1)] * 3
     assert observer.has_seen_the_whole()
@@ -96,7 +96,7 @@ def test_the_model_is_left_as_it_was(backend: str) -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     names = [name for name, _ in model.named_modules()]
 
-    annotate_image(model, noise(40, 40, seed=13), backend=backend)
+    annotate_image(model, noise(40, 40, seed=13), AnnotationOptions(backend=backend))
 
     assert [m.training for m in model.modules()] == modes
     assert [name for name, _ in model.named_modules()] == names
@@ -118,7 +118,7 @@ def test_a_memory_mapped_read_only_image_is_read_in_place(tmp_path: Path) -> Non
     np.save(tmp_path / "image.npy", image)
     mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
 
-    labels = annotate_image(telling_network(), mapped, tile=32).labels
+    labels = annotate_image(telling_network(), mapped, AnnotationOptions(tile=32)).labels
 
     assert np.array_equal(labels, annotate_image(telling_network(), image).labels)
 
@@ -128,7 +128,7 @@ def test_16_bit_images_are_stretched_over_the_whole_mosaic() -> None:
     shallow = to_uint8(deep)
     assert len(np.unique(shallow)) > 100
 
-    labels = annotate_image(telling_network(), deep, tile=32).labels
+    labels = annotate_image(telling_network(), deep, AnnotationOptions(tile=32)).labels
 
     assert np.array_equal(labels, whole(telling_network(), shallow)[-1].argmax(0).numpy())
 
@@ -148,7 +148,7 @@ def test_progress_adds_up_to_the_mosaic() -> None:
     done: list[float] = []
     image = noise(165, 90, seed=19)
 
-    annotate_image(telling_network(), image, tile=16, progress=lambda amount: done.append(amount))
+    annotate_image(telling_network(), image, AnnotationOptions(tile=16), progress=lambda amount: done.append(amount))
 
     assert sum(done) == pytest.approx(165 * 90 / 1e6)
     assert len(done) > 15
@@ -170,9 +170,9 @@ def test_bf16_agrees_where_no_two_classes_are_close() -> None:
 
 def bf16(model: CascadedUNet, image: NDArray[np.uint8]) -> Annotation:
     if has_bf16(torch.device("cpu")):
-        return annotate_image(model, image, precision="bf16", backend="torch")
+        return annotate_image(model, image, AnnotationOptions(precision="bf16", backend="torch"))
     with pytest.warns(RuntimeWarning, match="no bfloat16 arithmetic"):
-        return annotate_image(model, image, precision="bf16", backend="torch")
+        return annotate_image(model, image, AnnotationOptions(precision="bf16", backend="torch"))
 
 
 @pytest.mark.parametrize("image", [np.zeros((3, 4, 1), np.uint8), np.zeros((0, 4), np.uint8)], ids=["3d", "empty"])
@@ -188,7 +188,7 @@ def test_another_dtype_is_refused() -> None:
 
 def test_a_tile_below_one_pixel_is_refused() -> None:
     with pytest.raises(ValueError, match="tile is 0 px"):
-        annotate_image(telling_network(), noise(8, 8, seed=21), tile=0)
+        annotate_image(telling_network(), noise(8, 8, seed=21), AnnotationOptions(tile=0))
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, pixels: int, error: BaseException, level_width: int = 0) -> list[int]:
@@ -220,14 +220,16 @@ def test_where_memory_runs_out_strips_are_halved_until_they_fit(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, image = telling_network(), noise(150, 260, seed=22)
-    expected = annotate_image(model, image, backend="torch")
+    expected = annotate_image(model, image, AnnotationOptions(backend="torch"))
     assert expected.tile[-1][0] * expected.tile[-1][1] > 4 * 10_000
     fed = limit(monkeypatch, 10_000, error)
     done: list[float] = []
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = annotate_image(model, image, progress=lambda amount: done.append(amount), backend="torch")
+        found = annotate_image(
+            model, image, AnnotationOptions(backend="torch"), progress=lambda amount: done.append(amount)
+        )
 
     assert np.array_equal(found.labels, expected.labels)
     assert 5_000 < max(fed) <= 10_000
@@ -242,12 +244,12 @@ def test_where_memory_runs_out_strips_are_halved_until_they_fit(
 
 def test_progress_does_not_count_twice_what_was_done_before_memory_ran_out(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = telling_network(), noise(150, 260, seed=22)
-    coarse = annotate_image(model, image, backend="torch").tile[1][1]
+    coarse = annotate_image(model, image, AnnotationOptions(backend="torch")).tile[1][1]
     limit(monkeypatch, 10_000, MemoryError(), level_width=coarse)  # the two coarser levels are done by then
     done: list[float] = []
 
     with pytest.warns(RuntimeWarning, match="memory ran out; going on"):
-        annotate_image(model, image, progress=lambda amount: done.append(amount), backend="torch")
+        annotate_image(model, image, AnnotationOptions(backend="torch"), progress=lambda amount: done.append(amount))
 
     assert sum(done) == pytest.approx(150 * 260 / 1e6)
     assert min(done) > 0
@@ -263,12 +265,12 @@ def test_what_is_kept_by_its_position_is_right_after_memory_ran_out(monkeypatch:
         observer(piece)
         sampler.observe(piece)
 
-    coarse = annotate_image(model, image, backend="torch", observe=observe).tile[1][1]
+    coarse = annotate_image(model, image, AnnotationOptions(backend="torch"), observe=observe).tile[1][1]
     once = sampler.sample()
     limit(monkeypatch, 10_000, MemoryError(), level_width=coarse)
 
     with pytest.warns(RuntimeWarning, match="memory ran out; going on"):
-        annotate_image(model, image, backend="torch", observe=observe)
+        annotate_image(model, image, AnnotationOptions(backend="torch"), observe=observe)
 
     assert observer.counts[0].min() > 2  # once the first time, and at least twice the second
     assert observer.has_seen_the_whole()
@@ -286,14 +288,14 @@ def test_memory_that_does_not_hold_the_smallest_strip_is_one_sentence(monkeypatc
         pytest.warns(RuntimeWarning, match="memory ran out; going on"),
         pytest.raises(InputError, match=r"memory ran out in strips of \d+ px, the smallest \(no room\)"),
     ):
-        annotate_image(telling_network(), noise(150, 260, seed=22), backend="torch")
+        annotate_image(telling_network(), noise(150, 260, seed=22), AnnotationOptions(backend="torch"))
 
 
 def test_another_error_is_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, 10, RuntimeError("shapes differ"))
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        annotate_image(telling_network(), noise(60, 70, seed=23), backend="torch")
+        annotate_image(telling_network(), noise(60, 70, seed=23), AnnotationOptions(backend="torch"))
 
 
 def test_less_memory_makes_strips_smaller_and_keeps_priors_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,10 +307,10 @@ def test_less_memory_makes_strips_smaller_and_keeps_priors_on_disk(monkeypatch: 
         return tensor_on_disk(shape, dtype)
 
     monkeypatch.setattr(engine, "tensor_on_disk", counted)
-    plenty = annotate_image(model, image, memory=10**9)
+    plenty = annotate_image(model, image, AnnotationOptions(memory=10**9))
     assert not on_disk
 
-    little = annotate_image(model, image, memory=10**6)
+    little = annotate_image(model, image, AnnotationOptions(memory=10**6))
 
     assert np.array_equal(little.labels, plenty.labels)
     assert len(np.unique(plenty.labels)) == 6

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate import engine
-from rcm_cascade.annotate.backends import open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, open_backend
 from rcm_cascade.annotate.cpu import strips
 from rcm_cascade.annotate.cpu.strips import LevelStream, RowQueue, Stage, StripBackend
 from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
@@ -132,7 +132,9 @@ def test_in_float32_only_ties_change_their_label(shape: tuple[int, int], tile: i
     expected = whole(model, image)
 
     found = streamed(model, image, plan(torch_backend(model), shape, tile))
-    annotation = annotate_image(model, image, tile=tile, precision="fp32", backend="torch", levels=True)
+    annotation = annotate_image(
+        model, image, AnnotationOptions(tile=tile, precision="fp32", backend="torch"), levels=True
+    )
 
     assert max(differences(found, expected)) < 1e-5
     for a, b, labels in zip(found, expected, annotation.level_labels, strict=True):
@@ -370,6 +372,6 @@ def test_labels_of_independent_levels_are_those_of_the_merged_map() -> None:
         expected = model.predict(network_input(image, torch.float32))[0].argmax(0).numpy()
 
     for backend in ("torch", "auto"):
-        annotation = annotate_image(model, image, precision="fp32", backend=backend, levels=True)
+        annotation = annotate_image(model, image, AnnotationOptions(precision="fp32", backend=backend), levels=True)
         assert (annotation.labels == expected).mean() > 0.9999
         assert (annotation.level_labels[-1] != annotation.labels).any()

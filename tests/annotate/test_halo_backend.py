@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rcm_cascade.annotate.backends import HaloBackend, open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, HaloBackend, open_backend
 from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.errors import InputError
@@ -59,7 +59,7 @@ def test_a_halo_too_small_is_told_from_the_right_one() -> None:
 def test_labels_come_out_and_the_model_stays_as_it_is() -> None:
     model, image = peer(torch.float32), noise(70, 93, seed=3)
 
-    annotation = annotate_image(model, image, precision="fp32")
+    annotation = annotate_image(model, image, AnnotationOptions(precision="fp32"))
 
     assert annotation.backend == "torch"
     agree = (torch.from_numpy(annotation.labels) == whole(model, image)[0].argmax(0)).double().mean()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rcm_cascade.annotate.backends import Backend
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.int8 import (
     ROWS,
     STRIPS,
@@ -187,8 +187,8 @@ def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
-    quick = annotate_image(Int8Backend(network(), quantised), image, tile=64)
-    exact = annotate_image(OpenVinoBackend(network(), "fp32"), image, tile=64)
+    quick = annotate_image(Int8Backend(network(), quantised), image, AnnotationOptions(tile=64))
+    exact = annotate_image(OpenVinoBackend(network(), "fp32"), image, AnnotationOptions(tile=64))
 
     assert (quick.precision, quick.backend) == ("int8", "openvino")
     assert 0.95 < (quick.labels == exact.labels).mean() < 1

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import Backend, open_backend
+from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.cpu.strips import StripBackend
 from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
@@ -57,7 +57,7 @@ def test_auto_takes_openvino_for_float32_on_the_cpu_and_torch_for_float64() -> N
 def test_labels_are_those_of_torch_but_for_ties() -> None:
     model, image = telling_network(torch.float32), noise(70, 90, seed=3)
 
-    annotation = annotate_image(model, image, precision="fp32", backend="openvino")
+    annotation = annotate_image(model, image, AnnotationOptions(precision="fp32", backend="openvino"))
 
     assert (annotation.backend, annotation.precision, annotation.device) == ("openvino", "fp32", "cpu")
     logits = whole(model, image)[-1]
@@ -114,7 +114,7 @@ def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rcm_cascade.annotate.backends.has_bf16", lambda device: True)
     model, image = telling_network(torch.float32), noise(37, 50, seed=6)
 
-    annotation = annotate_image(model, image, precision="bf16", backend="openvino")
+    annotation = annotate_image(model, image, AnnotationOptions(precision="bf16", backend="openvino"))
 
     assert (annotation.precision, annotation.backend) == ("bf16", "openvino")
     expected = whole(model, image)[-1]
