@@ -6,19 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import FORMATS, is_finished, refuse_equal_stems, write_annotation
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import refuse_unwritable
 from rcm_cascade.progress import progress_bar
-
-IMAGE_SUFFIXES: Final = (".tif", ".tiff", ".btf", ".png", ".bmp", ".jpg", ".jpeg", ".jp2")
-"""What is taken from a folder; a file that is named is tried whatever its suffix."""
 
 
 def annotate_files(
@@ -123,7 +120,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         inside = sorted(p for p in path.iterdir() if p.is_file() and _is_mosaic(p)) if path.is_dir() else [path]
         if not inside:
             raise InputError(
-                f"folder {path} holds no mosaic; expected files that end in {', '.join(IMAGE_SUFFIXES)}, directly in it"
+                f"folder {path} holds no mosaic; expected files that end in {', '.join(suffixes())}, directly in it"
             )
         found.extend(inside)
     return found
@@ -131,4 +128,4 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 def _is_mosaic(path: Path) -> bool:
     name, written = path.name.lower(), tuple(module.SUFFIX for module in FORMATS.values())
-    return name.endswith(IMAGE_SUFFIXES) and not name.endswith(written) and not name.startswith(".")
+    return name.endswith(suffixes()) and not name.endswith(written) and not name.startswith(".")

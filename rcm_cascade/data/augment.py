@@ -259,10 +259,10 @@ def augment(image: Tensor, labels: Tensor, parameters: Parameters, patch: int) -
     """
     grey, labels = warp(image, labels, parameters["linear"], patch)
     grey = grey.unsqueeze(1)
-    for number, (name, change) in enumerate(CHANGES.items()):
+    for name, change in CHANGES.items():
         if name in parameters:
             amount = parameters[name]
-            seed = parameters.get("seed", torch.zeros_like(amount, dtype=torch.int64)) * len(CHANGES) + number
+            seed = parameters.get("seed", torch.zeros_like(amount, dtype=torch.int64)) ^ zlib.crc32(name.encode())
             grey = change(grey, params={"amount": amount, "seed": seed, "batch_prob": amount != 0})
     return grey.squeeze(1), labels
 

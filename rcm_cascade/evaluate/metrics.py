@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ class Metric:
         name: its key in files, such as ``"dice"``.
         label: as people read it, such as ``"Dice"``.
         of_classes: matrices ``(…, C, C)``, rows = truth, to ``(…, C)``; NaN where undefined.
-        better: which values are.
     """
 
     name: str
     label: str
     of_classes: Numbers
-    better: Literal["higher", "lower"] = "higher"
 
     def with_mean(self, matrices: NDArray[Any]) -> NDArray[np.float64]:
         """Of each class, then the macro mean over the classes present in the truth: ``(…, C, C)`` to ``(…, C + 1)``."""

@@ -81,9 +81,9 @@ def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "
     note = f"{SYNTHETIC_NOTE}\n" * summary["synthetic"] + interval_note(summary)
     table = Table(title=title or None, caption=note, caption_justify="left", title_justify="left")
     # Without leading zeros, as the paper prints them, the table fits a terminal of 80 columns.
-    texts = result_texts(summary, classes).map(lambda text: text.replace("0.", "."))
+    texts = result_texts(summary, classes).replace(r"\b0\.", ".", regex=True)
     for heading in texts:
-        table.add_column(str(heading), justify="left" if heading == "class" else "right", no_wrap=True)
+        table.add_column(str(heading), justify="left" if heading == "class" else "right", no_wrap=heading == "class")
     for i, row in texts.iterrows():
         last = i == len(texts) - 1
         table.add_row(*row, end_section=i == len(texts) - 2, style="bold" if last else None)

@@ -223,8 +223,8 @@ def _refuse_trained_on(
     seen = [m for m, where in split.items() if where == part and header.split.get(m) == "train"]
     if seen:
         raise InputError(
-            f"{dataset.root / 'manifest.csv'} has changed since the checkpoint was trained, and its {part} split holds "
-            f"{', '.join(seen)}, which it was trained on; say which mosaics to score with --split-file CSV"
+            f"the {part} split of {dataset.root} holds {', '.join(seen)}, on which the checkpoint was trained; restore "
+            "the split of the training, or name other mosaics with --split-file CSV"
         )
 
 

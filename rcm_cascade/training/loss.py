@@ -162,7 +162,7 @@ class LossArguments:
 
     def __post_init__(self) -> None:
         if not any(getattr(self, name) for name in TERMS):
-            raise ValueError(f"{' and '.join(TERMS)} are 0; one of them must be more than 0")
+            raise ValueError(f"{', '.join(TERMS)} are 0; one of them must be more than 0")
 
     def of_levels(self, levels: int) -> tuple[float, ...]:
         """The weight of each level, coarse to fine, summing to 1.

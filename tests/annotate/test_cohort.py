@@ -13,15 +13,17 @@ import torch
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions
-from rcm_cascade.annotate.cohort import IMAGE_SUFFIXES, annotate_files, find_images
+from rcm_cascade.annotate.cohort import annotate_files, find_images
+from rcm_cascade.annotate.outputs import FORMATS
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import digest
 from tests.annotate.telling import noise
 
-ENDINGS = (".labels.ome.tif", ".overlay.png", ".json")
+ENDINGS = (*(format_.SUFFIX for format_ in FORMATS.values()), ".json")
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_own_outputs_and_hidden_files_are_no_mosaics(tmp_path: Path) -> None:
     assert find_images([tmp_path / "a.overlay.png", tmp_path])[0].name == "a.overlay.png"
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", suffixes())
 def test_every_format_is_found(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"m{suffix}").write_bytes(b"x")
 
@@ -185,7 +187,7 @@ def test_an_empty_folder_is_one_sentence(checkpoint: Path, tmp_path: Path) -> No
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("no mosaic")
 
-    with pytest.raises(InputError, match=r"in holds no mosaic; expected files that end in \.tif"):
+    with pytest.raises(InputError, match=r"in holds no mosaic; expected files that end in \.png"):
         annotate_files([tmp_path / "in"], checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -10,7 +10,8 @@ from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
 from rcm_cascade.data.intensity import measure
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network
-from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_design, telling_network, whole
+from rcm_cascade.models.registry import DESIGNS
+from tests.annotate.telling import MIN_SHARE, class_shares, noise, telling_design, whole
 
 PEER = {"network": "dynunet", "levels": 1, "base_depth": 3}
 
@@ -71,9 +72,10 @@ def test_openvino_is_refused_in_a_sentence() -> None:
         open_backend(peer(torch.float32), "openvino")
 
 
-@pytest.mark.parametrize("prior", ["softmax", "none"])
-def test_it_is_exact_for_several_levels_too(prior: str) -> None:
-    model, image = telling_network(prior=prior), noise(150, 93, seed=4)
+@pytest.mark.parametrize("design", [*DESIGNS])
+def test_it_is_exact_for_every_design(design: str) -> None:
+    """So a reach that a new design states too small does not go unnoticed."""
+    model, image = telling_design(torch.float64, design=design), noise(150, 93, seed=4)
     backend = HaloBackend(model, "fp64")
     expected = whole(model, image)
     found = [torch.full_like(level, torch.nan) for level in expected]

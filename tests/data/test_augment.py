@@ -216,6 +216,13 @@ def test_fields_are_their_samples() -> None:
     assert abs(float(torch.corrcoef(torch.stack([noise, speckle]))[0, 1])) < 0.05
 
 
+def test_another_change_in_the_list_leaves_fields_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = torch.full((64, 64), 100, dtype=torch.uint8)
+    before = changed("speckle", 0.1, flat)
+    monkeypatch.setattr("rcm_cascade.data.augment.CHANGES", {"new": CHANGES["gain"], **CHANGES})
+    assert torch.equal(changed("speckle", 0.1, flat), before)
+
+
 def test_dark_and_bright_grey_levels_are_not_clamped() -> None:
     parameters = {"linear": torch.eye(2)[None], "shift": torch.tensor([-50.0]), "noise": torch.tensor([0.01])}
     image = torch.tensor([[[0, 20], [40, 250]]], dtype=torch.uint8)

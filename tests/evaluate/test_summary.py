@@ -11,6 +11,7 @@ import pytest
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.evaluate.bootstrap import bootstrap
 from rcm_cascade.evaluate.confusion import dice, macro_mean, sensitivity, specificity
+from rcm_cascade.evaluate.metrics import METRICS
 from rcm_cascade.evaluate.results import LevelResult, MosaicResult, read_results
 from rcm_cascade.evaluate.summary import per_patient_table, summarise, write_metrics
 
@@ -105,7 +106,7 @@ def test_files_hold_the_summary_and_one_row_a_mosaic(results: list[MosaicResult]
 def test_averages_are_named_and_differ(results: list[MosaicResult]) -> None:
     summary = summarise(results, RCM_CLASSES)
     averages = summary["averages"]
-    assert averages["pooled"] == {key: summary["mean"][key] for key in ("sensitivity", "specificity", "dice")}
+    assert averages["pooled"] == {key: summary["mean"][key] for key in METRICS}
     own = [macro_mean(dice(r.confusion), r.confusion) for r in results]
     # the last two mosaics are of one patient, whose number is that of the two matrices together
     last = results[5].confusion + results[6].confusion

@@ -47,7 +47,7 @@ def test_a_design_is_chosen_by_its_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"design": "resnet"}, "design is 'resnet'; expected one of cascade, dynunet, ensemble"),
+        ({"design": "resnet"}, f"design is 'resnet'; expected one of {', '.join(sorted(DESIGNS))}"),
         ({"design": "dynunet", "base_depth": 1}, "base_depth 1"),
         ({"design": "ensemble", "levels": 0}, "levels is 0"),
     ],

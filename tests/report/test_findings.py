@@ -131,12 +131,13 @@ def test_the_method_says_how_many_were_drawn_and_how_percentiles_are_expanded(co
 
 
 def test_intervals_of_regions_and_levels_are_counted_too(compared: Comparison) -> None:
-    # 2 configurations x (3 metrics x 7 + 3 of regions), and 3 x 3 metrics of the finer level
-    assert find(compared, "dice")["intervals"] == 2 * (3 * 7 + 3) + 3 * 3
-    assert "This page holds 57 intervals" in said(compared)
+    # 2 configurations of 7 numbers a metric and 3 of regions, and 3 of the finer level
+    intervals = 2 * (7 * len(METRICS) + 3) + 3 * len(METRICS)
+    assert find(compared, "dice")["intervals"] == intervals
+    assert f"This page holds {intervals} intervals" in said(compared)
     assert "about one in twenty would still leave out zero" in said(compared)
     alone = replace(compared, configurations=(compared.reference,))
-    assert "This page holds 3 intervals" in said(alone)
+    assert f"This page holds {len(METRICS)} intervals" in said(alone)
     bare = without_differences(compared, *(c.label for c in compared.configurations))
     assert "This page holds" not in said(replace(alone, numbers=bare))
 

@@ -57,6 +57,7 @@ def test_a_finished_run_is_finished_and_can_be_evaluated(runs: Path, capsys: pyt
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # Lightning's: the folder was made elsewhere
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_its_end(runs: Path) -> None:
     config = compose_config([*TOLD, "run=interrupted", "trainer.max_epochs=40"])
     before = read_history(runs / "interrupted" / "metrics.csv")

@@ -35,6 +35,7 @@ class Format:
 
     Args:
         name: for messages.
+        suffixes: of its files, by which they are found in a folder.
         starts: first bytes of its files, by which it is recognised.
         read: pixels of a file; may raise anything where the file is damaged. It calls `check_size` before it decodes.
         pixel_size: width and height of a pixel in µm as the file states it; None: the format states none about tissue.
@@ -42,6 +43,7 @@ class Format:
     """
 
     name: str
+    suffixes: tuple[str, ...]
     starts: tuple[bytes, ...]
     read: Callable[[Path], Pixels]
     pixel_size: Callable[[Path], tuple[float, float] | None] = lambda path: None
@@ -62,6 +64,11 @@ def readable() -> str:
     """The formats' names, for messages."""
     *names, last = sorted(FORMATS)
     return f"{', '.join(names)} or {last}"
+
+
+def suffixes() -> tuple[str, ...]:
+    """Those of all formats, in lower case; a file that is named is tried whatever its suffix."""
+    return tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def _read(path: Path, plugin: type[ImageFile]) -> Pixels:
         return Pixels(np.asarray(picture.convert("L") if picture.mode == "1" else picture))
 
 
-Format("PNG", (b"\x89PNG\r\n\x1a\n",), lambda path: _read(path, PngImageFile))
-Format("BMP", (b"BM",), lambda path: _read(path, BmpImageFile))
-Format("JPEG", (b"\xff\xd8\xff",), lambda path: _read(path, JpegImageFile), lossy=True)
-Format("JPEG 2000", (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), lambda path: _read(path, Jpeg2KImageFile))
+Format("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), lambda path: _read(path, PngImageFile))
+Format("BMP", (".bmp",), (b"BM",), lambda path: _read(path, BmpImageFile))
+Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), lambda path: _read(path, JpegImageFile), lossy=True)
+Format("JPEG 2000", (".jp2",), (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), lambda path: _read(path, Jpeg2KImageFile))

@@ -98,4 +98,4 @@ def _tag_pixel_size(page: tifffile.TiffPage) -> tuple[float, float] | None:
     return None if screen or not x or not y else (x, y)
 
 
-Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), read, pixel_size)
+Format("TIFF", (".tif", ".tiff", ".btf"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), read, pixel_size)

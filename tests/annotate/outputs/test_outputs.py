@@ -49,7 +49,8 @@ def test_stems(name: str, stem: str) -> None:
 def test_output_paths() -> None:
     paths = output_paths(Path("o"), "x/a.ome.tif")
 
-    assert list(paths.values()) == [Path("o/a.labels.ome.tif"), Path("o/a.overlay.png"), Path("o/a.json")]
+    assert {Path("o/a.labels.ome.tif"), Path("o/a.overlay.png")} < set(paths.values())
+    assert list(paths.values())[-1] == Path("o/a.json")
 
 
 def test_two_inputs_with_one_stem_are_refused_by_name() -> None:
@@ -250,7 +251,7 @@ def test_nothing_vouches_for_files_of_which_one_could_not_take_its_place(
 
 
 def test_a_format_is_a_module_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(FORMATS) == ["labels", "overlay"]
+    assert {"labels", "overlay"} <= set(FORMATS)
     added: Any = ModuleType("shares")
     added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.mosaic.name}")
     monkeypatch.setitem(FORMATS, "shares", added)

@@ -188,7 +188,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "CMYK JPEG": (lambda p: Image.fromarray(FLAT).convert("CMYK").save(p, "JPEG"), "has colour mode CMYK"),
     "GIF": (
         lambda p: Image.fromarray(FLAT).save(p, "GIF"),
-        "is no image this program reads; expected an image file, BMP, JPEG, JPEG 2000, PNG or TIFF",
+        f"is no image this program reads; expected an image file, {base.readable()}",
     ),
     "text": (lambda p: p.write_text("mosaic,label\n"), "is no image this program reads"),
     "empty": (lambda p: p.touch(), "is no image this program reads"),
@@ -365,9 +365,10 @@ def test_a_format_is_known_once_it_has_been_made(tmp_path: Path, monkeypatch: py
     def read(path: Path) -> Pixels:
         return Pixels(np.frombuffer(path.read_bytes()[4:], np.uint8).reshape(2, 3))
 
-    Format("Raw", (b"RAW!",), read, lambda path: (0.5, 0.5))
+    Format("Raw", (".raw",), (b"RAW!",), read, lambda path: (0.5, 0.5))
     assert read_image(tmp_path / "m.raw").tolist() == [[1, 2, 3], [4, 5, 6]]
     assert stored_pixel_size(tmp_path / "m.raw") == 0.5
+    assert ".raw" in base.suffixes()
     (tmp_path / "m.gif").write_bytes(b"GIF89a")
     with pytest.raises(InputError, match="PNG, Raw or TIFF"):
         read_image(tmp_path / "m.gif")

@@ -24,6 +24,7 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MATMUL, "cpu", (64, 1))
 
 
+@pytest.mark.slow
 def test_the_table_and_the_record(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
