@@ -115,7 +115,7 @@ def test_a_manifest_edited_since_does_not_turn_training_mosaics_into_test(
     assert summary["mosaics"] == 2
     dropped = next(line for line in written[1:] if line.split(",")[0] not in trained)
     (edited / "manifest.csv").write_text("\n".join(line for line in written if line != dropped) + "\n")
-    with pytest.raises(InputError, match="which it was trained on"):
+    with pytest.raises(InputError, match="on which the checkpoint was trained"):
         evaluate(best, edited, "test", tmp_path / "out")
 
 
