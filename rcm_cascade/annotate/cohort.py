@@ -53,8 +53,7 @@ def annotate_files(
         print(
             f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} "
             f"({starter_path().with_name('README.md')}); train your own with `rcm-cascade train data=folder "
-            "data.root=FOLDER run=NAME`, then give --checkpoint "
-            "runs/NAME/checkpoints/best.ckpt",
+            "data.root=FOLDER run=NAME`, then give --checkpoint runs/NAME/checkpoints/best.ckpt",
             file=sys.stderr,
         )
     failures: list[str] = []
