@@ -23,8 +23,9 @@ from experiments.phantom.texture import (
 )
 from experiments.script import run, table
 from rcm_cascade.classes import UNLABELLED
-from rcm_cascade.data.formats import pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import pixel_size, read_image
 from rcm_cascade.data.intensity import to_uint8
+from rcm_cascade.data.labels import read_labels
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, read_dataset
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_text

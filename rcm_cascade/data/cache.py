@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import written_whole
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Counted up when the same file would be decoded to something else; older cache files are then never found."""
 
 FOLDER_VARIABLE: Final = "RCM_CASCADE_CACHE"

@@ -240,6 +240,14 @@ def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:
         )
         for where, row in read_mosaic_rows(path, COLUMNS, ["mosaic"])
     )
+    owners: dict[Path, str] = {}
+    for entry in entries:
+        other = entry.mosaic if entry.label is None else owners.setdefault(entry.label.resolve(), entry.mosaic)
+        if other != entry.mosaic:
+            raise InputError(
+                f"{path} names the label map {entry.label} for {other} and for {entry.mosaic}; expected one a mosaic: "
+                "correct the one that is wrong, or empty its label"
+            )
     if not entries:
         raise InputError(f"{path} names no mosaic; expected one line a mosaic under the header {','.join(COLUMNS)}")
     return entries

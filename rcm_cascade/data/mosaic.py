@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache, cache_file, reopen
-from rcm_cascade.data.formats import PixelSizeSource, pixel_size, read_image, read_labels
+from rcm_cascade.data.formats import PixelSizeSource, pixel_size, read_image
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, to_uint8
+from rcm_cascade.data.labels import read_labels
 from rcm_cascade.data.manifest import Dataset, MosaicEntry
 from rcm_cascade.data.resample import ResolutionWarning, majority_resample, resampled_shape, resize_image
 from rcm_cascade.errors import InputError
@@ -102,14 +103,14 @@ def open_mosaic(
         InputError: if a file cannot be read (see `read_image`, `read_labels`), the pixel size is not known though a
             working one is given, or the mosaic is too coarse.
     """
+    key = cache.key("image", cache.content(entry.image))
+    image = native = cache.get(key, lambda: to_uint8(read_image(entry.image)))
     native_um, source = pixel_size(entry.image, entry.pixel_size_um, default_pixel_size_um)
     if native_um is None and working_pixel_size_um is not None:
         raise InputError(
             f"the pixel size of {entry.image} is not known and the working one is {working_pixel_size_um:g} µm; add "
             "pixel_size_um to manifest.csv or dataset.yaml, or set working_pixel_size_um to native"
         )
-    key = cache.key("image", cache.content(entry.image))
-    image = native = cache.get(key, lambda: to_uint8(read_image(entry.image)))
     shape = native_shape = (native.shape[0], native.shape[1])
     if native_um is not None and working_pixel_size_um is not None:
         shape = resampled_shape(native_shape, native_um, working_pixel_size_um, str(entry.image))
@@ -117,7 +118,7 @@ def open_mosaic(
         image = cache.get(cache.key("working image", key, shape), lambda: resize_image(native, shape))
     labels = native_labels = None
     if (path := entry.label) is not None:
-        key = cache.key("labels", cache.content(path), len(classes), native_shape)
+        key = cache.key("labels", cache.content(path), [c.color for c in classes.classes], native_shape)
         labels = truth = native_labels = cache.get(key, lambda: read_labels(path, classes, native_shape))
         if shape != native_shape:
             labels = cache.get(cache.key("working labels", key, shape), lambda: majority_resample(truth, shape))

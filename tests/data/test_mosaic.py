@@ -147,7 +147,7 @@ def test_a_changed_file_is_decoded_again(root: Path, classes: ClassTable, cache:
 
 def test_a_label_map_is_checked_against_each_class_table(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
     open_a(root, classes, cache)
-    with pytest.raises(InputError, match=r"holds 2 \(.* px\); expected class ids 0–1 and 255"):
+    with pytest.raises(InputError, match=r"holds 2 \(.* px, first at row 0, column 4\); expected class ids 0–1 and 255"):
         open_a(root, ClassTable(classes.classes[:2]), cache)
 
 

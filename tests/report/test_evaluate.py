@@ -9,7 +9,7 @@ import pytest
 
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.classes import RCM_CLASSES
-from rcm_cascade.data.formats import read_labels
+from rcm_cascade.data.labels import read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.splits import read_split
 from rcm_cascade.errors import InputError

@@ -1,55 +1,54 @@
-"""TIFF, BigTIFF and OME-TIFF: pixels of the one page that counts, and the pixel size that the file states."""
+"""TIFF, BigTIFF and OME-TIFF: pixels of the one page that counts."""
 
-import math
 import re
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
-from rcm_cascade.data.formats.base import Format, Pixels, check_size
+from rcm_cascade.data.formats.base import Format, Pixels, Stated, check_size, refuse_truncated, refuse_turned
+from rcm_cascade.data.formats.resolution import description, ome_images, ome_metadata, stated_size
 from rcm_cascade.errors import InputError
 
-_REDUCED_OR_MASK: Final = 1 | 4  # bits of the TIFF tag NewSubfileType
-_RESOLUTION_UNIT_UM: Final = {2: 25400.0, 3: 10000.0}
-_SCREEN_DPI: Final = (72.0, 96.0)
-_OME_UNIT_UM: Final = {"pm": 1e-6, "nm": 1e-3, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6, "in": 25400.0}
+_REDUCED, _MASK = 1, 4  # bits of the TIFF tag NewSubfileType
+_ASIDE: Final = re.compile(r"(thumbnail|macro|label|mask|overview|preview)s?( image)?", re.IGNORECASE)
+_ORIENTATION: Final = 274
+_COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
+"""Channels by PhotometricInterpretation: white is zero, black is zero, RGB, palette, YCbCr; others are CMYK, Lab, …"""
+_LOSSLESS: Final = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 34933, 50000}
+"""Compressions that keep ids: none, CCITT, LZW, deflate, PackBits, LZMA, Zstandard, PNG; others need not."""
+_VERIFIED: Final = {1, 8, 32946, 34925, 34933}
+"""Compressions whose decoders see a missing end; where nothing is compressed, zeros are what was not imaged."""
+_WITH_END_MARKER: Final = {7, 33003, 33004, 33005, 34712}  # JPEG and JPEG 2000
+_TO_RGB: Final = {6, 7, 34892, 50001, 50002, 52546}  # JPEG, WebP, JPEG XL: their decoders make RGB of YCbCr
+_TAIL: Final = 16
+"""Bytes of zeros by which a compressed part is known to have been copied in part."""
 
 
 def read(path: Path) -> Pixels:
-    """The only page, or the full resolution of a pyramid.
+    """The only image, at the full resolution of its pyramid.
 
     Raises:
-        InputError: if the file holds several images, pixels of another kind, or fewer than it says.
+        InputError: if the file holds several images, is stored turned, is in another colour space, or holds less than
+            it says.
     """
     with tifffile.TiffFile(path) as file:
-        # The chain of pages and not tifffile's series: those follow OME metadata into other files. Levels of a pyramid
-        # are SubIFDs, outside the chain, or pages marked as reduced.
-        pages = [p for p in file.pages if isinstance(p, tifffile.TiffPage) and not p.subfiletype & _REDUCED_OR_MASK]
-        images = max(len(pages), pages[0].imagedepth, int((file.imagej_metadata or {}).get("images", 1)))
-        if images != 1:
-            raise InputError(
-                f"{path} holds {images} images; expected one mosaic: save the one you mean as its own file"
-            )
-        page = pages[0]
+        page, note = _the_page(path, file)
         check_size(path, page.imagelength, page.imagewidth)
-        if page.bitspersample < 8 and page.photometric != 3:
-            raise InputError(f"{path} has pixels of {page.bitspersample} bit; expected 8 or 16: convert the image")
-        colours = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}.get(page.photometric, 0)  # others are CMYK, CIELab, …
+        refuse_turned(path, page.tags.valueof(_ORIENTATION, default=1))
+        colours = _COLOURS.get(page.photometric, 0)
         extra = page.samplesperpixel - colours
         alpha = extra == 1 and (colours == 3 or any(page.extrasamples))
-        if not colours or (extra and not alpha):
+        luma_first = page.photometric == 6 and page.compression not in _TO_RGB
+        subsampled = luma_first and page.subsampling not in (None, (1, 1))
+        if not colours or (extra and not alpha) or subsampled:
+            kind = tifffile.PHOTOMETRIC(page.photometric).name + " at different resolutions" * subsampled
             raise InputError(
-                f"{path} has {page.samplesperpixel} channels of kind {tifffile.PHOTOMETRIC(page.photometric).name}; "
-                "expected grey or RGB: save the channel you mean alone"
+                f"{path} has {page.samplesperpixel} channels of kind {kind}; expected grey or RGB: save the channel "
+                "you mean alone"
             )
-        end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
-        if end > path.stat().st_size:
-            raise InputError(
-                f"{path} is truncated: its pixels end at byte {end}, the file at {path.stat().st_size}; copy it again"
-            )
+        missing = _check_whole(path, page)
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
@@ -57,45 +56,76 @@ def read(path: Path) -> Pixels:
         if page.photometric == 3 and page.colormap is not None:
             eight_bit = page.colormap.max() < 256  # against the standard, and common
             palette = (page.colormap >> (0 if eight_bit else 8)).astype(np.uint8).T
-        elif page.photometric == 0:
-            pixels = ~pixels
-        return Pixels(pixels, palette)
+        if missing:
+            written = f"{missing} of the {len(page.databytecounts)} parts of {path} were never written"
+            note = "; ".join(filter(None, (f"{written} and are read as black", note)))
+        return Pixels(
+            pixels,
+            palette,
+            bits=page.bitspersample,
+            alpha=alpha,
+            white_is_zero=page.photometric == 0,
+            luma_first=luma_first,
+            lossy="" if page.compression in _LOSSLESS else f"TIFF with {tifffile.COMPRESSION(page.compression).name}",
+            whole=not missing,
+            note=note,
+        )
 
 
-def pixel_size(path: Path) -> tuple[float, float] | None:
-    """Width and height of a pixel in µm: OME metadata, else the resolution tags.
+def _the_page(path: Path, file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, str]:
+    """The page that the mosaic is in, and a sentence where there was a choice."""
+    # The chain of pages and not tifffile's series: those follow OME metadata into other files. Levels of a pyramid are
+    # SubIFDs, outside the chain, or pages marked as reduced.
+    pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+    full = [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
+    named = ome_images(ome_metadata(file), pages)
+    images = [page for page in full if not _is_aside(page, named.get(page.index, {}).get("Name", ""))] or full
+    if not images:
+        raise InputError(f"{path} holds reduced pictures and masks only; export the mosaic itself")
+    page = images[0]
+    stack = re.search(r"\AImageJ=.*?^images=(\d+)", description(page), re.DOTALL | re.MULTILINE)  # may be one page
+    count = max(len(images), page.imagedepth, int(stack[1]) if stack else 1)
+    if count != 1:
+        raise InputError(f"{path} holds {count} images; expected one mosaic: save the one you mean as its own file")
+    if all(other is page or (other.index > page.index and other.subfiletype & _REDUCED) for other in pages):
+        return page, ""
+    return page, (
+        f"{path} holds {len(pages)} pictures; the mosaic is taken to be number {page.index + 1}, of "
+        f"{page.imagelength} × {page.imagewidth} px (height × width), the others thumbnails, masks or labels"
+    )
 
-    A resolution without unit, or one of 72 or 96 dpi (a screen's, written by default), says nothing about tissue.
-    """
+
+def _is_aside(page: tifffile.TiffPage, name: str) -> bool:
+    """Whether a page is named as something beside the image: by OME metadata, its own name, or a slide scanner."""
+    scanned = re.match(r"Aperio[^\r\n]*[\r\n]+(label|macro) ", description(page))
+    names = (name, str(page.tags.valueof(285, default="")))
+    return bool(scanned) or any(_ASIDE.fullmatch(text.strip()) for text in names)
+
+
+def _check_whole(path: Path, page: tifffile.TiffPage) -> int:
+    """Refuses a page that ends early; gives the number of parts (strips or tiles) that were never written."""
+    parts = [(at, length) for at, length in zip(page.dataoffsets, page.databytecounts, strict=False) if at and length]
+    end, size = max((at + length for at, length in parts), default=0), path.stat().st_size
+    if not parts:
+        refuse_truncated(path, "none of its pixels were ever written")
+    if end > size:
+        refuse_truncated(path, f"its pixels end at byte {end}, the file at {size}")
+    if page.compression not in _VERIFIED:
+        with path.open("rb") as file:
+            for at, length in parts:
+                file.seek(at + max(length - 64 * _TAIL, 0))
+                tail = file.read(min(length, 64 * _TAIL))
+                marked = page.compression not in _WITH_END_MARKER or tail.rstrip(b"\0").endswith(b"\xff\xd9")
+                if not marked or (len(tail) >= _TAIL and not any(tail[-_TAIL:])):
+                    refuse_truncated(path, f"the part at byte {at} has no end")
+    return len(page.databytecounts) - len(parts)
+
+
+def pixel_size(path: Path) -> Stated:
+    """Of the page that the pixels come from; see `rcm_cascade.data.formats.resolution`."""
     with tifffile.TiffFile(path) as file:
-        size = _ome_pixel_size(file.ome_metadata) if file.ome_metadata else None
-        return size or _tag_pixel_size(file.pages.first)
-
-
-def _ome_pixel_size(metadata: str) -> tuple[float, float] | None:
-    """Width and height of a pixel in µm from OME-XML."""
-    pixels = ElementTree.fromstring(metadata).find(".//{*}Image/{*}Pixels")
-    x, y = (None if pixels is None else _ome_length(pixels, axis) for axis in "XY")
-    return None if x is None else (x, x if y is None else y)
-
-
-def _ome_length(pixels: ElementTree.Element, axis: str) -> float | None:
-    unit = re.sub("[\u00b5\u03bc]", "u", pixels.get(f"PhysicalSize{axis}Unit", "um").strip())
-    try:
-        length = float(pixels.get(f"PhysicalSize{axis}", "")) * _OME_UNIT_UM[unit]
-    except (KeyError, ValueError):  # no unit of length; none, or no number
-        return None
-    return length if 0 < length < math.inf else None
-
-
-def _tag_pixel_size(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """Width and height of a pixel in µm from XResolution, YResolution and ResolutionUnit."""
-    um = _RESOLUTION_UNIT_UM.get(page.resolutionunit)
-    if um is None or "XResolution" not in page.tags:
-        return None
-    x, y = (per_unit and um / per_unit for per_unit in page.resolution)
-    screen = any(math.isclose(25400 / size, dpi, rel_tol=0.005) for size in (x, y) if size for dpi in _SCREEN_DPI)
-    return None if screen or not x or not y else (x, y)
+        page, _ = _the_page(path, file)
+        return stated_size(path, file, page)
 
 
 Format("TIFF", (".tif", ".tiff", ".btf"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), read, pixel_size)

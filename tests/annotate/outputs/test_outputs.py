@@ -23,7 +23,8 @@ from rcm_cascade.annotate.outputs import (
     write_annotation,
 )
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
-from rcm_cascade.data.formats import read_labels, stored_pixel_size
+from rcm_cascade.data.formats import stored_pixel_size
+from rcm_cascade.data.labels import read_labels
 from rcm_cascade.errors import InputError
 from tests.annotate.annotated import annotated
 

@@ -6,7 +6,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rcm_cascade.data.formats import pixel_size, stored_pixel_size
+from rcm_cascade.data.formats import pixel_size, read_image, stored_pixel_size
+from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
 
 PIXELS = np.arange(600, dtype=np.uint8).reshape(20, 30)
@@ -23,7 +24,7 @@ def tiff(tmp_path: Path, **options: Any) -> Path:
     [
         ((20000, 20000), "CENTIMETER", 0.5),
         ((50800, 50800), "INCH", 0.5),
-        ((300, 300), "INCH", 25400 / 300),
+        ((1300, 1300), "INCH", 25400 / 1300),
         ((10000, 10050), "CENTIMETER", 1.0),
         ((20000, 20000), "NONE", None),
         ((1, 1), "NONE", None),
@@ -82,11 +83,13 @@ def test_the_order_of_sources(tmp_path: Path) -> None:
     assert pixel_size(silent, None, None) == (None, "unknown")
 
 
-def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_file_is_the_decoders_sentence(tmp_path: Path) -> None:
     path = tiff(tmp_path)
     path.write_bytes(path.read_bytes()[:7])
+    with pytest.warns(ResolutionWarning, match="cannot be read; it is ignored"):
+        assert stored_pixel_size(path) is None
     with pytest.raises(InputError, match="cannot be decoded"):
-        stored_pixel_size(path)
+        read_image(path)
 
 
 @pytest.mark.slow
