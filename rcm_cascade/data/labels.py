@@ -73,10 +73,14 @@ def read_labels(path: Path, classes: ClassTable, shape: tuple[int, int]) -> NDAr
 def _ids(path: Path, read: Pixels) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The stored values ``(H, W)``, and their opacity where the file has one."""
     values = read.values
-    if read.palette is not None:
-        alpha = read.palette[:, 3] if read.palette.shape[1] == 4 else None
-        return values, None if alpha is None or (alpha == 255).all() else alpha[values]
     opacity = values[..., -1] if read.alpha else None
+    if (
+        read.palette is not None
+        and values.ndim == 2
+        and read.palette.shape[1] == 4
+        and (read.palette[:, 3] < 255).any()
+    ):
+        opacity = read.palette[:, 3][values]
     if values.ndim == 3:
         colours = values[..., :-1] if read.alpha else values
         if not (colours == colours[..., :1]).all():

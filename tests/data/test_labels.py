@@ -87,7 +87,20 @@ RIGHT: dict[str, tuple[Write, NDArray[np.uint8]]] = {
     "inverted shades": (tiff(SHOWN, photometric="palette", colormap=INVERTED), SHOWN),
     "the classes' colours": (png(indexed(LABELS, *map(tuple, RCM_CLASSES.palette().tolist()))), LABELS),
     "the ids as shades": (png(indexed(SHOWN, *[(n,) * 3 for n in range(6)])), SHOWN),
+    "8-bit BMP in black and white": (bmp(indexed(TWO, BLACK, WHITE)), TWO),
+    "the only page, a mask": (lambda p: write_raw_tiff(p, Page(LABELS, [Tag(254, LONG, [4])])), LABELS),
     # transparent is unlabelled
+    "palette and alpha": (
+        lambda p: write_raw_tiff(
+            p,
+            Page(
+                np.dstack([SHOWN, OPAQUE]),
+                [Tag(320, SHORT, INVERTED.reshape(-1).tolist()), Tag(338, SHORT, [2])],
+                photometric=3,
+            ),
+        ),
+        LABELS,
+    ),
     "grey and alpha": (png(np.dstack([SHOWN, OPAQUE])), LABELS),
     "colour and alpha": (png(np.dstack([SHOWN, SHOWN, SHOWN, OPAQUE])), LABELS),
     "TIFF with alpha": (tiff(np.dstack([SHOWN] * 3 + [OPAQUE]), photometric="rgb", extrasamples=[2]), LABELS),
@@ -171,10 +184,6 @@ REFUSED: dict[str, tuple[Write, str]] = {
     ),
     "beyond 16 bits": (tiff(np.where(HIDDEN, 65536 + 2, LABELS.astype(np.int32))), "holds 65538"),
     "turned": (lambda p: write_raw_tiff(p, Page(LABELS, [Tag(274, SHORT, [8])])), "is stored turned"),
-    "a mask only": (
-        lambda p: write_raw_tiff(p, Page(LABELS, [Tag(254, LONG, [4])])),
-        "reduced pictures and masks only",
-    ),
     "one page a class": (tiff(np.stack([TWO, 1 - TWO])), "holds 2 images"),
 }
 

@@ -62,6 +62,7 @@ def test_only_the_mosaic_is_required(tmp_path: Path, classes: ClassTable) -> Non
         ("mosaics/a.tif,,,,,-1", "pixel size '-1'; expected µm per pixel"),
         ("mosaics/a.tif,,,,,nan", "pixel size 'nan'"),
         ('mosaics/a.tif,,,,,"0,5"', "pixel size '0,5'"),
+        ("mosaics/a.tif,labels/a.png,,,,\nmosaics/b.tif,./labels/a.png,,,,", "for mosaics/a.tif and for mosaics/b.tif"),
         ("", "names no mosaic"),
     ],
 )

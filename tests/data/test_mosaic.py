@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 import time
 import warnings
@@ -145,9 +146,38 @@ def test_a_changed_file_is_decoded_again(root: Path, classes: ClassTable, cache:
         open_a(root, classes, cache)
 
 
+def test_what_was_decoded_wrongly_before_is_not_served_again(
+    root: Path, classes: ClassTable, cache: MosaicCache, picture: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> None:
+    def before(*parts: object) -> Path:
+        """Where the cache of format 2 kept an array."""
+        key = hashlib.sha256("\0".join(map(str, (2, *parts))).encode()).hexdigest()
+        return cache.folder / key[:2] / f"{key}.npy"
+
+    image = before("image", cache.content(root / "a.tif"))
+    wrong = before("labels", cache.content(root / "labels" / "a.png"), len(classes), picture.shape)
+    for path, array in ((image, 255 - picture), (wrong, np.zeros_like(labels))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+    mosaic = open_a(root, classes, cache, working_pixel_size_um=None)
+    np.testing.assert_array_equal(mosaic.native_image, picture)
+    np.testing.assert_array_equal(mosaic.native_labels, labels)
+
+
+def test_a_resolution_for_print_gives_way_to_the_data_sets(
+    root: Path, classes: ClassTable, cache: MosaicCache, picture: NDArray[np.uint8]
+) -> None:
+    tifffile.imwrite(root / "b.tif", picture, resolution=(300, 300), resolutionunit="INCH", metadata=None)
+    with pytest.warns(ResolutionWarning, match="are those of a print"):
+        mosaic = open_mosaic(MosaicEntry("b.tif", root / "b.tif"), classes, cache, None, default_pixel_size_um=0.5)
+    assert (mosaic.native_pixel_size_um, mosaic.pixel_size_source) == (0.5, "dataset")
+
+
 def test_a_label_map_is_checked_against_each_class_table(root: Path, classes: ClassTable, cache: MosaicCache) -> None:
     open_a(root, classes, cache)
-    with pytest.raises(InputError, match=r"holds 2 \(.* px, first at row 0, column 4\); expected class ids 0–1 and 255"):
+    with pytest.raises(
+        InputError, match=r"holds 2 \(.* px, first at row 0, column 4\); expected class ids 0–1 and 255"
+    ):
         open_a(root, ClassTable(classes.classes[:2]), cache)
 
 

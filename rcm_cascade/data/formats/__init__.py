@@ -99,6 +99,7 @@ def _grey_levels(read: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """One grey channel, contiguous, as a viewer shows it."""
     values = read.values
     if read.palette is not None:
+        values = values if values.ndim == 2 else values[..., 0]
         shown: NDArray[np.uint8] = _luma(read.palette[None, :, :3])[0][values]
         return shown
     if read.luma_first or (values.ndim == 3 and values.shape[2] < 3):

@@ -89,8 +89,8 @@ def ome_images(
 
     Args:
         metadata: of the file; None: it has none.
-        pages: to look for. A page is described by the Pixels of its size; of several, by that with its index as IFD,
-            and in files of which others are parts, by the first.
+        pages: to look for. A page is described by the Pixels of its size that are in this file, by their UUID where
+            they have one; of several, by that with its index as IFD, else the first.
         strict: whether malformed metadata raise.
 
     Raises:
@@ -105,12 +105,14 @@ def ome_images(
     found: dict[int, dict[str, str]] = {}
     for page in pages:
         described = [
-            (pixels.find("{*}TiffData"), {**image.attrib, **pixels.attrib})
+            (data.get("IFD", "0"), {**image.attrib, **pixels.attrib})
             for image in root.iterfind(".//{*}Image")
             for pixels in image.iterfind("{*}Pixels")
             if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(page.imagewidth), str(page.imagelength))
+            for data in pixels.findall("{*}TiffData") or [pixels]  # without one, the pages in their order
+            if data.findtext("{*}UUID", root.get("UUID")) == root.get("UUID")
         ]
-        numbered = [said for data, said in described if data is not None and data.get("IFD", "0") == str(page.index)]
+        numbered = [said for number, said in described if number == str(page.index)]
         if described:
             found[page.index] = (numbered or [said for _, said in described])[0]
     return found

@@ -62,6 +62,10 @@ def _pixel_chunks(path: Path) -> bytes:
         kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4])
         if end > len(content) or not kind.isalpha():
             refuse_truncated(path, f"its part at byte {at} is not whole")
+        if kind == b"acTL" and (frames := int.from_bytes(content[at + 8 : at + 12])) > 1:
+            raise InputError(
+                f"{path} holds {frames} images; expected one mosaic: save the one you mean as its own file"
+            )
         if kind[:1].isupper() or kind in (b"tRNS", b"eXIf"):  # capitals: without it no picture
             kept.append(content[at:end])
         at = end
@@ -79,11 +83,14 @@ def read_bmp(path: Path) -> Pixels:
         if picture.mode == "P":
             palette = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
             return Pixels(np.asarray(picture), palette, content[28])
-        if picture.mode == "L" and content[28] == 4:  # an identity palette of 16 greys, which Pillow cannot decode
+        if picture.mode in "1L" and content[28] != (1 if picture.mode == "1" else 8) and picture.tile[0][0] == "raw":
+            # a grey palette of 16 colours, or of two at 8 bit, which Pillow takes for another depth
             offset, (_, stride, direction) = picture.tile[0].offset, cast("tuple[str, int, int]", picture.tile[0].args)
             rows = np.frombuffer(content, np.uint8, stride * picture.height, offset).reshape(-1, stride)[::direction]
-            values = np.stack([rows >> 4, rows & 15], axis=-1).reshape(len(rows), -1)[:, : picture.width]
-            return Pixels(values, np.repeat(np.arange(16, dtype=np.uint8)[:, None], 3, axis=1))
+            if content[28] == 4:
+                rows = np.stack([rows >> 4, rows & 15], axis=-1).reshape(len(rows), -1)
+            greys = np.array([0, 255] if picture.mode == "1" else range(16), np.uint8)
+            return Pixels(rows[:, : picture.width], np.repeat(greys[:, None], 3, axis=1))
         return Pixels(_values(path, picture), bits=1 if picture.mode == "1" else 8, alpha=picture.mode == "RGBA")
 
 

@@ -22,6 +22,10 @@ _VERIFIED: Final = {1, 8, 32946, 34925, 34933}
 """Compressions whose decoders see a missing end; where nothing is compressed, zeros are what was not imaged."""
 _WITH_END_MARKER: Final = {7, 33003, 33004, 33005, 34712}  # JPEG and JPEG 2000
 _TO_RGB: Final = {6, 7, 34892, 50001, 50002, 52546}  # JPEG, WebP, JPEG XL: their decoders make RGB of YCbCr
+_PREDICTED: Final = {5, 8, 32946, 34925, 34926, 50000}
+"""Compressions with which the tag Predictor counts."""
+_LARGEST_TILE: Final = 4
+"""Times the image (or 1 MP): a larger tile would decode to gigabytes of nothing."""
 _TAIL: Final = 16
 """Bytes of zeros by which a compressed part is known to have been copied in part."""
 
@@ -36,7 +40,15 @@ def read(path: Path) -> Pixels:
     with tifffile.TiffFile(path) as file:
         page, note = _the_page(path, file)
         check_size(path, page.imagelength, page.imagewidth)
+        if page.is_tiled and page.tilelength * page.tilewidth > _LARGEST_TILE * max(
+            page.imagelength * page.imagewidth, 2**20
+        ):
+            refuse_truncated(path, f"its tiles are {page.tilelength} × {page.tilewidth} px")
         refuse_turned(path, page.tags.valueof(_ORIENTATION, default=1))
+        if 262 not in page.tags:  # tifffile would take white for zero
+            page.photometric = tifffile.PHOTOMETRIC(1 if page.samplesperpixel < 3 else 2)
+        if page.compression not in _PREDICTED:  # as other readers do
+            page.predictor = 1
         colours = _COLOURS.get(page.photometric, 0)
         extra = page.samplesperpixel - colours
         alpha = extra == 1 and (colours == 3 or any(page.extrasamples))
@@ -80,11 +92,12 @@ def _the_page(path: Path, file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, s
     full = [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
     named = ome_images(ome_metadata(file), pages)
     images = [page for page in full if not _is_aside(page, named.get(page.index, {}).get("Name", ""))] or full
+    if not images and len(pages) == 1 and not pages[0].subifds:  # a mask or a level that was saved alone
+        images = pages
     if not images:
         raise InputError(f"{path} holds reduced pictures and masks only; export the mosaic itself")
     page = images[0]
-    stack = re.search(r"\AImageJ=.*?^images=(\d+)", description(page), re.DOTALL | re.MULTILINE)  # may be one page
-    count = max(len(images), page.imagedepth, int(stack[1]) if stack else 1)
+    count = max(len(images), page.imagedepth, _planes(path, page))
     if count != 1:
         raise InputError(f"{path} holds {count} images; expected one mosaic: save the one you mean as its own file")
     if all(other is page or (other.index > page.index and other.subfiletype & _REDUCED) for other in pages):
@@ -93,6 +106,16 @@ def _the_page(path: Path, file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, s
         f"{path} holds {len(pages)} pictures; the mosaic is taken to be number {page.index + 1}, of "
         f"{page.imagelength} × {page.imagewidth} px (height × width), the others thumbnails, masks or labels"
     )
+
+
+def _planes(path: Path, page: tifffile.TiffPage) -> int:
+    """How many images are behind a page of a stack that has no other: of MetaMorph, or of ImageJ if there is room."""
+    if 33629 in page.tags:
+        return page.tags[33629].count
+    found = re.search(r"\AImageJ=.*?^images=(\d+)", description(page), re.DOTALL | re.MULTILINE)
+    planes = int(found[1]) if found and page.compression == 1 else 1  # programs copy the text with single images
+    room = path.stat().st_size - page.dataoffsets[0]
+    return planes if planes * page.nbytes <= room else 1
 
 
 def _is_aside(page: tifffile.TiffPage, name: str) -> bool:
@@ -104,7 +127,11 @@ def _is_aside(page: tifffile.TiffPage, name: str) -> bool:
 
 def _check_whole(path: Path, page: tifffile.TiffPage) -> int:
     """Refuses a page that ends early; gives the number of parts (strips or tiles) that were never written."""
-    parts = [(at, length) for at, length in zip(page.dataoffsets, page.databytecounts, strict=False) if at and length]
+    extents = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    counted = page.compression == 1 or {279, 325} & {tag.code for tag in page.tags}
+    if not counted or any(at and not length for at, length in extents):
+        refuse_truncated(path, "it does not say how long its strips or tiles are")
+    parts = [(at, length) for at, length in extents if at and length]
     end, size = max((at + length for at, length in parts), default=0), path.stat().st_size
     if not parts:
         refuse_truncated(path, "none of its pixels were ever written")
@@ -118,7 +145,7 @@ def _check_whole(path: Path, page: tifffile.TiffPage) -> int:
                 marked = page.compression not in _WITH_END_MARKER or tail.rstrip(b"\0").endswith(b"\xff\xd9")
                 if not marked or (len(tail) >= _TAIL and not any(tail[-_TAIL:])):
                     refuse_truncated(path, f"the part at byte {at} has no end")
-    return len(page.databytecounts) - len(parts)
+    return len(extents) - len(parts)
 
 
 def pixel_size(path: Path) -> Stated:

@@ -118,6 +118,34 @@ def grey_png(bits: int) -> Write:
     return write
 
 
+def ome_set(path: Path) -> None:
+    """A file of several that all hold the metadata of all; this one is the second."""
+    images = [
+        ome_image(size).replace(' PlaneCount="1"/>', f"><UUID>urn:uuid:{n}</UUID></TiffData>")
+        for n, size in enumerate((4, 8))
+    ]
+    text = f'<OME UUID="urn:uuid:1">{"".join(images)}</OME>\0'
+    write_raw_tiff(path, Page(GREY, [Tag(270, ASCII, text.encode())]))
+
+
+def bmp_of_two_colours(path: Path) -> None:
+    picture = Image.fromarray(GREY >> 7)
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(path, "BMP")
+
+
+def without(path: Path, code: int) -> None:
+    """A TIFF that lacks a tag."""
+    write_raw_tiff(path, Page(GREY))
+    content = path.read_bytes()
+    entry = content.index(code.to_bytes(2, "little") + bytes([3 if code == 262 else 4, 0, 1, 0, 0, 0]), GREY.size)
+    path.write_bytes(content[:entry] + (65000).to_bytes(2, "little") + content[entry + 2 :])
+
+
+PALETTE = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+COLORMAP = (PALETTE.T.reshape(-1).astype(np.uint16) * 257).tolist()
+
+
 def jp2(pixels: NDArray[Any], **options: Any) -> bytes:
     return bytes(imagecodecs.jpeg2k_encode(np.ascontiguousarray(pixels), level=0, **options))
 
@@ -180,7 +208,27 @@ RIGHT: dict[str, tuple[Write, NDArray[Any], float | None]] = {
         GREY.astype(np.uint16) * 16,
         None,
     ),
+    # what other programs leave out, or copy from elsewhere
+    "no word on white or black": (lambda p: without(p, 262), GREY, None),
+    "no word on strips": (lambda p: without(p, 279), GREY, None),
+    **{
+        f"a predictor with {name}": (raw(Page(GREY, [Tag(317, SHORT, [2])], compression=code, strip=strip)), GREY, None)
+        for name, code, strip in (
+            ("nothing", 1, None),
+            ("PackBits", 32773, imagecodecs.packbits_encode(GREY)),
+            ("JPEG XL", 50002, imagecodecs.jpegxl_encode(GREY, lossless=True)),
+        )
+    },
+    "one image of an ImageJ stack": (imagej("micron\nimages=10\nslices=10", 0.125), GREY, 8.0),
+    **{f"the only page, marked {n}": (raw(Page(GREY, [*at_8_um(), Tag(254, LONG, [n])])), GREY, 8.0) for n in (1, 4)},
+    "8-bit BMP in black and white": (bmp_of_two_colours, (GREY >> 7) * 255, None),
+    "palette and alpha": (
+        raw(Page(np.dstack([GREY, 0 * GREY]), [Tag(320, SHORT, COLORMAP), Tag(338, SHORT, [2])], photometric=3)),
+        np.asarray(Image.fromarray(PALETTE[GREY]).convert("L")),
+        None,
+    ),
     # OME
+    "OME of a set of files": (ome_set, GREY, 8.0),
     "OME in other spellings": (ome(ome_image(8000, unit="nm") + "</OME>"), GREY, 8.0),
     "OME in a wrong encoding": (ome(ome_image(5, unit=f"\u00c2{MICRO}m") + "</OME>"), GREY, 5.0),
     "OME of large pixels": (ome(ome_image(300) + "</OME>"), GREY, 300.0),
@@ -299,6 +347,19 @@ def turned(orientation: int) -> Image.Exif:
     return exif
 
 
+def preview_above(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(SMALL, subfiletype=1, subifds=1, metadata=None)
+        file.write(GREY, subfiletype=0, metadata=None)
+
+
+def tile_bomb(path: Path) -> None:
+    tiff(GREY, tile=(96, 128), compression="zlib")(path)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for code in (322, 323):
+            file.pages.first.tags[code].overwrite(32768)
+
+
 TRUNCATED = "is truncated or damaged"
 REFUSED: dict[str, tuple[Write, str]] = {
     "TIFF upside down": (raw(Page(GREY[::-1, ::-1], [*at_8_um(), Tag(274, SHORT, [3])])), "is stored turned"),
@@ -321,7 +382,21 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "CMYK": (lambda p: Image.fromarray(RGB).convert("CMYK").save(p, "TIFF"), "of kind SEPARATED"),
     "CMYK in JPEG 2000": (lambda p: p.write_bytes(jp2(np.dstack([RGB, GREY]), colorspace="CMYK")), "colour space 12"),
     "YCbCr at different resolutions": (raw(Page(YCBCR, [Tag(530, SHORT, [2, 2])], photometric=6)), "different resolu"),
-    "masks only": (raw(Page(SMALL, [Tag(254, LONG, [4])])), "holds reduced pictures and masks only"),
+    "masks only": (
+        raw(Page(SMALL, [Tag(254, LONG, [4])]), Page(GREY, [Tag(254, LONG, [1])])),
+        "holds reduced pictures and masks only",
+    ),
+    "a preview above the image": (preview_above, "holds reduced pictures and masks only"),
+    "MetaMorph's planes": (
+        raw(Page(GREY, [Tag(33628, RATIONAL, (0, 0)), Tag(33629, RATIONAL, (0, 1) * 9)], strip=GREY.tobytes() * 9)),
+        "holds 9 images",
+    ),
+    "strips of no length": (raw(Page(GREY, [Tag(279, LONG, [0])])), "does not say how long its strips"),
+    "a tile of a gigabyte": (tile_bomb, "its tiles are 32768 × 32768 px"),
+    "an animation": (
+        png(Image.fromarray(0 * GREY), save_all=True, append_images=[Image.fromarray(GREY)] * 3, default_image=True),
+        "holds 3 images",
+    ),
 }
 
 
