@@ -122,9 +122,11 @@ def _refuse_two_readings(path: Path, indices: NDArray[Any], palette: NDArray[np.
 
 
 def _refuse_unknown(path: Path, values: NDArray[Any], ids: NDArray[np.uint8], classes: int) -> None:
-    known = (ids == values) & ((ids < classes) | (ids == UNLABELLED))
-    if known.all():
+    counts = count_values(ids)
+    counts[[*range(classes), UNLABELLED]] = 0
+    if not counts.any() and (values.dtype == np.uint8 or np.array_equal(ids, values)):
         return
+    known = (ids == values) & ((ids < classes) | (ids == UNLABELLED))
     places = np.flatnonzero(~known)
     wrong, first, counts = np.unique(values.reshape(-1)[places], return_index=True, return_counts=True)
     width = values.shape[1]
