@@ -6,6 +6,7 @@ import math
 import os
 import re
 import reprlib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -258,10 +259,12 @@ def _inside(root: Path, text: str, where: str) -> Path:
     relative = PurePosixPath(text)
     if relative.is_absolute() or ".." in relative.parts or Path(text).is_absolute():
         raise InputError(f"{where} names {text}, outside the data set; expected a path below {root}, without '..'")
-    if not os.path.isfile(root / relative):  # noqa: PTH113  # which says so of impossible names, too
-        hint = "write / instead of \\" if "\\" in text else "correct the path or delete the line"
-        raise InputError(f"{where} names {text}, and {root / relative} is no file; {hint}")
-    return root / relative
+    # Macs and archives turn accents into other code points that look the same.
+    for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+        if os.path.isfile(root / form):  # noqa: PTH113  # which says so of impossible names, too
+            return root / form
+    hint = "write / instead of \\" if "\\" in text else "correct the path or delete the line"
+    raise InputError(f"{where} names {text}, and {root / relative} is no file; {hint}")
 
 
 def _read_pixel_size(text: str, where: str) -> float | None:
@@ -308,7 +311,7 @@ def read_mosaic_rows(path: Path, known: Sequence[str], required: Sequence[str]) 
                 raise InputError(f"{where} names no {column}; fill the column or delete the line")
         if row["split"] not in ("", *SPLIT_NAMES):
             raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
-        first = seen.setdefault(PurePosixPath(row["mosaic"]), number)
+        first = seen.setdefault(PurePosixPath(unicodedata.normalize("NFC", row["mosaic"])), number)
         if first != number:
             raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
         rows.append((where, row))

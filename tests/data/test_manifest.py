@@ -1,5 +1,7 @@
 import csv
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -37,6 +39,27 @@ def test_rows(tmp_path: Path, classes: ClassTable) -> None:
     assert (b.label, b.patient, b.patient_given, b.site, b.split) == (None, "mosaics/b.tif", False, "", None)
     assert b.pixel_size_um is None
     assert c.split == "test"
+
+
+@pytest.mark.parametrize("name", ["Größe", "Ä/é", "\u1e9b\u0323 한"])
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_in_the_other_unicode_form(
+    name: str, written: Literal["NFC", "NFD"], stored: Literal["NFC", "NFD"], tmp_path: Path, classes: ClassTable
+) -> None:
+    root = make(tmp_path / "set", classes, f"mosaic\n{normalize(written, name)}.tif\n".encode())
+    file = root / f"{normalize(stored, name)}.tif"
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    (entry,) = read_dataset(root).entries
+    assert (entry.mosaic, entry.image) == (f"{normalize(written, name)}.tif", file)
+
+
+def test_one_name_in_two_unicode_forms_is_the_mosaic_twice(tmp_path: Path, classes: ClassTable) -> None:
+    rows = "mosaic\n" + "".join(f"{normalize(form, 'Größe')}.tif\n" for form in ("NFC", "NFD"))
+    root = make(tmp_path / "set", classes, rows)
+    (root / "Größe.tif").touch()
+    with pytest.raises(InputError, match=r"line 3, names the mosaic .* of line 2 again"):
+        read_dataset(root)
 
 
 def test_only_the_mosaic_is_required(tmp_path: Path, classes: ClassTable) -> None:
