@@ -1,5 +1,6 @@
 """The command line `rcm-cascade`: collects the commands, and says in one sentence what went wrong."""
 
+import io
 import re
 import sys
 import warnings
@@ -62,6 +63,9 @@ def exit_status(program: typer.Typer, arguments: Sequence[str]) -> int:
         0 done, 1 some mosaics or jobs failed, 2 the user's input was wrong, 130 interrupted.
     """
     warnings.formatwarning = _one_line
+    for stream in (sys.stdout, sys.stderr):  # a name or sign that the terminal has not is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = typer.main.get_command(program).main(
             [_expanded(argument) for argument in arguments], prog_name=program.info.name, standalone_mode=False

@@ -48,6 +48,7 @@ _REMEDIES: Final = {
     errno.ENOENT: "give a path that exists",
     errno.ENOTDIR: "choose another folder: a part of this path is a file",
     errno.EISDIR: "choose another path: this one is a folder",
+    errno.ENAMETOOLONG: "give a shorter name",
     errno.EEXIST: "choose another path, or move what is there away",
 }
 

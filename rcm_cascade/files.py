@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     The folder is made where it is missing. If the block raises, ``path`` stays as it was and the temporary file goes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    temporary = path.with_name(f".{uuid4().hex}.tmp")  # without the name, which may be as long as names can be
     try:
         yield temporary
         temporary.replace(path)
@@ -41,6 +42,12 @@ def refuse_unwritable(out: Path) -> None:
         raise InputError(
             f"nothing can be written to {out}, for {folder.absolute()} {fault}; choose another folder with --out"
         )
+
+
+def printable(name: str) -> str:
+    """A file's name as text that every program takes: what is no UTF-8, or a control character, as an escape."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cn") else c for c in text)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -27,7 +27,7 @@ def progress_bar(title: str, total: float, unit: str) -> Iterator[Advance]:
     console = Console(stderr=True)
     digits = 0 if isinstance(total, int) else 1
     amounts = TextColumn(f"{{task.completed:.{digits}f}}/{{task.total:.{digits}f}} {unit}")
-    columns = TextColumn("{task.description}"), BarColumn(), amounts, TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), amounts, TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
         yield partial(bars.advance, bars.add_task(title, total=total))
         done, seconds = bars.tasks[0].completed, bars.tasks[0].elapsed or 0.0

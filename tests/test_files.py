@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import refuse_unwritable, written_whole
+from rcm_cascade.files import printable, refuse_unwritable, written_whole
 
 
 def test_the_file_appears_whole_and_alone(tmp_path: Path) -> None:
@@ -41,3 +41,32 @@ def test_a_folder_is_looked_at_before_work_starts_and_not_made(tmp_path: Path) -
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(InputError, match="link is a link to nothing"):
         refuse_unwritable(tmp_path / "link" / "deeper")
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127, "n" * 251 + ".csv"], ids=["long", "umlauts", "suffix"])
+def test_a_name_may_be_as_long_as_names_can_be(name: str, tmp_path: Path) -> None:
+    with written_whole(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+        assert len(temporary.name) < 255
+    assert (tmp_path / name).read_text() == "whole"
+
+
+def test_temporary_files_of_one_name_are_several(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a") as one, written_whole(tmp_path / "a") as two:
+        assert one != two
+        for path in (one, two):
+            path.write_text(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("m\udcff.tif", r"m\xff.tif"),
+        ("a\nb.tif", r"a\nb.tif"),
+        ("\x01\x9b\uffff.tif", r"\x01\x9b\uffff.tif"),
+        ("Größe µ² 症例\u3000[1].tif", "Größe µ² 症例\u3000[1].tif"),
+    ],
+    ids=ascii,
+)
+def test_a_name_as_text(name: str, shown: str) -> None:
+    assert printable(name) == shown
