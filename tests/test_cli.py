@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -142,13 +143,13 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert main(plain) == 0
     assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
-    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None)
+    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None, False)
     assert not quantised
-    assert main([*plain, *more, "--calibrate", "data", "--accept-loss"]) == 1
+    assert main([*plain, *more, "--calibrate", "data", "--accept-loss", "--replace"]) == 1
 
     files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
-    assert called[0] == (*files, AnnotationOptions(), None)
-    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5)
+    assert called[0] == (*files, AnnotationOptions(), None, False)
+    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5, True)
     assert quantised == [(Path("c.ckpt"), Path("data"), True)]
 
 
@@ -160,6 +161,25 @@ def test_the_module_and_the_console_script_end_with_the_same_status(command: lis
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "Größe µ².ckpt", "--data", "d"], r"Gr\xf6\xdfe \xb5\xb2.ckpt does not exist"),
+        (["evaluate", "m\udcff.ckpt", "--data", "d"], r"m\udcff.ckpt does not exist"),
+        (["annotate", "症例.tif", "--out", "o", "--checkpoint", "症.ckpt"], r"\u75c7.ckpt does not exist"),
+    ],
+    ids=ascii,
+)
+def test_a_terminal_without_the_sign_is_told_its_code(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stderr = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(stderr, encoding="ascii", errors="strict", write_through=True))
+    assert main(arguments) == 2
+    assert words.encode() in stderr.getvalue()
 
 
 def test_help_and_mistakes_are_answered_before_torch_is_imported() -> None:

@@ -22,6 +22,7 @@ from rcm_cascade.data.manifest import MosaicEntry
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import printable
 from rcm_cascade.models import Network
 from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.progress import Advance
@@ -171,7 +172,7 @@ class Annotator:
             mosaic = self._from_array(grey_image(path_or_array), pixel_size_um)
         else:
             path = Path(path_or_array)
-            entry = MosaicEntry(path.name, path, pixel_size_um=pixel_size_um)
+            entry = MosaicEntry(printable(path.name), path, pixel_size_um=pixel_size_um)
             mosaic = open_mosaic(entry, self.header.classes, self.cache, working, self.header.normalisation, working)
         if mosaic.pixel_size_source == "manifest":  # there is none: the size was given
             return replace(mosaic, pixel_size_source="given")
@@ -272,7 +273,7 @@ class Annotator:
             annotation=annotation,
             labels=nearest_resample(annotation.labels, mosaic.native_shape),
             header=self.header,
-            checkpoint="" if self.checkpoint is None else self.checkpoint.name,
+            checkpoint="" if self.checkpoint is None else printable(self.checkpoint.name),
             checkpoint_sha256=self.checkpoint_sha256,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
             read_s=read_s,

@@ -1,20 +1,23 @@
 """Many mosaics, one after another: the next is read and the last is written while one is computed."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
-from rcm_cascade.annotate.outputs import FORMATS, is_finished, refuse_equal_stems, write_annotation
+from rcm_cascade.annotate.outputs import FORMATS, is_finished, journal_of, refuse_equal_stems, write_annotation
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.mosaic import Mosaic
-from rcm_cascade.errors import InputError
-from rcm_cascade.files import refuse_unwritable
+from rcm_cascade.errors import InputError, explain_os_error, reason
+from rcm_cascade.files import printable, refuse_unwritable
 from rcm_cascade.progress import progress_bar
 
 
@@ -24,11 +27,12 @@ def annotate_files(
     out: Path,
     options: AnnotationOptions | None = None,
     pixel_size_um: float | None = None,
+    replace: bool = False,
 ) -> int:
     """Annotates mosaics, each into files of its name.
 
     One that fails does not stop the rest; one that was finished by an earlier call, from the same content with the same
-    checkpoint, is skipped.
+    checkpoint, is skipped. One that would replace files of others is refused before work starts.
 
     Args:
         images: mosaic files, and folders of them.
@@ -36,6 +40,7 @@ def annotate_files(
         out: folder for the files of each mosaic.
         options: tile, memory, precision and backend.
         pixel_size_um: of all of them, where the files do not say, or say wrong.
+        replace: whether files of others in the folder may be replaced.
 
     Returns:
         How many failed, each reported on stderr.
@@ -47,6 +52,10 @@ def annotate_files(
     options = options or AnnotationOptions()
     files = find_images(images)
     refuse_equal_stems(files)
+    failures: list[str] = []
+    files = _own(files, out, replace, failures)
+    if not files:
+        return len(failures)
     annotator = Annotator.load(checkpoint or starter_path(), device="cpu" if options.precision == "int8" else "auto")
     annotator.prepare(options)
     if checkpoint is None:
@@ -56,21 +65,21 @@ def annotate_files(
             "data.root=FOLDER run=NAME`, then give --checkpoint runs/NAME/checkpoints/best.ckpt",
             file=sys.stderr,
         )
-    failures: list[str] = []
     finished = 0
 
     def read(file: Path) -> tuple[Mosaic, float] | None:
         """The mosaic and the seconds that reading took; None: it is finished."""
         started = time.perf_counter()
         if is_finished(out, file, annotator, options, pixel_size_um):
+            journal_of(out, file).clear()
             return None
         refuse_unwritable(out)
         return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
 
     def write(file: Path, annotated: MosaicAnnotation) -> None:
-        with _reported(failures):
-            for path in write_annotation(out, file, annotated).values():
-                print(path)
+        with _reported(failures, file):
+            for path in write_annotation(out, file, annotated, replace).values():
+                print(printable(str(path)))
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         writing: Future[None] = writer.submit(lambda: None)
@@ -79,13 +88,13 @@ def annotate_files(
             current = reading
             if number < len(files):
                 reading = reader.submit(read, files[number])
-            with _reported(failures):
+            with _reported(failures, file):
                 found = current.result()
                 if found is None:
                     finished += 1
                     continue
                 mosaic, read_s = found
-                title = f"annotating {file.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
+                title = f"annotating {mosaic.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
                     annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
                 writing.result()  # no more than one waits to be written
@@ -98,14 +107,33 @@ def annotate_files(
     return len(failures)
 
 
+def _own(files: Iterable[Path], out: Path, replace: bool, failures: list[str]) -> list[Path]:
+    """Those whose files may be written; what speaks against the others is reported."""
+    cache, own = MosaicCache(), []
+    for file in files:
+        with _reported(failures, file):
+            journal_of(out, file).refuse_others(partial(cache.content, file), replace)
+            own.append(file)
+    return own
+
+
 @contextmanager
-def _reported(failures: list[str]) -> Iterator[None]:
-    """A mosaic that fails is said on stderr, and stops nothing."""
+def _reported(failures: list[str], file: Path) -> Iterator[None]:
+    """A mosaic that fails is said on stderr, and stops nothing, whatever it made a library raise."""
     try:
         yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
         failures.append(str(error))
+    except OSError as error:
+        failures.append(f"{file} cannot be annotated: {explain_os_error(error)}")
+    except Exception as error:
+        failures.append(
+            f"{file} cannot be annotated ({type(error).__name__}: {reason(error)}); rename it or save it again, and "
+            "report this if it does not help"
+        )
+    else:
+        return
+    print(f"error: {failures[-1]}", file=sys.stderr)
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -116,7 +144,8 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted(p for p in path.iterdir() if p.is_file() and _is_mosaic(p)) if path.is_dir() else [path]
+        folder = os.path.isdir(path)  # noqa: PTH112  # which says so of impossible names, too
+        inside = sorted(p for p in path.iterdir() if p.is_file() and _is_mosaic(p)) if folder else [path]
         if not inside:
             raise InputError(
                 f"folder {path} holds no mosaic; expected files that end in {', '.join(suffixes())}, directly in it"

@@ -42,6 +42,9 @@ def annotate(
     accept_loss: Annotated[
         bool, Option("--accept-loss", help="int8: even if under 98% of the labels stay as they are.")
     ] = False,
+    replace: Annotated[
+        bool, Option("--replace", help="Replace files in DIR that are not results of the same mosaics, too.")
+    ] = False,
 ) -> None:
     """Annotate whole mosaics.
 
@@ -56,5 +59,5 @@ def annotate(
     options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)
     if precision == "int8" and checkpoint is not None:
         quantise_checkpoint(checkpoint, calibrate, accept_loss)
-    if annotate_files(images, checkpoint, out, options, pixel_size):
+    if annotate_files(images, checkpoint, out, options, pixel_size, replace):
         raise typer.Exit(1)

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -14,12 +16,13 @@ from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.cohort import annotate_files, find_images
-from rcm_cascade.annotate.outputs import FORMATS
+from rcm_cascade.annotate.outputs import FORMATS, journal_of
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import printable
 from rcm_cascade.models.checkpoint import digest
 from tests.annotate.telling import noise
 
@@ -322,11 +325,14 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
 
 
 def test_what_cannot_be_written_is_one_sentence_a_mosaic(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [write(tmp_path / f"{name}.tif", seed=72) for name in "ab"]
-    for image in images:
-        (tmp_path / "out" / f"{image.stem}.overlay.png").mkdir(parents=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FORMATS["overlay"], "write", full)
 
     assert annotate_files(images, checkpoint, tmp_path / "out") == 2
 
@@ -359,3 +365,146 @@ def test_int8_runs_on_the_processor_whatever_else_there_is(
             [write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", AnnotationOptions(precision="int8")
         )
     assert devices == ["cpu"]
+
+
+def refused_before_work(
+    images: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    with monkeypatch.context() as patch:
+        patch.delattr(Annotator, "load")
+        capsys.readouterr()
+        assert annotate_files(images, None, out) == len(images)
+    error = capsys.readouterr().err
+    assert error.count("\n") == len(images)
+    assert error.count("--replace") == len(images)
+    return error
+
+
+def test_a_users_file_is_not_replaced_and_the_other_mosaics_are_annotated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    images = [write(folder / f"{name}.tif", seed=ord(name)) for name in "abc"]
+    (folder / "a.json").write_text('{"shapes": []}')
+    (folder / "c.overlay.png").write_bytes(b"a user's")
+    refused_before_work([images[0], images[2]], folder, monkeypatch, capsys)
+
+    assert annotate_files([folder], None, folder) == 2
+
+    error = capsys.readouterr().err
+    assert "a.json, which is not a file of annotate's" in error
+    assert error.index("c.overlay.png, which") < error.index("annotating b.tif")
+    assert (folder / "a.json").read_text() == '{"shapes": []}'
+    assert (folder / "c.overlay.png").read_bytes() == b"a user's"
+    others = ["a.json", "a.tif", "b.tif", "c.overlay.png", "c.tif"]
+    assert names(folder) == sorted([*others, *written(["b"])])
+
+    assert annotate_files([folder], None, folder, replace=True) == 0
+    assert names(folder) == sorted(["a.tif", "b.tif", "c.tif", *written(["a", "b", "c"])])
+
+
+def test_another_mosaic_of_the_name_is_not_annotated_into_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (write(tmp_path / f"p{number}" / "mosaic.tif", seed=80 + number) for number in (1, 2))
+    out = tmp_path / "out"
+    annotate_files([first], None, out)
+    before = stamps(out, "mosaic")
+
+    error = refused_before_work([second], out, monkeypatch, capsys)
+    assert "mosaic.labels.ome.tif, which was made from another mosaic of this name" in error
+    assert stamps(out, "mosaic") == before
+
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "p1", copied / "new")
+    shutil.copytree(out, copied / "out")
+    capsys.readouterr()
+    assert annotate_files([copied / "new"], None, copied / "out") == 0
+    assert "1 finished earlier" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_left_of_a_finished_mosaic_goes(tmp_path: Path) -> None:
+    image, out = write(tmp_path / "a.tif", seed=83), tmp_path / "out"
+    annotate_files([image], None, out)
+    with journal_of(out, image).replacing(digest(image)) as made:
+        left = next(iter(made.values())).parent
+        for path in made.values():
+            path.write_bytes(b"x")
+        shutil.copytree(left, tmp_path / "left")
+    annotate_files([image], None, out, replace=True)
+    shutil.copytree(tmp_path / "left", left)
+
+    assert annotate_files([image], None, out) == 0
+
+    assert names(out) == written(["a"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"m\xff.tif", "Größe µ².tif".encode(), b"[red] a\nb\x07.tif", "ü".encode() * 110 + b".tif"],
+    ids=lambda name: ascii(name)[:20],
+)
+def test_no_name_stops_the_batch(name: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    write(folder / "z.tif", seed=84)
+    image = write(folder / os.fsdecode(name), seed=85)
+    failed = annotate_files([folder], None, tmp_path / "out")
+
+    printed, error = capsys.readouterr()
+    assert failed == 0, error
+    assert len(printed.splitlines()) == 6
+    assert names(tmp_path / "out") == written([image.stem, "z"])
+    assert told(tmp_path / "out", image.stem)["mosaic"] == printable(image.name)
+    assert annotate_files([folder], None, tmp_path / "out") == 0
+    assert "2 finished earlier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["l" * 245, "ü" * 123, "n" * 300], ids=lambda name: f"{name[0]}{len(name)}")
+def test_a_name_that_is_too_long_is_that_files_sentence(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / f"{name}.tif"
+    if len(os.fsencode(image.name)) <= 255:
+        write(image, seed=86)
+
+    assert annotate_files([image, write(tmp_path / "b.tif", seed=87)], None, tmp_path / "out") == 1
+
+    error = capsys.readouterr().err
+    assert "bytes above the 255 of a file's name; rename the mosaic" in error
+    assert names(tmp_path / "out") == written(["b"])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UnicodeEncodeError("utf-8", "m\udcff", 1, 2, "surrogates not allowed"), "UnicodeEncodeError"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), "x cannot be read or written (file name too long)"),
+        (PermissionError(errno.EACCES, "Permission denied", "y"), "choose a folder that you may write to"),
+        (RuntimeError("raqm_layout() failed"), "RuntimeError: raqm_layout() failed"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("where", ["open", "annotate_mosaic"])
+def test_whatever_one_file_raises_is_its_sentence(
+    error: Exception,
+    words: str,
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = [write(tmp_path / f"{name}.tif", seed=ord(name)) for name in "ab"]
+    right = getattr(Annotator, where)
+
+    def fails(annotator: Annotator, given: Any, *more: Any, **options: Any) -> Any:
+        if Path(getattr(given, "name", given)).stem == "a":
+            raise error
+        return right(annotator, given, *more, **options)
+
+    monkeypatch.setattr(Annotator, where, fails)
+    assert annotate_files(images, None, tmp_path / "out") == 1
+
+    said = capsys.readouterr().err
+    assert f"error: {images[0]} cannot be annotated" in said
+    assert words in said
+    assert names(tmp_path / "out") == written(["b"])

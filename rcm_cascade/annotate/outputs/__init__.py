@@ -8,8 +8,8 @@ A format is a module of this folder, known by its name, with
 
 import json
 import time
+import unicodedata
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -21,9 +21,11 @@ import torch
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.journal import Journal
 from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
-from rcm_cascade.files import written_whole
+from rcm_cascade.files import printable
+from rcm_cascade.models.checkpoint import digest
 
 FORMATS: Final[Mapping[str, ModuleType]] = {
     module.name: import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)
@@ -45,8 +47,15 @@ def output_paths(out: Path, image: str | Path) -> dict[str, Path]:
     return {name: out / (stem_of(image) + suffix) for name, suffix in suffixes.items()}
 
 
+def journal_of(out: Path, image: str | Path) -> Journal:
+    """Whose these files are."""
+    return Journal(Path(image), output_paths(out, image))
+
+
 def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
-    """Refuses mosaics that would write the same files. Case does not count, because not every disk keeps it apart.
+    """Refuses mosaics that would write the same files.
+
+    Case and Unicode form do not count, because not every disk keeps them apart.
 
     Raises:
         InputError: naming both.
@@ -54,7 +63,7 @@ def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
     seen: dict[str, str | Path] = {}
     for path in paths:
         stem = stem_of(path)
-        other = seen.setdefault(stem.casefold(), path)
+        other = seen.setdefault(unicodedata.normalize("NFC", stem).casefold(), path)
         if other is not path:
             raise InputError(
                 f"{other} and {path} would both be written to {stem}.json and its companions; expected files of "
@@ -62,54 +71,51 @@ def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
             )
 
 
-def write_annotation(out: Path, image: str | Path, annotated: MosaicAnnotation) -> dict[str, Path]:
+def write_annotation(
+    out: Path, image: str | Path, annotated: MosaicAnnotation, replace: bool = False
+) -> dict[str, Path]:
     """Writes the file of each format and the summary, none of them half, and the summary last.
 
     Args:
         out: folder; made where it is missing.
         image: the mosaic's file, for its name.
         annotated: what to write.
+        replace: whether files of others may be replaced.
 
     Returns:
         The files by format, as `output_paths`.
 
     Raises:
-        InputError: if the folder cannot be written.
+        InputError: if the folder cannot be written, or holds files of others; see `Journal.refuse_others`.
     """
     started = time.perf_counter()
-    paths = output_paths(out, image)
+    journal = journal_of(out, image)
     try:
-        with ExitStack() as stack:
-            # What is entered first is left last, so the summary takes its place when all others have taken theirs.
-            temporary = {name: stack.enter_context(written_whole(paths[name])) for name in (SUMMARY, *FORMATS)}
+        with journal.replacing(annotated.source_sha256, replace) as made:
             for name, module in FORMATS.items():
-                module.write(temporary[name], stem_of(image), annotated)
-            content = summarise(Path(image).name, annotated, time.perf_counter() - started)
+                module.write(made[name], printable(stem_of(image)), annotated)
+            content = journal.source(annotated.source_sha256) | summarise(annotated, time.perf_counter() - started)
+            content["files"] = {printable(made[name].name): digest(made[name]) for name in FORMATS}
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            temporary[SUMMARY].write_text(text + "\n", "utf-8")
-            # An older one must not vouch for files that are replaced from here on.
-            paths[SUMMARY].unlink(missing_ok=True)
+            made[SUMMARY].write_text(text + "\n", "utf-8")
     except OSError as error:
         raise InputError(
             f"the annotation of {image} cannot be written to {out} ({error.strerror or error}); expected a folder "
             "with room that may be written: choose another with --out"
         ) from error
-    return paths
+    return dict(journal.paths)
 
 
-def summarise(image: str, annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
-    """The content of ``STEM.json``.
+def summarise(annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
+    """The content of ``STEM.json``, but for maker, mosaic and files.
 
     Args:
-        image: file name of the mosaic.
         annotated: the mosaic and its labels.
         write_s: seconds that writing the other files took.
     """
     annotation = annotated.annotation
     counts = count_values(annotated.labels)
     return {
-        "mosaic": image,
-        "source_sha256": annotated.source_sha256,
         "shape": list(annotated.labels.shape),
         "pixel_size_um": annotated.pixel_size_um,
         "pixel_size_source": annotated.mosaic.pixel_size_source,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
+from rcm_cascade.annotate.journal import MAKER
 from rcm_cascade.annotate.regions import LabelRegion
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.pictures.figure import Panel, compose
@@ -31,8 +31,8 @@ _Shown = tuple[int, int, NDArray[np.uint8]]
 
 
 def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
-    """Writes a mosaic's overlay; see `rcm_cascade.annotate.outputs`."""
-    save_png(draw_overlay(annotated), path)
+    """Writes a mosaic's overlay, with maker and mosaic in its text; see `rcm_cascade.annotate.outputs`."""
+    save_png(draw_overlay(annotated), path, {"Software": MAKER, "source_sha256": annotated.source_sha256})
 
 
 def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
@@ -66,7 +66,7 @@ def _caption(annotated: MosaicAnnotation) -> str:
         sentences.append(f"Look here first, largest regions: {listed}.")
     if annotated.mosaic.pixel_size_source == "assumed":
         sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
-    sentences.append(", ".join(filter(None, (f"rcm_cascade {__version__}", annotated.note))) + ".")
+    sentences.append(", ".join(filter(None, (MAKER, annotated.note))) + ".")
     return " ".join(sentences)
 
 

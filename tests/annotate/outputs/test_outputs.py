@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcm_cascade import __version__
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import (
     FORMATS,
@@ -26,6 +28,8 @@ from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.formats import stored_pixel_size
 from rcm_cascade.data.labels import read_labels
 from rcm_cascade.errors import InputError
+from rcm_cascade.files import printable
+from rcm_cascade.models.checkpoint import digest
 from tests.annotate.annotated import annotated
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
@@ -56,6 +60,9 @@ def test_output_paths() -> None:
 
 def test_two_inputs_with_one_stem_are_refused_by_name() -> None:
     refuse_equal_stems([Path("x/a.tif"), Path("x/b.tif"), Path("x/a.b.tif")])
+    composed, decomposed = Path("x/\u00c4.tif"), Path("x/a\u0308.tif")
+    with pytest.raises(InputError, match="would both be written"):
+        refuse_equal_stems([composed, decomposed])
     for other in (Path("y/a.ome.tif"), Path("x/A.png"), Path("x/a.tif")):
         with pytest.raises(InputError) as caught:
             refuse_equal_stems([Path("x/a.tif"), Path("x/b.tif"), other])
@@ -167,6 +174,8 @@ def test_the_numbers(tmp_path: Path) -> None:
     content = json.loads(write_annotation(tmp_path, "x/a.tif", mosaic)["summary"].read_text("utf-8"))
 
     assert (content["mosaic"], content["shape"]) == ("a.tif", [300, 400])
+    assert content["maker"] == f"rcm_cascade {__version__}"
+    assert content["files"] == {name: digest(tmp_path / name) for name in ("a.labels.ome.tif", "a.overlay.png")}
     assert (content["pixel_size_um"], content["pixel_size_source"], content["working_pixel_size_um"]) == (2, "file", 2)
     assert [c["name"] for c in content["classes"]] == list(RCM_CLASSES.names)
     for c in content["classes"]:
@@ -187,7 +196,7 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert content["checkpoint"] == {"name": "best.ckpt", "sha256": "ab" * 32, "init_sha256": None}
     assert content["synthetic"] is True
     assert set(content["versions"]) == {"rcm_cascade", "torch"}
-    begun = write_annotation(tmp_path, "b/a.tif", annotated(init_sha256="cd" * 32))
+    begun = write_annotation(tmp_path / "begun", "b/a.tif", annotated(init_sha256="cd" * 32))
     assert json.loads(begun["summary"].read_text("utf-8"))["checkpoint"]["init_sha256"] == "cd" * 32
     assert (content["precision"], content["backend"], content["device"]) == ("fp32", "torch", "cpu")
     assert content["tile"] == [[64, 64], [64, 64]]
@@ -195,6 +204,31 @@ def test_the_numbers(tmp_path: Path) -> None:
     assert (timing["read_s"], timing["network_s"]) == (0.5, 2.0)
     assert timing["write_s"] > 0
     assert timing["megapixels_per_s"] == pytest.approx(0.06)
+
+
+def test_labels_and_overlay_name_maker_and_mosaic(tmp_path: Path) -> None:
+    paths = write_annotation(tmp_path, "a.tif", annotated(source_sha256="cd" * 32))
+
+    with tifffile.TiffFile(paths["labels"]) as file:
+        assert f"rcm_cascade {__version__}, from SHA-256 {'cd' * 32}" in str(file.ome_metadata)
+    with Image.open(paths["overlay"]) as picture:
+        assert picture.info["Software"] == f"rcm_cascade {__version__}"
+        assert picture.info["source_sha256"] == "cd" * 32
+
+
+@pytest.mark.parametrize("name", ["m\udcff.tif", "m\n\x01\x7f.tif", "Größe µ².tif"], ids=ascii)
+def test_names_that_are_no_text_are_written_as_text(name: str, tmp_path: Path) -> None:
+    shown = printable(name)
+    mosaic = annotated()
+    mosaic = replace(mosaic, mosaic=replace(mosaic.mosaic, name=shown))
+
+    paths = write_annotation(tmp_path, name, mosaic)
+
+    assert sorted(tmp_path.iterdir()) == sorted(paths.values())
+    assert json.loads(paths["summary"].read_bytes().decode())["mosaic"] == shown
+    with tifffile.TiffFile(paths["labels"]) as file:
+        (image,) = ome_types.from_xml(str(file.ome_metadata), validate=True).images
+    assert image.name == f"{shown[:-4]}.labels.ome.tif"
 
 
 def test_class_tables_without_the_names_have_no_regions(tmp_path: Path) -> None:
@@ -210,15 +244,14 @@ def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("in the midst of it")
 
-    old = tmp_path / "a.json"
-    old.write_text("old")
+    paths = write_annotation(tmp_path, "a.tif", annotated(checkpoint_sha256="cd" * 32))
+    old = {path: path.read_bytes() for path in paths.values()}
     monkeypatch.setattr(f"rcm_cascade.annotate.outputs.{broken}", fail)
 
     with pytest.raises(RuntimeError, match="midst"):
         write_annotation(tmp_path, "a.tif", annotated())
 
-    assert list(tmp_path.iterdir()) == [old]
-    assert old.read_text() == "old"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
 def finished(out: Path, checkpoint_sha256: str) -> bool:
