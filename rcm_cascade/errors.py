@@ -34,7 +34,9 @@ def _fault(error: Mapping[str, Any]) -> str:
     text = error["msg"].removeprefix("Value error, ")
     if error["type"] in ("missing", "value_error", "unexpected_keyword_argument"):
         return str(text)
-    return f"{text}, not {reprlib.repr(error['input']):.60}"
+    unquoted = error["type"] == "string_type" and isinstance(error["input"], int | float | None)
+    quote = "; put it in quotes" if unquoted else ""
+    return f"{text}, not {reprlib.repr(error['input']):.60}{quote}"
 
 
 _ROOM: Final = "make room there, or choose another disk"

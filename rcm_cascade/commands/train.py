@@ -70,11 +70,11 @@ def describe_choices(conf: Path) -> Iterator[str]:
     Args:
         conf: the folder that holds train.yaml and a folder for each group.
     """
-    import yaml
+    from rcm_cascade.yaml_file import read_yaml
 
     main = conf / "train.yaml"
     defaults: dict[str, str | None] = {}
-    for entry in yaml.safe_load(main.read_text("utf-8"))["defaults"]:
+    for entry in read_yaml(main)["defaults"]:
         if isinstance(entry, dict):
             defaults |= entry
     yield "Groups to choose from (group=name), the default first:"

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from rcm_cascade.classes import UNLABELLED, ClassTable, LabelClass
 from rcm_cascade.errors import InputError, reason
 from rcm_cascade.files import write_text
+from rcm_cascade.yaml_file import read_yaml
 
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: Final[tuple[SplitName, ...]] = get_args(SplitName)
@@ -186,20 +187,16 @@ def read_header(path: Path) -> Header:
     """Reads dataset.yaml; nothing in it is executed.
 
     Raises:
-        InputError: if it is missing, no YAML, has an unknown key (the message names the known ones), lacks a required
-            one, or has a wrong value.
+        InputError: if it is missing, no YAML, has an unknown key (the message names the known ones) or one twice, lacks
+            a required one, or has a wrong value.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = read_yaml(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); a data set needs one with at least name and classes: see the "
             "README"
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist, bad UTF-8
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}," if mark else ""
-        raise InputError(f"{path}{line} is no valid YAML; write one 'key: value' a line") from error
     try:
         return TypeAdapter(Header).validate_python(content)
     except ValidationError as error:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.phantom.dataset import GENERATOR, write_phantoms
+from rcm_cascade.yaml_file import read_yaml
 
 
 def phantom_name(arguments: Mapping[str, Any]) -> str:
@@ -53,7 +53,7 @@ def _refuse_others(folder: Path, wanted: Mapping[str, Any]) -> None:
     record = folder / "phantom.yaml"
     if not record.is_file():
         raise InputError(f"{folder} holds no phantoms; train on your own mosaics with data=folder data.root={folder}")
-    recorded = yaml.safe_load(record.read_text())
+    recorded = read_yaml(record)
     if recorded.get("generator", 1) != GENERATOR:
         raise InputError(
             f"{folder} holds phantoms of another version of the generator ({recorded.get('generator', 1)}; this one is "

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import yaml
-
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.folds import untrained_classes
 from rcm_cascade.data.splits import read_split
@@ -14,6 +12,7 @@ from rcm_cascade.evaluate.summary import summarise
 from rcm_cascade.report.outcomes import Outcome
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.jobs import Job, State, Sweep
+from rcm_cascade.yaml_file import read_yaml
 
 _FOLD: Final = re.compile(r"\+{0,2}data\.fold=(\d+)")
 """The override by which a fold differs from another of the same configuration and seed."""
@@ -101,8 +100,8 @@ def describe_folds(outcomes: Sequence[Outcome]) -> dict[str, str]:
 def _data(job: Job) -> dict[str, Any]:
     """The section ``data`` of a job's configuration; empty where it cannot be read."""
     try:
-        return dict(yaml.safe_load(job.folder.config.read_text(encoding="utf-8"))["data"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return dict(read_yaml(job.folder.config)["data"])
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -11,7 +11,6 @@ import jinja2
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,6 +38,7 @@ from rcm_cascade.runs import score
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION, comparison_path
 from rcm_cascade.training.history import read_history
+from rcm_cascade.yaml_file import read_yaml
 
 PAGE: Final = "report.html"
 
@@ -118,7 +118,7 @@ def write_run_page(path: Path) -> Path:
         synthetic=header.synthetic,
         header=header,
         result=result,
-        config=yaml.safe_load(folder.config.read_text(encoding="utf-8")),
+        config=read_yaml(folder.config),
         seconds=training_seconds(history),
         starter=STARTER,
         torch_version=str(torch.__version__),

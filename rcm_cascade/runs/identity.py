@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_text
 from rcm_cascade.runs.config import Identity, TrainConfig, parse_config
+from rcm_cascade.yaml_file import read_yaml
 
 RECORDED: Final = {
     "mosaics_id": "the data set",
@@ -31,11 +32,15 @@ def read_config(path: Path) -> TrainConfig:
         InputError: if it cannot be read.
     """
     try:
-        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+        plain = read_yaml(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__})") from error
+    try:
+        return parse_config(plain)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, yaml.YAMLError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__})") from error
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{path} holds no configuration of a run ({type(error).__name__})") from error
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

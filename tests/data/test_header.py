@@ -72,6 +72,13 @@ def test_the_least(tmp_path: Path) -> None:
         (f"name: m\nwindow: 1 inch{CLASSES}", r"dataset\.yaml: window: the length is '1 inch'"),
         (f"name: m\nwindow: [1]{CLASSES}", r"window: the length is \[1\]; expected a positive number with its unit"),
         (f"name: m\nsynthetic: perhaps{CLASSES}", "synthetic: Input should be a valid boolean, .*, not 'perhaps'"),
+        (f"name: m\npixel_size_um: yes{CLASSES}", "pixel_size_um: .*number, .*, not 'yes'"),
+        (f"name: m\npixel_size_um: true{CLASSES}", "pixel_size_um: .*number, .*, not 'true'"),
+        (f"name: m\npixel_size_um: 1:30{CLASSES}", "pixel_size_um: .*number, .*, not '1:30'"),
+        (f"name: m\npixel_size_um: .5\nname: n{CLASSES}", r"dataset\.yaml, line 3, gives 'name' a second time"),
+        ("name: m\nclasses:\n - {id: yes, name: a, color: '#ff0000'}\n", "id: .*integer, .*, not 'yes'"),
+        ("name: m\nclasses:\n - {id: 0, name: 010, color: '#ff0000'}\n", "name: .*string, not 10; put it in quotes"),
+        ("name: m\nclasses:\n - {id: 0, name: a, color: #ff0000\n   }\n", "color: .*, not None; put it in quotes"),
         ("just a text", "should be a dictionary"),
         ("", "should be a dictionary"),
         ("name: 'm\n", "is no valid YAML"),
@@ -93,6 +100,12 @@ def test_aliases_do_not_blow_up_the_message(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="valid string, not") as caught:
         read_header(write(tmp_path, text))
     assert len(str(caught.value)) < 900 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["no", "on", "Yes", "true", "1e3", "2024-01-05", "1:30"])
+def test_a_name_is_the_text_that_is_written(tmp_path: Path, name: str) -> None:
+    header = read_header(write(tmp_path, f"name: {name}\nclasses:\n - {{id: 0, name: {name}, color: '#ff0000'}}\n"))
+    assert (header.name, header.classes.names) == (name, (name,))
 
 
 def test_missing(tmp_path: Path) -> None:
