@@ -96,7 +96,7 @@ def _usage(error: typer.TyperException) -> str:
 
 def _expanded(argument: str) -> str:
     """``~`` at the beginning of a path, where no shell expands it: after ``=``, or quoted."""
-    return re.sub(r"(^|=)~(?=/|$)", lambda found: f"{found[1]}{Path.home()}", argument, count=1)
+    return re.sub(r"^([^=]*=|)~(?=/|$)", lambda found: f"{found[1]}{Path.home()}", argument)
 
 
 def _one_line(

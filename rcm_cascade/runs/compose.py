@@ -1,16 +1,21 @@
 """From overrides, as Hydra writes them, to a checked configuration, and to the names of its folders."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, errors
+from pydantic import BaseModel
+from yaml import MarkedYAMLError
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.registry import DESIGNS
@@ -23,6 +28,9 @@ UNNAMED_KEYS: Final = frozenset(
 )
 """Overrides that no folder is named after."""
 
+
+FOLDER_KEYS: Final = frozenset(("run", "hydra.run.dir", "hydra.sweep.dir"))
+"""Keys that name the folder of a run or of a whole sweep, and are never swept over."""
 
 ONLY_JOB: Final = "job"
 """Folder of the job of a sweep that has one."""
@@ -42,7 +50,8 @@ def run_dir(run: str | None, overrides: str) -> str:
         run: the key ``run``.
         overrides: as Hydra joins them: ``a=1,b=2``.
     """
-    return str(Path("runs") / str(run or job_name(overrides) or "default"))  # YAML reads run=1 as a number
+    name = "" if run is None else str(run)  # Hydra reads run=0 as a number
+    return str(Path("runs") / (name or job_name(overrides) or "default"))
 
 
 def job_name(overrides: str) -> str:
@@ -77,9 +86,82 @@ def refuse_repeated(overrides: Sequence[str]) -> None:
         )
 
 
-def expand_home(overrides: Sequence[str]) -> list[str]:
-    """Overrides with ``~`` as the user's folder; no shell expands it behind a ``=``, and Hydra cannot read it."""
-    return [re.sub(r"(?<=[=,\[])~(?=/|,|\]|$)", lambda _: str(Path.home()), override) for override in overrides]
+def as_typed(overrides: Sequence[str], sweep: bool = False) -> list[str]:
+    """Overrides that Hydra reads as they are typed: paths and names, see `text_keys`, are quoted where they need it.
+
+    Left as they are: ``null``, what is quoted for Hydra already, and ``${…}`` where OmegaConf can read it and no such
+    path exists. In a sweep, commas and ``choice(…)`` give several values, but in ``run``, which names the whole, and in
+    a path that exists. ``~`` is the user's folder; no shell expands it behind a ``=``, and Hydra cannot read it.
+
+    Args:
+        overrides: of the command line or of `as_typed`, Hydra's flags among them.
+        sweep: whether they are a sweep's.
+    """
+    return [_as_typed(override, sweep) for override in overrides]
+
+
+def _as_typed(override: str, sweep: bool) -> str:
+    key, given, value = override.partition("=")
+    name = key.lstrip("+")
+    if not given or name not in text_keys():
+        return re.sub(r"(?<=[=,\[])~(?=/|,|\]|$)", lambda _: str(Path.home()), override)
+    values = [value]
+    if sweep and name not in FOLDER_KEYS and not os.path.lexists(value):
+        if re.fullmatch(r"(choice|shuffle|sort|tag)\(.*\)", value):
+            return override
+        values = [found[0].strip() for found in _VALUE.finditer(value)]
+    return f"{key}={','.join(map(_text, values))}"
+
+
+_QUOTED: Final = r"""(?P<quote>['"])(?:\\.|(?!(?P=quote))[^\\])*(?P=quote)"""
+_VALUE: Final = re.compile(rf"(?<![^,])(?:\s*{_QUOTED}\s*(?![^,])|(?:\$\{{[^}}]*\}}|[^,])*)")
+"""One of values separated by commas, which quoted ones and interpolations may hold."""
+
+
+def _text(value: str) -> str:
+    """A path or a name, quoted if Hydra would read it otherwise."""
+    if re.fullmatch(_QUOTED, value):
+        return value
+    value = re.sub("^~(?=/|$)", lambda _: str(Path.home()), value)
+    literal = "${" in value and (os.path.lexists(value) or not _readable(value))
+    with suppress(HydraException):
+        read = OverridesParser.create().parse_override(f"run={value}").value()
+        number = type(read) in (int, float) and str(read) == value  # as text it is the same
+        if not literal and (number or isinstance(read, str | None)):
+            return value
+    return quoted(value, literal)
+
+
+def quoted(text: str, literal: bool = True) -> str:
+    """Text as a value of Hydra's.
+
+    Args:
+        text: of any characters.
+        literal: whether ``${`` is these two characters, and begins no interpolation.
+    """
+    if literal:
+        text = re.sub(r"(\\*)\$\{", lambda found: f"{2 * found[1]}\\${{", text)
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _readable(text: str) -> bool:
+    with suppress(errors.GrammarParseError):
+        return bool(OmegaConf.create({"text": text}))
+    return False
+
+
+@cache
+def text_keys() -> frozenset[str]:
+    """The keys whose values are paths, names or other free text."""
+    return FOLDER_KEYS | set(_text_keys(TrainConfig, ""))
+
+
+def _text_keys(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _text_keys(field.annotation, f"{prefix}{name}.")
+        elif any(getattr(k, "__origin__", k) is str for k in (field.annotation, *get_args(field.annotation))):
+            yield prefix + name
 
 
 def compose_config(overrides: Sequence[str]) -> TrainConfig:
@@ -88,7 +170,7 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
     Raises:
         InputError: naming the key that is wrong, and what exists or is allowed.
     """
-    overrides = expand_home(overrides)
+    overrides = as_typed(overrides)
     refuse_repeated(overrides)
     with explained():
         return checked(composed(overrides))
@@ -108,7 +190,16 @@ def checked(composed: DictConfig) -> TrainConfig:
     """
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
-    return parse_config({str(key): value for key, value in plain.items()})
+    return parse_config({str(key): _worded(value) for key, value in plain.items()})
+
+
+def _worded(plain: Any) -> Any:  # noqa: ANN401 (plain values, and what they are kept in)
+    """Booleans as words, which pydantic takes for booleans, and never for the numbers 0 and 1."""
+    if isinstance(plain, dict):
+        return {key: _worded(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [_worded(value) for value in plain]
+    return str(plain).lower() if isinstance(plain, bool) else plain
 
 
 @contextmanager
@@ -120,19 +211,27 @@ def explained() -> Iterator[None]:
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, errors.OmegaConfBaseException, MarkedYAMLError) as error:
         raise InputError(explain(error)) from None
 
 
 def explain(error: Exception) -> str:
     """Hydra's message as one sentence; for a key that does not exist, with those that do."""
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not of the form key=value; quote values with brackets or commas"
+        return (
+            f"{error.override!r} cannot be read as KEY=VALUE; put a value with other characters than letters, digits "
+            "and ._- in quotes, and the whole in others, which the shell takes: \"KEY='VALUE'\""
+        )
     for found in (error, error.__cause__):
-        if isinstance(found, ConfigKeyError | ConfigAttributeError):
+        if isinstance(found, errors.ConfigKeyError | errors.ConfigAttributeError):
             node: Any = found.parent_node
             known = sorted(str(key) for key in node if key != "hydra") if isinstance(node, DictConfig) else []
             return f"{found.full_key}: no such key" + (f"; known are {', '.join(known)}" if known else "")
+        if isinstance(found, errors.GrammarParseError | errors.InterpolationResolutionError):
+            return (
+                f"{found.full_key}: ${{…}} stands for no value here; give a key, such as ${{seed}}, or a variable of "
+                "the environment, such as ${oc.env:HOME}"
+            )
     if re.search(r"Could not find 'hydra/launcher/submitit_(slurm|local)'", str(error)):
         return "launcher=slurm needs submitit, which is not installed: pip install 'rcm-cascade[slurm]'"
     said = str(error).partition("Config search path:")[0]

@@ -1,6 +1,7 @@
 """What a run is made of: typed, checked, with errors that name the key and what is allowed."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
@@ -48,7 +49,7 @@ class Identity(Enum):
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-PathText = Annotated[str, AfterValidator(lambda text: str(Path(text).expanduser()))]
+PathText = Annotated[str, AfterValidator(lambda text: str(Path(os.path.expanduser(text))))]  # noqa: PTH111  # ~x may be no user
 
 DEFAULT_EPOCHS: Final = 30
 FOLD_COUNTS: Final[Mapping[str, dict[str, int]]] = {"patients": {"folds": 5}, "paper": {"repeats": 5}, "sites": {}}
@@ -220,6 +221,8 @@ class TrainConfig(Section):
     def _stays_below_runs(cls, run: str | None) -> str | None:
         if run is not None and (Path(run).is_absolute() or ".." in Path(run).parts):
             raise ValueError(f"{run} leads out of runs/; give a plain name")
+        if run is not None and ("${" in run or "::" in run):  # Hydra's references, fsspec's chains of file systems
+            raise ValueError(f"{run} holds ${{ or ::, which no folder of a run may; give a plain name")
         return run
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json
-from rcm_cascade.runs.compose import job_folder
+from rcm_cascade.runs.compose import as_typed, job_folder
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import effective, read_config
 from rcm_cascade.training.history import read_history
@@ -127,6 +127,11 @@ def _state(folder: RunFolder) -> tuple[State, str]:
     return "unfinished", f"interrupted or at work, with {epochs} epoch{'' if epochs == 1 else 's'} done"
 
 
+def sweep_params(params: Mapping[str, Any]) -> list[str]:
+    """``hydra.sweeper.params`` as overrides."""
+    return as_typed([f"{key}={value}" for key, value in params.items()], sweep=True)
+
+
 def split_jobs(overrides: Sequence[str], params: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The overrides of every job of a sweep that is to be run, as Hydra's basic sweeper splits them.
 
@@ -138,7 +143,7 @@ def split_jobs(overrides: Sequence[str], params: Mapping[str, Any]) -> list[tupl
         HydraException: if an override is malformed.
     """
     values: dict[str, list[str]] = {}
-    for given in OverridesParser.create().parse_overrides([*(f"{k}={v}" for k, v in params.items()), *overrides]):
+    for given in OverridesParser.create().parse_overrides([*sweep_params(params), *overrides]):
         key = given.get_key_element()
         if not given.is_sweep_override():
             values[key] = [f"{key}={given.get_value_element_as_str()}"]
@@ -158,6 +163,9 @@ def name_jobs(jobs: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[str, ...]]
     Returns:
         By the name of the folder, in the order in which they run, the overrides that each job is composed with, without
         the choice of the sweep and Hydra's keys; and the keys of which all jobs have the same value.
+
+    Raises:
+        InputError: if two would have the same name.
     """
     values = [dict(o.split("=", 1) for o in job if "=" in o) for job in jobs]
     fixed = [k for k in values[0] if all(v.get(k) == values[0][k] for v in values)]
@@ -165,7 +173,13 @@ def name_jobs(jobs: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[str, ...]]
     for job in jobs:
         distinct = sorted(o for o in job if o.split("=", 1)[0] not in fixed)  # sorted, as Hydra does
         kept = tuple(o for o in job if o.split("=", 1)[0].lstrip("+") != SELECTOR and not o.startswith("hydra"))
-        named[job_folder(",".join(distinct))] = kept
+        name = job_folder(",".join(distinct))
+        if name in named:
+            raise InputError(
+                f"two jobs of the sweep would have the folder {name}, which has only the letters, digits and =.,+- of "
+                "their values in its name; rename the files or folders that they read, or train them one at a time"
+            )
+        named[name] = kept
     return named, sorted(k.lstrip("+~") for k in fixed)
 
 

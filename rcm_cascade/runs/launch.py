@@ -19,7 +19,7 @@ from rcm_cascade.runs import compose
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import FOLDS_FILE, Folds, dataset_folder, load_training_data
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder, link_twin, state_of
-from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, write_sweep
+from rcm_cascade.runs.jobs import FAILURE_FILE, SELECTOR, name_jobs, read_sweep, split_jobs, sweep_params, write_sweep
 from rcm_cascade.training.ranks import rank, started
 
 SWEEP_FLAGS: Final = ("--multirun", "-m")
@@ -49,14 +49,17 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
             because of what the task of a single run said.
         JobsFailedError: after a sweep, naming the jobs that have no result and why.
     """
-    overrides = compose.expand_home(overrides)
+    sweep = any(a in SWEEP_FLAGS or a.lstrip("+").startswith(f"{SELECTOR}=") for a in overrides)
+    overrides = compose.as_typed(overrides, sweep)
     if any(a in HELP_FLAGS for a in overrides):
         if any(a in SWEEP_FLAGS for a in overrides):
             raise InputError("Hydra shows or explains one configuration at a time; leave --multirun out")
+        with compose.explained():
+            compose.composed([a for a in overrides if "=" in a and not a.startswith("-")])
         _hydra([sys.argv[0], *overrides], _HydraTask(task, identify))
         return
     values = [a for a in overrides if a not in SWEEP_FLAGS]
-    if len(values) == len(overrides) and not any(v.lstrip("+").startswith(f"{SELECTOR}=") for v in values):
+    if not sweep:
         for value in values:
             if value.startswith("launcher=") and value != "launcher=here":
                 raise InputError(f"{value} submits the jobs of a sweep; add --multirun, or leave it out to train here")
@@ -75,7 +78,8 @@ def launch(overrides: Sequence[str], task: Task, identify: Identify = lambda _: 
         print(*plan.folds.describe(), sep="\n", file=sys.stderr)
         write_text(folder / FOLDS_FILE, plan.folds.to_csv())
     write_sweep(folder, values, plan.jobs)
-    argv = [sys.argv[0], *plan.overrides, f"hydra.sweep.dir='{folder}'", SWEEP_FLAGS[0]]  # the flag comes last
+    place = f"hydra.sweep.dir={compose.quoted(str(folder))}"
+    argv = [sys.argv[0], *plan.overrides, place, SWEEP_FLAGS[0]]  # the flag comes last
     with suppress(SystemExit):  # a launcher lost a job; the folders say which
         _hydra(argv, _HydraTask(task, identify))
     lost = "ended without a result; the same command goes on with it"
@@ -149,15 +153,17 @@ def plan_sweep(values: Sequence[str]) -> Plan:
     Raises:
         InputError: if any of them is wrong, or its folder holds another run.
     """
-    choices = [v for v in values if v.lstrip("+").split("=")[0] in (SELECTOR, "launcher") or v.startswith("hydra")]
+    choosing = (SELECTOR, "launcher", "run")
+    choices = [v for v in values if v.lstrip("+").split("=")[0] in choosing or v.startswith("hydra")]
     given = [v.partition("=")[0] for v in choices]
     if "hydra.sweep.subdir" in given:
         raise InputError("hydra.sweep.subdir is rcm-cascade's, which finds the jobs by it; leave it out")
     with compose.explained():
-        found = compose.composed(choices, with_hydra=True).hydra
+        chosen = compose.composed(choices, with_hydra=True)
+        found = chosen.hydra
         params = {str(key): value for key, value in (found.sweeper.params or {}).items()}
         jobs = split_jobs(values, params)
-        folder = Path(found.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(values))
+        folder = Path(found.sweep.dir if "hydra.sweep.dir" in given else _sweep_dir(chosen.run, values))
     folds = None
     if any(EVERY_FOLD in job for job in jobs):
         folds = _draw_folds(folder, _check([["data.fold=0" if o == EVERY_FOLD else o for o in job] for job in jobs]))
@@ -178,6 +184,7 @@ def plan_sweep(values: Sequence[str]) -> Plan:
     for name, config in zip(named, configs, strict=True):
         state_of(RunFolder(folder / name), config)
     unnamed = ",".join(key for key in fixed if not key.startswith("hydra"))
+    values = ["hydra.sweeper.params=null", *sweep_params(params), *values]
     return Plan(folder, named, [*values, f"hydra.job.config.override_dirname.exclude_keys=[{unnamed}]"], folds)
 
 
@@ -206,9 +213,8 @@ def _check(jobs: Sequence[Sequence[str]]) -> list[TrainConfig]:
     return [compose.compose_config([o for o in job if not o.startswith(("hydra", "-"))]) for job in jobs]
 
 
-def _sweep_dir(overrides: Sequence[str]) -> str:
+def _sweep_dir(run: str | None, overrides: Sequence[str]) -> str:
     """One folder for all jobs of a sweep, named as a run's is."""
-    named = dict(o.split("=", 1) for o in overrides if "=" in o)
     unnamed = {*compose.UNNAMED_KEYS, "launcher"}
     naming = [o for o in overrides if o.split("=")[0] not in unnamed and not o.startswith("hydra")]
-    return compose.run_dir(named.get("run"), ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in naming))
+    return compose.run_dir(run, ",".join(o.lstrip("+").removeprefix(f"{SELECTOR}=") for o in naming))

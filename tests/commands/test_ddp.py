@@ -77,6 +77,16 @@ def test_with_batch_norms_in_training_both_find_the_same_finite_numbers(phantoms
     assert [p.name for p in (tmp_path / "two" / "runs").iterdir()] == ["a"]
 
 
+def test_both_take_paths_and_names_as_typed(phantoms: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'it\'s Größe=1 #(a)[b]{c}&~,%$x ${y}: "q"'
+    root.symlink_to(phantoms)
+    command = [*tiny(root), *TWO, "run=2024_01_05 [a]=#(ö)*"]
+    for said in ("epoch 1/1: loss", "runs/2024_01_05 [a]=#(ö)* is finished"):
+        done = run(tmp_path / "two", *command)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+
+
 def test_a_limit_of_time_keeps_one_learning_rate(phantoms: Path, tmp_path: Path) -> None:
     limited = overrides(phantoms, "trainer.max_time=00:00:00:06", "data.batch_size=2", "optim.lr=0.01", *TWO)
     done = run(tmp_path / "two", *limited)

@@ -9,7 +9,7 @@ from rcm_cascade.models import CascadeArguments
 from rcm_cascade.models.dynunet import DynUNetArguments
 from rcm_cascade.models.ensemble import EnsembleArguments
 from rcm_cascade.models.summary import summarise_network
-from rcm_cascade.runs.compose import compose_config, config_folder, run_dir
+from rcm_cascade.runs.compose import as_typed, compose_config, composed, config_folder, run_dir, text_keys
 from rcm_cascade.runs.config import TrainConfig, parse_config
 
 GROUPS = [
@@ -56,12 +56,84 @@ def test_the_command_line_beats_scale_and_experiment() -> None:
         ("nonsense=3", r"nonsense: no such key; known are .*data.*model"),
         ("model.levels=[", r"model\.levels=\["),
         ("model.levels=0", r"model\.levels: got 0"),
+        ("optim.lr=ö", r"'optim\.lr=ö' cannot be read as KEY=VALUE; .* in quotes.*: \"KEY='VALUE'\"$"),
+        ("optim.lr=a(", "cannot be read as KEY=VALUE"),
+        ("data=Größe", "cannot be read as KEY=VALUE"),
+        ("optim.lr='${x'", r"optim\.lr: \$\{…\} stands for no value here; give a key"),
+        ("data.root=${nokey}", r"data\.root: \$\{…\} stands for no value here"),
+        ("data.root=${oc.env:RCM_CASCADE_NO_SUCH}/x", r"data\.root: \$\{…\} stands for no value here"),
+        ("optim.lr=yes", r"optim\.lr: got 'yes'; .*number"),
+        ("optim.lr=true", r"optim\.lr: got 'true'; .*number"),
+        ("data.batch_size=true", r"data\.batch_size: got 'true'; .*integer"),
+        ("data.phantom.size_mm=[true,6]", r"size_mm: got 'true'; .*number"),
     ],
 )
 def test_a_wrong_key_says_which_exist_in_one_line(override: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         compose_config([override])
     assert "\n" not in str(caught.value)
+    for theirs in ("viable", "mismatched", "token recognition", "LexerNo", "override", "Error"):
+        assert theirs not in str(caught.value)
+
+
+PATHS = [
+    "x/Größe", "a=b", "epoch=1-step=2.ckpt", "a#b", "(a)", "a[1]", "{a}", "a&b", "it's", '"a', "a~", "~a", "a,b",
+    "100%", "$a", "${a", "a b", "a: b", "2024_01_05", "1.10", "1e3", "007", "0", "true", "on", "-0", "NaN", "???",
+    "a\\b", "a'\\", "${a b(}", "choice(a,b)", "https://a?b=c&d", "日本", "a\nb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_and_names_are_taken_as_typed(path: str) -> None:
+    config = compose_config([f"data.root={path}", f"++init={path}", f"logger.group={path}"])
+    assert (config.data.root, config.init, config.logger.group) == (str(Path(path)), str(Path(path)), path)
+    once = as_typed([f"data.root={path}"])
+    assert as_typed(once) == as_typed(once, sweep=True) == once
+
+
+@pytest.mark.parametrize("run", ["2024_01_05", "1.10", "1e3", "007", "0", "true", "on", "a=1 (b), ö", "it's"])
+def test_a_run_s_folder_has_its_name_as_typed(run: str) -> None:
+    found = composed(as_typed([f"run={run}"]), with_hydra=True)
+    assert found.hydra.run.dir == f"runs/{run}"
+    assert compose_config([f"run={run}"]).run == run
+
+
+def test_what_is_written_for_hydra_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ö")
+    given = {
+        "null": None, "'null'": "null", "'a=b'": "a=b", '"a b"': "a b", r"a\=b": "a=b", r"'it\'s'": "it's",
+        "${oc.env:HOME}/x": "/home/ö/x", "${oc.env:HOME}/a=b": "/home/ö/a=b", "~/Größe": "/home/ö/Größe",
+        "v${seed}": "v0",
+    }  # fmt: skip
+    for text, path in given.items():
+        assert compose_config([f"data.root={text}"]).data.root == path
+    (tmp_path / "v${seed}").mkdir()
+    assert compose_config(["data.root=v${seed}"]).data.root == "v${seed}"
+
+
+def test_only_what_hydra_misreads_is_quoted_for_folders_are_named_after_it() -> None:
+    plain = ["init=starter", "init=/x/a b.ckpt", "logger.group=2024", "init=a:b", "data.patch=16 px", "init=null"]
+    assert as_typed(plain) == plain
+    assert as_typed(["init=a=b"]) == ["init='a=b'"]
+
+
+def test_free_text_is_found_in_the_configuration() -> None:
+    assert {"data.root", "data.split_file", "data.cache_dir", "init", "run", "logger.group", "data.patch"} < text_keys()
+    assert not {"data.source", "trainer.devices", "data.working_pixel_size_um", "seed", "extend"} & text_keys()
+
+
+def test_in_a_sweep_commas_separate_values_but_in_paths_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/u")
+    given = ["init=null, ~/x, a=1,'b,c',${oc.env:A,1},d'", "data.root=a,b", "run=a,b", "init=choice(a,b)"]
+    assert as_typed(given, sweep=True) == [
+        "init=null,/home/u/x,'a=1','b,c',${oc.env:A,1},'d\\''", "data.root=a,b", "run='a,b'", "init=choice(a,b)",
+    ]  # fmt: skip
+    (tmp_path / "a,b").mkdir()
+    assert as_typed(["data.root=a,b"], sweep=True) == ["data.root='a,b'"]
 
 
 def test_run_folders() -> None:
@@ -77,6 +149,12 @@ def test_run_folders() -> None:
 @pytest.mark.parametrize("run", ["../other", "/tmp/x", "a/../../b"])
 def test_run_names_stay_below_runs(run: str) -> None:
     with pytest.raises(InputError, match="leads out of runs/"):
+        compose_config([f"run={run}"])
+
+
+@pytest.mark.parametrize("run", ["a${", "a::b"])
+def test_run_names_are_no_references(run: str) -> None:
+    with pytest.raises(InputError, match=r"holds \$\{ or ::, .*; give a plain name"):
         compose_config([f"run={run}"])
 
 

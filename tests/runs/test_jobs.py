@@ -139,5 +139,15 @@ def test_the_same_command_writes_the_same_plan(tmp_path: Path) -> None:
     }
 
 
+def test_jobs_whose_folders_would_be_one_are_refused() -> None:
+    with pytest.raises(InputError, match=r"two jobs of the sweep would have the folder data\.root=a_b, "):
+        name_jobs(split_jobs(["data.root=a b,a/b"], {}))
+
+
+def test_the_values_of_a_sweep_s_file_are_taken_as_typed() -> None:
+    jobs = split_jobs(["seed=0"], {"init": "null,epoch=1-step=2.ckpt", "data.root": "Größe"})
+    assert jobs == [(f"init={init}", "data.root='Größe'", "seed=0") for init in ("null", "'epoch=1-step=2.ckpt'")]
+
+
 def test_a_sweep_of_one_job_has_a_folder_too() -> None:
     assert list(name_jobs(split_jobs(["seed=0"], {}))[0]) == ["job"]

@@ -12,10 +12,11 @@ import pytest
 
 from rcm_cascade.errors import InputError, JobsFailedError
 from rcm_cascade.files import write_json
-from rcm_cascade.runs.compose import compose_config
+from rcm_cascade.runs.compose import as_typed, compose_config, config_folder
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.folder import FolderInUseError, RunFolder
 from rcm_cascade.runs.identity import config_hash, write_config
+from rcm_cascade.runs.jobs import read_sweep
 from rcm_cascade.runs.launch import launch, plan_sweep
 from tests.runs.test_compose import GROUPS
 
@@ -168,6 +169,40 @@ def test_the_users_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytes
             launch(overrides, lambda config, folder: seen.append(config.init))
     assert seen == [str(tmp_path / "a.ckpt"), None, str(tmp_path / "a.ckpt")]
     assert compose_config(["data.root=~/set"]).data.root == str(tmp_path / "set")
+
+
+def test_paths_and_names_of_a_sweep_are_taken_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(config_folder(), tmp_path / "conf")
+    (tmp_path / "conf" / "sweep" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {data.root: 'a=1,Größe #(2)', seed: '0,1'}}}\n"
+    )
+    monkeypatch.setattr("rcm_cascade.runs.compose.config_folder", lambda: tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    seen: list[Any] = []
+
+    def task(config: TrainConfig, folder: Path) -> None:
+        seen.append((config.data.root, config.init, config.run, str(folder)))
+        record(config, folder)
+
+    launch(["+sweep=mine", "seed=0", "run=it's 1.10", "init=e=1.ckpt"], task)
+    names = ["data.root=_a=1", "data.root=_Größe_2"]
+    assert seen == [
+        (root, "e=1.ckpt", "it's 1.10", f"runs/it's 1.10/{name}")
+        for root, name in zip(["a=1", "Größe #(2)"], names, strict=True)
+    ]
+    assert [job.name for job in read_sweep(Path("runs/it's 1.10")).jobs] == names
+    assert {job.state for job in read_sweep(Path("runs/it's 1.10")).jobs} == {"finished"}
+
+
+def test_the_name_of_a_sweep_is_taken_as_typed() -> None:
+    for run, folder in (
+        ("2024_01_05", "2024_01_05"),
+        ("'1.10'", "1.10"),
+        ("0", "0"),
+        ("a,b", "a,b"),
+        ("null", "seed=0,1"),
+    ):
+        assert plan_sweep(as_typed(["seed=0,1", f"run={run}"], sweep=True)).folder == Path("runs") / folder
 
 
 def test_slurm_is_for_sweeps() -> None:
