@@ -53,7 +53,7 @@ def printable(name: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text whole or not at all; an existing file is replaced."""
     with written_whole(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))  # file names may hold bytes that are no text
 
 
 def write_json(path: Path, content: object) -> None:
