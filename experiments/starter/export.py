@@ -17,7 +17,16 @@ from experiments.speed.machine import commit
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.results import is_evaluation_of
 from rcm_cascade.files import write_text, written_whole
-from rcm_cascade.models.checkpoint import HEADER, SUFFIX, LoadedCheckpoint, digest, load_checkpoint
+from rcm_cascade.models.checkpoint import (
+    CHECKSUM,
+    HEADER,
+    SUFFIX,
+    LoadedCheckpoint,
+    checksum,
+    digest,
+    load_checkpoint,
+    refuse_not_finite,
+)
 from rcm_cascade.report.text import decimal
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import EVALUATION
@@ -77,11 +86,13 @@ def write_safetensors(
         weights: by their names in the network.
         origin: where they came from: ``commit`` and ``checkpoint_sha256``, where known.
     """
-    told = json.dumps({"header": header, "origin": origin}, ensure_ascii=False, allow_nan=False)
+    refuse_not_finite(weights, path, "written")  # a narrower type has fewer numbers
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    told: dict[str, Any] = {"header": header, "origin": origin}
+    told = {**told, CHECKSUM: checksum(told, save(tensors))}
     with written_whole(path) as temporary:
         # One key: the order of several is not ours. By save_file nobody else might read the file.
-        temporary.write_bytes(save(tensors, metadata={HEADER: told}))
+        temporary.write_bytes(save(tensors, metadata={HEADER: json.dumps(told, ensure_ascii=False, allow_nan=False)}))
 
 
 def read_origin(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,10 +28,11 @@ HEADER: Final = "rcm_cascade"
 """The key of the header, in a .ckpt file and, as JSON, in the metadata of a .safetensors file."""
 
 SUFFIX: Final = ".safetensors"
+CHECKSUM: Final = "sha256"
 NETWORK_PREFIX: Final = "network."
 FORMAT: Final = 1
 
-_DAMAGED: Final = OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError
+_DAMAGED: Final = OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError, zipfile.BadZipFile
 _ANOTHER_PROGRAMS: Final = LookupError, TypeError, AttributeError, ValueError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -104,7 +106,8 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     Nothing in the file is executed, and what it says of itself is checked, whichever of the two it is.
 
     Raises:
-        InputError: if the file is missing, unreadable, of another program, or of a newer format.
+        InputError: if the file is missing, damaged, of another program, of a newer format, or holds a weight that is no
+            finite number.
     """
     plain, weights = read_plain(Path(path))
     with _no_contradiction(path):
@@ -116,6 +119,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
                 raise ValueError(f"{name} is {found}, the network it claims to be has {tuple(shape)}")
         network = header.model.build()
         network.load_state_dict(weights)
+    refuse_not_finite(weights, path, "used")
     return LoadedCheckpoint(network.eval(), header, Path(path))
 
 
@@ -143,8 +147,8 @@ def _no_contradiction(path: str | Path) -> Iterator[None]:
 def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     """What a checkpoint says of itself, and its weights on the CPU by their names in the network.
 
-    Nothing has been checked but that both are there. The libraries execute nothing in a file, and check its sizes and
-    offsets before they read a tensor.
+    Nothing has been checked but that both are there, and as they were written. The libraries execute nothing in a file,
+    and check its sizes and offsets before they read a tensor.
 
     Raises:
         InputError: if the file is missing, unreadable, damaged, of another program, or of a newer format.
@@ -156,9 +160,15 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     try:
         if path.suffix.lower() == SUFFIX:
             with safe_open(path, framework="pt", device="cpu") as file:
-                plain = {**json.loads((file.metadata() or {})[HEADER])["header"]}
+                told = json.loads((file.metadata() or {})[HEADER])
+                plain = {**told["header"]}
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            if told.pop(CHECKSUM, None) not in (None, checksum(told, path.read_bytes())):
+                raise SafetensorError
         else:
+            with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums with what it reads
+                if any(record.compress_type for record in archive.infolist()) or archive.testzip():
+                    raise zipfile.BadZipFile
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are read when used
             plain = {**content[HEADER]}
             weights = {str(name).removeprefix(NETWORK_PREFIX): v for name, v in content["state_dict"].items()}
@@ -173,6 +183,40 @@ def read_plain(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
             "install the version of rcm-cascade that wrote it"
         )
     return plain, weights
+
+
+def checksum(told: Mapping[str, Any], content: bytes) -> str:
+    """SHA-256 of what a .safetensors file tells under `HEADER` and of its tensors; the format itself has none.
+
+    Args:
+        told: plain types, without the checksum.
+        content: of a file with these tensors.
+    """
+    tensors = memoryview(content)[8 + int.from_bytes(content[:8], "little") :]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """By name, whether a tensor holds a number that is not finite; still on its device, so that nobody waits for it."""
+    return {name: ~tensor.isfinite().all() for name, tensor in weights.items()}
+
+
+def refuse_not_finite(weights: Mapping[str, Tensor], path: str | Path, done: str) -> None:
+    """Refuses weights and buffers of which one is no finite number: what they would compute is none, either.
+
+    Args:
+        weights: by name.
+        path: of the checkpoint.
+        done: what is not done with it then: used or written.
+
+    Raises:
+        InputError: naming the first.
+    """
+    if bad := [name for name, flag in not_finite(weights).items() if flag]:
+        raise InputError(
+            f"checkpoint {path} cannot be {done}: {bad[0]} ({len(bad)} of {len(weights)} tensors) holds a number that "
+            "is not finite; train again with a lower optim.lr, or use another"
+        )
 
 
 def weight_shapes(arguments: Arguments) -> dict[str, torch.Size]:
@@ -206,8 +250,9 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         path: of the file; one that is there stays as it was until the new one is whole.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if it cannot be written, or holds a weight that is no finite number.
     """
+    refuse_not_finite(content.get("state_dict", {}), path, "written")
     try:
         with written_whole(path) as temporary, temporary.open("wb") as file:
             torch.save(content, file)  # given a path, it would write the temporary name into the file

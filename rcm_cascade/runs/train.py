@@ -1,7 +1,6 @@
 """`rcm-cascade train`: one run, from data to a validated checkpoint; resumed where it was interrupted."""
 
 import math
-import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from rcm_cascade.data.manifest import DATASET_FILE
 from rcm_cascade.data.splits import split_id, write_split
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_json, written_whole
-from rcm_cascade.models.checkpoint import digest, read_header
+from rcm_cascade.models.checkpoint import CheckpointHeader, digest, load_checkpoint
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.comparison import batch_picture
 from rcm_cascade.pictures.png import save_png
@@ -120,9 +119,8 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     initial = read_initial(config.init, init_path(config.init)) if config.init is not None and not resume else None
     loaded = load_training_data(config.data)
     header = make_header(config, loaded)
-    resumed_step = _step_of(folder.last) if resume else None
-    if resume:
-        begun = read_header(folder.last)
+    begun, resumed_step = _begun(folder.last) if resume else (None, None)
+    if begun is not None:
         recorded = {"mosaics_id": begun.mosaics_id, "dataset_id": begun.dataset_id, "split_id": split_id(begun.split)}
         _refuse_changed(config, folder.path, {k: v for k, v in recorded.items() if v}, loaded.facts)
         header = replace(header, init=begun.init if config.init is not None else "")
@@ -210,13 +208,14 @@ def _best(trainer: Trainer) -> dict[str, Any]:
     return {"best_" + MONITORED.removeprefix("val/"): round(float(s), 6) for s in scores if s is not None}
 
 
-def _step_of(checkpoint: Path) -> int:
+def _begun(checkpoint: Path) -> tuple[CheckpointHeader, int]:
+    """Header and step of the checkpoint from which a run goes on; Lightning, which loads it then, checks nothing."""
     try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except (RuntimeError, OSError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({type(error).__name__}); delete it to train from the beginning"
-        ) from error
+        header = load_checkpoint(checkpoint).header
+        return header, int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (InputError, KeyError) as error:
+        fault = str(error).partition("; ")[0] if isinstance(error, InputError) else f"{checkpoint} names no step"
+        raise InputError(f"{fault}; delete it to train from the beginning") from error
 
 
 @contextmanager

@@ -76,3 +76,25 @@ def test_another_program_s_file(metadata: dict[str, str] | None, tmp_path: Path)
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors", metadata=metadata)
     with pytest.raises(InputError, match=r"a\.safetensors .* not one of rcm-cascade"):
         read_plain(tmp_path / "a.safetensors")
+
+
+def test_a_bit_that_flipped_anywhere_in_the_weights_or_the_text_is_noticed(file: Path) -> None:
+    whole = file.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for at in (header, (header + len(whole)) // 2, len(whole) - 1, whole.index(b"haut"), whole.index(b"train") + 4):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"a\.safetensors cannot be read .*damaged"):
+            read_plain(file)
+
+
+def test_a_file_of_before_there_was_a_checksum_is_read(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "a.safetensors", {HEADER: json.dumps({"header": HEADING, "origin": ORIGIN})})
+    assert read_plain(tmp_path / "a.safetensors")[0] == HEADING
+
+
+def test_weights_that_a_narrower_type_cannot_hold_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.safetensors cannot be written: w .* holds a number that is not finite"):
+        write_safetensors(tmp_path / "a.safetensors", HEADING, {"w": torch.tensor([1e5]).to(torch.float16)}, ORIGIN)
+    assert not list(tmp_path.iterdir())

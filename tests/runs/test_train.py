@@ -368,12 +368,21 @@ def test_a_disk_that_fills_leaves_the_checkpoint_before_and_the_command_goes_on(
 def test_a_run_whose_last_checkpoint_is_damaged_says_how_to_begin_again(
     finished_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
+    config, run, last = compose_config(tiny(phantoms)), tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"
     shutil.copytree(finished_run, run)
     (run / "result.json").unlink()
-    (run / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    content, whole = torch.load(last, weights_only=True), bytearray(last.read_bytes())
+    last.write_bytes(b"half")
     with pytest.raises(InputError, match=r"last\.ckpt cannot be read .*; delete it to train from the beginning$"):
-        train(compose_config(tiny(phantoms)), run)
+        train(config, run)
+    whole[len(whole) // 2] ^= 1
+    last.write_bytes(whole)
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be read \(BadZipFile\); delete it to train from the beg"):
+        train(config, run)
+    content["state_dict"]["network.levels.0.head.bias"][0] = torch.nan
+    torch.save(content, last)
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be used: levels\.0\.head\.bias .* not finite; delete it"):
+        train(config, run)
 
 
 @pytest.mark.parametrize(
