@@ -44,6 +44,23 @@ def dataset_ids(dataset: Dataset, cache: MosaicCache) -> DatasetIds:
     )
 
 
+def mosaic_ids(dataset: Dataset, cache: MosaicCache) -> dict[str, str]:
+    """Of each mosaic's content, 16 hexadecimal digits, by the manifest's ``mosaic`` column.
+
+    Raises:
+        InputError: as `dataset_ids` does.
+    """
+    return {entry.mosaic: cache.content(entry.image)[:16] for entry in dataset.entries}
+
+
+def patient_ids(dataset: Dataset) -> dict[str, str]:
+    """Of the patient of each mosaic of which one is given, 16 hexadecimal digits that do not show the name.
+
+    The data set's name enters: patient 1 of one data set is not patient 1 of another.
+    """
+    return {entry.mosaic: _digest([dataset.name, entry.patient]) for entry in dataset.entries if entry.patient_given}
+
+
 def legacy_id(dataset: Dataset) -> str:
     """`DatasetIds.legacy` alone; no image is read."""
     rows = [

@@ -51,6 +51,8 @@ class CheckpointHeader:
         dataset_id: identity of the training data set, all that scores depend on; see `rcm_cascade.data.ids`.
         mosaics_id: identity of its mosaics, to which the split belongs; empty: written before there was one.
         split: ``{mosaic: "train" | "val" | "test"}`` of that data set, by the manifest's ``mosaic`` column.
+        contents: of each mosaic in the split, as `rcm_cascade.data.ids.mosaic_ids` has it; empty: written before.
+        patients: of each mosaic whose patient is given, as `rcm_cascade.data.ids.patient_ids` has it.
         synthetic: trained on phantoms; every output says so.
         temperature: by which logits are divided before their softmax is read as a probability; fitted on validation
             mosaics, 1 until then. It changes no label.
@@ -70,6 +72,8 @@ class CheckpointHeader:
     dataset_id: str = ""
     mosaics_id: str = ""
     split: Mapping[str, SplitName] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    patients: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
     temperature: Positive = 1.0
     init: str = ""
@@ -79,10 +83,22 @@ class CheckpointHeader:
         if self.model.num_classes != len(self.classes):
             raise ValueError(f"the network has {self.model.num_classes} classes and the table {len(self.classes)}")
 
+    def parts(self, contents: Mapping[str, str]) -> dict[str, SplitName]:
+        """What mosaics were used for in the training, whatever their files are called by now; others are left out.
+
+        Args:
+            contents: of the mosaics in question, as the header's.
+        """
+        order = "test", "val", "train"  # of files with one content: what counts is that it was trained on
+        known = {self.contents.get(m): p for wanted in order for m, p in self.split.items() if p == wanted}
+        kept = {m for m in self.split if self.contents.get(m) == contents.get(m)}
+        return {m: self.split[m] if m in kept else known[c] for m, c in contents.items() if c in known}
+
     def to_plain(self) -> dict[str, Any]:
         """Plain types only, so that ``torch.load(weights_only=True)`` reads it."""
         model, classes = self.model.to_plain(), self.classes.to_plain()
-        return {"format": FORMAT, **vars(self), "model": model, "classes": classes, "split": dict(self.split)}
+        by_mosaic = {key: dict(getattr(self, key)) for key in ("split", "contents", "patients")}
+        return {"format": FORMAT, **vars(self), "model": model, "classes": classes, **by_mosaic}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "CheckpointHeader":

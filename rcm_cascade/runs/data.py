@@ -11,7 +11,7 @@ import numpy as np
 from rcm_cascade.data import splits
 from rcm_cascade.data.cache import MosaicCache, default_folder
 from rcm_cascade.data.folds import ClassPixels, FoldRule, class_pixels, format_folds, make_folds, untrained_classes
-from rcm_cascade.data.ids import DatasetIds, dataset_ids
+from rcm_cascade.data.ids import DatasetIds, dataset_ids, mosaic_ids
 from rcm_cascade.data.intensity import Normalisation
 from rcm_cascade.data.manifest import MANIFEST_FILE, Dataset, MosaicEntry, SplitName, parse_length, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_dataset_mosaics, resolve_working_pixel_size
@@ -134,6 +134,11 @@ class TrainingData:
         """Of the data set."""
         return dataset_ids(self.dataset, self.cache)
 
+    @cached_property
+    def contents(self) -> dict[str, str]:
+        """Of its mosaics, by which a checkpoint knows them."""
+        return mosaic_ids(self.dataset, self.cache)
+
     @property
     def facts(self) -> dict[str, str]:
         """What the result of a run depends on beside its configuration, for `changed_data`."""
@@ -223,7 +228,7 @@ def load_training_data(data: DataSection, root: Path | None = None) -> TrainingD
 
 
 def data_of_checkpoint(header: CheckpointHeader, run: RunFolder, root: Path) -> tuple[TrainingData, bool]:
-    """A data set as a checkpoint needs it, split as the checkpoint says.
+    """A data set as a checkpoint needs it, split as the checkpoint says; a file that was renamed keeps its part.
 
     Args:
         header: of the checkpoint.
@@ -239,7 +244,8 @@ def data_of_checkpoint(header: CheckpointHeader, run: RunFolder, root: Path) -> 
     loaded = TrainingData(
         read_dataset(root), header.split, header.working_pixel_size_um, header.normalisation, cache_of_run(run)
     )
-    return loaded, loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    same = loaded.recognised(header).mosaics_id == loaded.ids.mosaics
+    return replace(loaded, split=header.parts(loaded.contents)) if same and header.contents else loaded, same
 
 
 def make_cache(data: DataSection) -> MosaicCache:

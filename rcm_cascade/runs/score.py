@@ -4,7 +4,8 @@ And quantises it on those that it was trained on.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,8 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.ids import dataset_ids
-from rcm_cascade.data.manifest import DATASET_FILE, Dataset, SplitName, read_dataset
+from rcm_cascade.data.ids import dataset_ids, patient_ids
+from rcm_cascade.data.manifest import DATASET_FILE, SplitName, read_dataset
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.data.splits import make_split
 from rcm_cascade.errors import InputError
@@ -31,7 +32,7 @@ from rcm_cascade.pictures.png import save_png
 from rcm_cascade.progress import progress_bar
 from rcm_cascade.runs.data import TrainingData, cache_of_run, data_of_checkpoint, dataset_folder, find_dataset
 from rcm_cascade.runs.folder import RunFolder
-from rcm_cascade.runs.identity import read_config
+from rcm_cascade.runs.identity import RECORDED, read_config
 
 if TYPE_CHECKING:  # it needs OpenVINO, an extra
     from rcm_cascade.annotate.cpu.int8 import Int8Report
@@ -115,10 +116,15 @@ def score(
         store_temperature(checkpoint, temperature)
         scored = digest(checkpoint)  # which the temperature has changed
     working = annotator.header.working_pixel_size_um
+    trained = loaded.recognised(annotator.header)
+    trained_on = annotator.header.dataset
+    if trained.mosaics_id == loaded.ids.mosaics and trained.dataset_id != loaded.ids.content:
+        trained_on += f"; {RECORDED['dataset_id']} have changed since"
+        print(f"warning: {checkpoint} was trained on {trained_on}", file=sys.stderr)
     facts = {
         "data": f"{dataset.name}, {part} split: {len(mosaics)} mosaics",
         "checkpoint": checkpoint.name,
-        "trained on": annotator.header.dataset,
+        "trained on": trained_on,
         "working pixel size": f"{working:g} µm" if working else "each mosaic's own",
         "temperature": f"{temperature:.3g}, {'fitted on these mosaics' if fit_temperature else 'from the checkpoint'}",
         "rcm-cascade": __version__,
@@ -168,7 +174,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], ClassTable, Path]:
     """Scores a checkpoint on a part of a data set.
 
-    The checkpoint's own split counts for the data set that it was trained on, the manifest's for any other;
+    The checkpoint's own split counts for the data set that it was trained on, whatever its files are called by now, the
+    manifest's for any other;
     ``split_file`` overrides both.
 
     Args:
@@ -188,15 +195,20 @@ def evaluate(
     header, run = read_header(checkpoint), RunFolder(checkpoint.resolve().parent.parent)
     loaded, same = data_of_checkpoint(header, run, root)
     dataset = loaded.dataset
-    renamed = sorted(set(header.split) - {entry.mosaic for entry in dataset.entries})
-    if split_file is None and same and renamed:
-        raise InputError(
-            f"{root / 'manifest.csv'} no longer names {renamed[0]} ({len(renamed)} in all), by which the checkpoint "
-            "knows what it was trained on; restore the name, or say which mosaics to score with --split-file CSV"
-        )
+    now = loaded.contents
+    renamed = sorted(m for m in header.split if m not in now or header.contents.get(m, now[m]) != now[m])
+    if same and renamed:
+        gone = f"{root / 'manifest.csv'} no longer names {renamed[0]} ({len(renamed)} in all)"
+        if header.contents:
+            print(f"{gone}; each is known by its content, and is what it was in the training", file=sys.stderr)
+        elif split_file is None:
+            raise InputError(
+                f"{gone}, by which the checkpoint knows what it was trained on; restore the name, or say which mosaics "
+                "to score with --split-file CSV"
+            )
     if split_file is not None or not same:
         loaded = replace(loaded, split=make_split(dataset, seed=0, split_file=split_file, training=False))
-        _refuse_trained_on(dataset, loaded.split, part, header)
+    _refuse_trained_on(loaded, part, header)
     loaded.need(part)
     own = run.path / EVALUATION
     if out is None and not run.config.is_file():
@@ -214,17 +226,30 @@ def evaluate(
     return summary, header.classes, out
 
 
-def _refuse_trained_on(
-    dataset: Dataset, split: Mapping[str, SplitName], part: SplitName, header: CheckpointHeader
-) -> None:
-    """Refuses to score, as held out, mosaics that the checkpoint was trained on: a manifest edited since, say."""
-    if part == "train" or dataset.name != header.dataset:
-        return
-    seen = [m for m, where in split.items() if where == part and header.split.get(m) == "train"]
-    if seen:
+def _refuse_trained_on(loaded: TrainingData, part: SplitName, header: CheckpointHeader) -> None:
+    """Refuses to score, as held out, mosaics that the checkpoint was trained on, whatever they are called here.
+
+    Others of the patients that it was trained on are warned of: those of a patient who has such a mosaic in this data
+    set, and those of the same patient's name in a data set of the same name.
+    """
+    dataset = loaded.dataset
+    known, patients = header.parts(loaded.contents), patient_ids(dataset)
+    if not header.contents and dataset.name == header.dataset:
+        known = dict(header.split)
+    held_out = [m for m, where in loaded.split.items() if where == part != "train"]
+    if seen := [m for m in held_out if known.get(m) == "train"]:
         raise InputError(
             f"the {part} split of {dataset.root} holds {', '.join(seen)}, on which the checkpoint was trained; restore "
             "the split of the training, or name other mosaics with --split-file CSV"
+        )
+    trained = {patients.get(m) for m, was in known.items() if was == "train"}
+    trained |= {header.patients.get(m) for m, was in header.split.items() if was == "train"}
+    if theirs := [m for m in held_out if patients.get(m) in trained - {None}]:
+        print(
+            f"warning: {len(theirs)} mosaics of the {part} split of {dataset.root} are of patients on other mosaics of "
+            f"whom the checkpoint was trained ({', '.join(theirs[:3])}{', …' if len(theirs) > 3 else ''}), so that "
+            "their scores flatter",
+            file=sys.stderr,
         )
 
 

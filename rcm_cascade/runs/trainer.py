@@ -19,6 +19,7 @@ from rich.table import Table
 
 from rcm_cascade.annotate.backends import has_bf16
 from rcm_cascade.data.datamodule import MosaicDataModule
+from rcm_cascade.data.ids import patient_ids
 from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.splits import describe_split, patients_straddling
 from rcm_cascade.errors import InputError
@@ -55,6 +56,8 @@ def make_header(config: TrainConfig, loaded: TrainingData) -> CheckpointHeader:
         dataset_id=loaded.ids.content,
         mosaics_id=loaded.ids.mosaics,
         split=loaded.split,
+        contents={mosaic: loaded.contents[mosaic] for mosaic in loaded.split},
+        patients={m: patient for m, patient in patient_ids(loaded.dataset).items() if m in loaded.split},
         synthetic=loaded.dataset.synthetic,
     )
 

@@ -99,10 +99,12 @@ def class_axes(arguments: Arguments) -> dict[str, int]:
 
 def seen_before(theirs: CheckpointHeader, ours: CheckpointHeader) -> list[str]:
     """Mosaics that a run holds out and that the checkpoint it begins with was trained on, or chosen by for its test."""
-    if (theirs.mosaics_id or theirs.dataset_id) != (ours.mosaics_id if theirs.mosaics_id else ours.dataset_id):
+    known = theirs.parts(ours.contents) if theirs.contents else theirs.split
+    other = (theirs.mosaics_id or theirs.dataset_id) != (ours.mosaics_id if theirs.mosaics_id else ours.dataset_id)
+    if other and not theirs.contents:
         return []
     earlier: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
-    return [mosaic for mosaic, part in ours.split.items() if theirs.split.get(mosaic) in earlier.get(part, ())]
+    return [mosaic for mosaic, part in ours.split.items() if known.get(mosaic) in earlier.get(part, ())]
 
 
 def _warnings(theirs: CheckpointHeader, ours: CheckpointHeader) -> Iterator[str]:

@@ -1,3 +1,5 @@
+import struct
+import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -6,6 +8,7 @@ import torch
 
 from experiments.starter.export import export_checkpoint
 from rcm_cascade.classes import RCM_CLASSES
+from rcm_cascade.data.manifest import SplitName
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadeArguments, Network
 from rcm_cascade.models.checkpoint import (
@@ -15,6 +18,7 @@ from rcm_cascade.models.checkpoint import (
     load_checkpoint,
     read_header,
     store_temperature,
+    write_checkpoint,
 )
 
 ARGUMENTS = CascadeArguments(levels=2, base_filters=2)
@@ -158,3 +162,64 @@ def test_a_temperature_that_cannot_be_written_leaves_the_checkpoint(
         store_temperature(path, 2.0)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def records(path: Path) -> list[tuple[int, int]]:
+    """Where the content of each record of a .ckpt file begins, and how long it is."""
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        heads = [(r.header_offset, r.file_size) for r in archive.infolist()]
+    lengths = [struct.unpack("<HH", whole[at + 26 : at + 30]) for at, _ in heads]
+    return [(at + 30 + sum(names), size) for (at, size), names in zip(heads, lengths, strict=True)]
+
+
+def test_a_bit_that_flipped_anywhere_in_the_weights_or_the_header_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    whole = path.read_bytes()
+    for start, size in records(path):
+        for at in {start, start + size // 2, start + size - 1} if size else set():
+            damaged = bytearray(whole)
+            damaged[at] ^= 1
+            path.write_bytes(damaged)
+            for read in (load_checkpoint, read_header):
+                with pytest.raises(InputError, match=r"a\.ckpt cannot be read .* it is damaged"):
+                    read(path)
+
+
+@pytest.mark.parametrize("name", ["levels.0.head.weight", "levels.1.bottom.0.1.running_var"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_and_buffers_that_are_no_numbers_are_neither_read_nor_written(
+    name: str, value: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"][NETWORK_PREFIX + name].view(-1)[-1] = value
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=rf"a\.ckpt cannot be written: .*{name} \(1 of \d+ tensors\) holds a number"):
+        write_checkpoint(content, path)
+    assert path.read_bytes() == before
+    torch.save(content, path)
+    with pytest.raises(InputError, match=rf"a\.ckpt cannot be used: {name} .* not finite; train again with a lower"):
+        load_checkpoint(path)
+    with pytest.raises(InputError, match=r"a\.ckpt cannot be used"):
+        export_checkpoint(path, tmp_path / "a.safetensors")
+
+
+def test_a_mosaic_is_known_by_its_content_whatever_it_is_called() -> None:
+    split: dict[str, SplitName] = {"a": "train", "b": "test", "c": "val", "d": "train"}
+    header = CheckpointHeader(ARGUMENTS, RCM_CLASSES, 1.0, split=split, contents=dict(zip("abcd", "1232", strict=True)))
+    assert header.parts(header.contents) == split  # b and d are one picture, and keep the names that they had
+    assert header.parts({"a": "2", "x": "1", "c": "9", "y": "3"}) == {"a": "train", "x": "train", "y": "val"}
+
+
+def test_a_checkpoint_of_an_older_version_knows_its_mosaics_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    write(path)
+    content = torch.load(path, weights_only=True)
+    del content[HEADER]["contents"], content[HEADER]["patients"]
+    torch.save(content, path)
+    header = load_checkpoint(path).header
+    assert (header.split, header.contents, header.patients) == ({"a.tif": "train"}, {}, {})
+    assert header.parts({"a.tif": "1"}) == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -18,7 +19,8 @@ from rcm_cascade.evaluate.calibration import LogitSample, LogitSampler, fit_temp
 from rcm_cascade.evaluate.coherence import measure_coherence, pool_coherence
 from rcm_cascade.evaluate.confusion import confusion_matrix, dice
 from rcm_cascade.evaluate.results import read_results
-from rcm_cascade.models.checkpoint import digest, load_checkpoint, store_temperature
+from rcm_cascade.models.checkpoint import HEADER, digest, load_checkpoint, store_temperature, write_checkpoint
+from rcm_cascade.report.pages import evaluate as write_page
 from rcm_cascade.runs.data import TrainingData
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.score import evaluate, is_scored, score
@@ -162,12 +164,104 @@ def test_an_evaluation_uses_the_cache_of_the_run(
     assert not (tmp_path / "not-this-one").exists()
 
 
-def test_renamed_mosaics_are_not_left_out_in_silence(own: tuple[Path, RunFolder]) -> None:
-    root, run = own
-    mosaic = next(m for m, part in load_checkpoint(run.best).header.split.items() if part == "test")
-    manifest = root / "manifest.csv"
-    renamed = str(Path(mosaic).with_name("renamed" + Path(mosaic).suffix))
+def rename(root: Path, mosaic: str, name: str) -> str:
+    renamed = str(Path(mosaic).with_name(name + Path(mosaic).suffix))
     (root / mosaic).rename(root / renamed)
+    manifest = root / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(mosaic, renamed))
+    return renamed
+
+
+def mosaics_of(checkpoint: Path, part: str) -> list[str]:
+    return [m for m, where in load_checkpoint(checkpoint).header.split.items() if where == part]
+
+
+def test_renamed_mosaics_keep_their_part_and_this_is_said(
+    own: tuple[Path, RunFolder], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root, run = own
+    before, _, _ = evaluate(run.best, root, "test", None)
+    trained, tested = mosaics_of(run.best, "train"), mosaics_of(run.best, "test")
+    first = rename(root, tested[0], "renamed")
+    there = rename(root, trained[0], "elsewhere")
+    rename(root, trained[1], Path(trained[0]).stem)  # a training mosaic has another's name
+    capsys.readouterr()
+
+    after, _, _ = evaluate(run.best, root, "test", None)
+
+    told = capsys.readouterr().err
+    assert f"no longer names {min(tested[0], *trained[:2])} (3 in all); each is known by its content" in told
+    assert after["confusion"] == before["confusion"]
+    assert {r.mosaic for r in read_results(run.path / "evaluation" / "confusions.json")[1]} == {first, *tested[1:]}
+    (tmp_path / "split.csv").write_text(f"mosaic,split\n{there},test\n")
+    with pytest.raises(InputError, match=rf"test split of .* holds {there}, on which the checkpoint was trained"):
+        evaluate(run.best, root, "test", tmp_path / "out", tmp_path / "split.csv")
+
+
+def test_renamed_mosaics_that_an_older_checkpoint_does_not_know_are_not_left_out_in_silence(
+    own: tuple[Path, RunFolder],
+) -> None:
+    root, run = own
+    content = torch.load(run.best, weights_only=True)
+    content[HEADER]["contents"] = {}
+    write_checkpoint(content, run.best)
+    mosaic = mosaics_of(run.best, "test")[0]
+    rename(root, mosaic, "renamed")
     with pytest.raises(InputError, match=rf"no longer names {mosaic} \(1 in all\).* --split-file CSV"):
         evaluate(run.best, root, "test", None)
+
+
+def test_a_training_mosaic_and_its_patient_are_known_in_another_data_set(
+    own: tuple[Path, RunFolder], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = own
+    trained, tested = mosaics_of(run.best, "train")[0], mosaics_of(run.best, "test")[0]
+    patients = {entry.mosaic: entry.patient for entry in read_dataset(root).entries}
+    head = "mosaic,label,patient,split\n"
+    settings = (root / "dataset.yaml").read_text()
+
+    def told(name: str, rows: str) -> str:
+        (root / "dataset.yaml").write_text(settings.replace("name: phantom", f"name: {name}"))
+        (root / "manifest.csv").write_text(head + rows)
+        capsys.readouterr()
+        evaluate(run.best, root, "test", tmp_path / "out")
+        return capsys.readouterr().err
+
+    def row(mosaic: str, patient: str, part: str) -> str:
+        return f"{mosaic},{mosaic.replace('mosaics', 'labels').replace('.tif', '.png')},{patient},{part}\n"
+
+    with pytest.raises(InputError, match=rf"holds {trained}, on which the checkpoint was trained"):
+        told("clinic", row(trained, "1", "test"))
+    words = f"1 mosaics of the test split of {root} are of patients on other mosaics of whom the checkpoint was trained"
+    assert words in told("clinic", row(trained, "1", "train") + row(tested, "1", "test"))
+    assert words not in told("clinic", row(trained, "1", "train") + row(tested, "2", "test"))
+    assert words in told("phantom", row(tested, patients[trained], "test"))
+    assert words not in told("clinic", row(tested, patients[trained], "test"))  # another's patient of that name
+
+
+def test_no_patients_name_is_in_a_checkpoint(finished_run: Path, phantoms: Path) -> None:
+    header = load_checkpoint(finished_run / "checkpoints" / "best.ckpt").header
+    entries = {entry.mosaic: entry for entry in read_dataset(phantoms).entries}
+    assert set(header.patients) == set(header.contents) == set(header.split)
+    assert not {entry.patient for entry in entries.values()} & set(header.patients.values())
+    for mosaic, content in header.contents.items():
+        assert digest(entries[mosaic].image).startswith(content)
+        assert len(content) == len(header.patients[mosaic]) == 16
+
+
+def test_pages_say_that_labels_changed_since_the_training(
+    own: tuple[Path, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = own
+    words = "phantom; the labels, classes or pixel sizes have changed since"
+    write_page(run.best, root, "test", None)
+    pages = [run.report, run.path / "evaluation" / "report.html"]
+    assert not any(words in page.read_text() for page in pages)
+    label = next(e.label for e in read_dataset(root).entries if e.mosaic == mosaics_of(run.best, "train")[0])
+    assert label is not None
+    pixels = np.asarray(Image.open(label)).copy()
+    pixels[: len(pixels) // 2] = 0
+    Image.fromarray(pixels).save(label)
+    write_page(run.best, root, "test", None)
+    assert all(words in page.read_text() for page in pages)
+    assert f"was trained on {words}" in capsys.readouterr().err

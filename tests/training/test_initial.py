@@ -148,3 +148,10 @@ def test_mosaics_that_were_trained_on_are_no_longer_held_out(checkpoint: Path, t
     assert told[1].startswith(
         "warning: init=starter was trained or chosen on 3 of this run's held-out mosaics (a, b, d)"
     )
+
+
+def test_mosaics_that_were_trained_on_are_known_in_any_data_set_under_any_name() -> None:
+    theirs = header(mosaics_id="m", split={"a": "train", "b": "val"}, contents={"a": "1", "b": "2"})
+    ours = header(mosaics_id="n", split={"x": "test", "a": "val", "y": "test"}, contents={"x": "1", "a": "9", "y": "2"})
+    assert seen_before(theirs, ours) == ["x", "y"]
+    assert seen_before(replace(theirs, contents={}), ours) == []
