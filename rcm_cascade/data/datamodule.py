@@ -77,6 +77,30 @@ class MosaicDataModule(LightningDataModule):
     def _epoch_pixels(self) -> int:
         return self.steps_per_epoch * self.arguments.batch_size * self.arguments.geometry.patch**2
 
+    def places(self, epoch: int, batches: range, most: int) -> tuple[list[tuple[str, int, int]], int]:
+        """Where the patches of an epoch's batches lie, of all processes.
+
+        Args:
+            epoch: from 0.
+            batches: their numbers in the epoch, from 0.
+            most: so many are looked up, the latest first.
+
+        Returns:
+            Mosaic's name, top and left in px of the working grid; and how many patches there are in all.
+        """
+        sampler = EpochSampler(len(self.patches), self.arguments.seed)
+        sampler.set_epoch(epoch)
+        together = self.arguments.batch_size * self._rank[1]
+        keys = list(sampler)[batches.start * together : batches.stop * together]
+        found = (self.patches.place(key) for key in keys[::-1][:most])
+        return [(self.patches.mosaics[m].name, top, left) for m, top, left, _ in found], len(keys)
+
+    def smallest_batch(self, ranks: int) -> int:
+        """Patches in the smallest batch of an epoch, which is its last, of so many processes."""
+        batch, samples = self.arguments.batch_size, len(self.patches)
+        whole, rest = divmod(samples, batch * ranks)
+        return batch if not rest or whole >= self.steps_per_epoch else min(batch, max(1, rest // ranks))
+
     def class_pixels(self) -> NDArray[np.int64]:
         """Labelled pixels of each class in the training mosaics, ``(C,)``."""
         counts = [count_values(labels_of(mosaic))[: self.num_classes] for mosaic in self.patches.mosaics]

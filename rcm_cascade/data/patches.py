@@ -110,8 +110,8 @@ class PatchDataset(Dataset[Sample]):
         """Samples an epoch."""
         return len(self.windows)
 
-    def __getitem__(self, key: SampleKey) -> Sample:
-        """Reads the sample that ``(epoch, sample)`` names."""
+    def place(self, key: SampleKey) -> tuple[int, int, int, np.random.Generator]:
+        """Where a sample's patch lies, without reading it: mosaic's index, top, left; and what else to draw from."""
         arguments, index, wanted_class = self.arguments, key.sample, None
         rng = np.random.default_rng([arguments.seed, key.epoch, key.sample])
         if arguments.sampling == "balanced":
@@ -121,7 +121,12 @@ class PatchDataset(Dataset[Sample]):
         y0, x0, y1, x1 = window.tolist()
         inside = np.asarray(labels_of(self.mosaics[m]))[y0:y1, x0:x1]  # slices of a memory map take four times as long
         wanted = inside != UNLABELLED if wanted_class is None else inside == wanted_class
-        top, left = draw_position(rng, window, arguments.geometry.patch, wanted)
+        return m, *draw_position(rng, window, arguments.geometry.patch, wanted), rng
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """Reads the sample that ``(epoch, sample)`` names."""
+        arguments = self.arguments
+        m, top, left, rng = self.place(key)
         margin = (self.read_side - arguments.geometry.patch) // 2
         parameters = arguments.augmentation.draw(rng) if arguments.augmentation else unchanged()
         return _read_sample(self.mosaics, (m, top, left), self.read_side, margin, parameters, key.blank)

@@ -35,6 +35,7 @@ from rcm_cascade.training.callbacks import (
     WatchRanks,
     WholeCheckpoints,
 )
+from rcm_cascade.training.finite import StopAtNaN
 from rcm_cascade.training.loss import inverse_frequency
 from rcm_cascade.training.module import MONITORED, CascadeModule
 from rcm_cascade.training.passes import compiled_forward, recompute_activations
@@ -118,7 +119,8 @@ def make_trainer(
     validating = len(datamodule.regions) > 0
     checkpoint = partial(ModelCheckpoint, folder.best.parent, enable_version_counter=False, save_top_k=1)
     watch = WatchRanks()
-    called: list[Callback] = [*callbacks, datamodule.coverage, EpochLine(), watch]
+    first = StopAtNaN(datamodule, config.optim.lr)
+    called: list[Callback] = [first, *callbacks, datamodule.coverage, EpochLine(), watch]
     if config.optim.ema:
         called.append(MovingAverage(config.optim.ema))
     if config.trainer.max_time:

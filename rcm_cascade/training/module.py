@@ -149,7 +149,7 @@ class CascadeModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.class_weights: Tensor | None
         self.confusion = ConfusionMatrix(len(header.classes))
-        self.validation_loss = MeanMetric()
+        self.validation_loss = MeanMetric(nan_strategy="ignore")  # NaN ends the training, see `StopAtNaN`
         # They stay on the device until the epoch ends: logging forty of them a step took a fifth of the step.
         self.gradient_norms: list[dict[str, Tensor]] = []
 
@@ -232,7 +232,7 @@ class CascadeModule(LightningModule):
         """Adds a batch of fixed regions to the epoch's confusion matrix.
 
         Returns:
-            ``prediction``: class ids ``(B, H, W)`` uint8, for dashboards.
+            ``prediction``: class ids ``(B, H, W)`` uint8, for dashboards; ``loss``.
         """
         outputs = self.network(batch["image"])
         total = self.total(self.losses(outputs, batch["labels"]))
@@ -240,7 +240,7 @@ class CascadeModule(LightningModule):
         self.validation_loss.update(total, real)
         prediction = self.network.final(outputs).argmax(dim=1)
         self.confusion.update(prediction, batch["labels"])
-        return {"prediction": prediction.to(torch.uint8)}
+        return {"loss": total, "prediction": prediction.to(torch.uint8)}
 
     def on_validation_epoch_end(self) -> None:
         """Logs every metric over the regions, its mean and by class; undefined ones are left out."""

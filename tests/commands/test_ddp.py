@@ -167,3 +167,13 @@ def children(pid: int) -> list[int]:
         except (OSError, IndexError):
             continue
     return found
+
+
+def test_a_loss_that_is_no_number_ends_both_processes_with_one_sentence(phantoms: Path, tmp_path: Path) -> None:
+    done = run(
+        tmp_path / "two", *overrides(phantoms, "trainer.max_steps=6", "optim.lr=1e38", "data.batch_size=2", *TWO)
+    )
+    assert done.returncode == 2, done.stderr
+    assert len(re.findall(r"error: the loss in epoch 1, batch 2, is not a finite number", done.stderr)) == 1
+    assert "process 1 of 2 ends with the first, which says why" in done.stderr
+    assert not list((tmp_path / "two").rglob("*.ckpt"))

@@ -104,3 +104,36 @@ def test_loading_processes_beside_a_gpu_are_this_process_s_share(
     trainer = Trainer(accelerator="cpu", devices=2, strategy=DDPStrategy(cluster_environment=environment), logger=False)
     datamodule.trainer = trainer
     assert datamodule.train_dataloader().num_workers == workers
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_where_an_epochs_batches_lie_is_known_without_reading_them(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MosaicDataModule, "_rank", (0, ranks))
+    datamodule = made()
+    batches: list[list[list[int]]] = [[] for _ in range(5)]
+    for rank in range(ranks):
+        monkeypatch.setattr(MosaicDataModule, "_rank", (rank, ranks))
+        loader = datamodule.train_dataloader()
+        loader.sampler.set_epoch(2)  # type: ignore[attr-defined]
+        for own, batch in zip(batches, loader, strict=False):
+            own += batch["place"].tolist()
+    expected = [(datamodule.patches.mosaics[m].name, y, x) for batch in batches[1:3] for m, y, x in batch]
+    found, count = datamodule.places(2, range(1, 3), 100)
+    assert count == len(found) == len(expected) == 8 * ranks
+    assert sorted(found) == sorted(expected)
+    if ranks == 1:
+        assert found == expected[::-1]
+        assert datamodule.places(2, range(1, 3), 3) == (expected[:-4:-1], 8)
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_the_smallest_batch_of_an_epoch(limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for samples in (16, 17, 19, 33, 45):
+        for ranks in (1, 2, 3):
+            datamodule, sizes = made(steps_per_epoch=limit), []
+            datamodule.patches.windows = datamodule.patches.windows[:samples]
+            for rank in range(ranks):
+                monkeypatch.setattr(MosaicDataModule, "_rank", (rank, ranks))
+                batches = list(datamodule.train_dataloader())[: datamodule.steps_per_epoch]
+                sizes += [len(batch["image"]) for batch in batches]
+            assert datamodule.smallest_batch(ranks) == min(sizes), (samples, ranks)
