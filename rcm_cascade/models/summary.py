@@ -55,6 +55,31 @@ def summarise_network(arguments: Arguments) -> list[LevelSummary]:
     return rows
 
 
+def fewest_normed(arguments: Arguments, batch: int, side: int) -> tuple[int, int]:
+    """The level, from 1, of the batch norm that sees the fewest values a channel, and how many; nothing is computed.
+
+    Args:
+        arguments: of the network.
+        batch: patches in a batch.
+        side: of a patch, in px.
+
+    Returns:
+        Level and number of values; of a network without batch norms, 0 and as many as the batch has pixels.
+    """
+    seen = [(batch * side**2, 0)]
+    with torch.device("meta"):
+        network = arguments.build().eval()  # in training they would refuse
+    for number, level in enumerate(network.levels, start=1):
+        for norm in (part for part in level.modules() if isinstance(part, torch.nn.BatchNorm2d)):
+            norm.register_forward_pre_hook(
+                lambda norm, given, number=number: seen.append((given[0].numel() // norm.num_features, number))
+            )
+    with torch.no_grad():
+        network(torch.empty(batch, arguments.in_channels, side, side, device="meta"))
+    values, number = min(seen)
+    return number, values
+
+
 def matched(arguments: Arguments, quantity: Matched) -> Arguments:
     """The same design with as many filters as bring it nearest to the paper's form.
 

@@ -38,6 +38,7 @@ from rcm_cascade.runs.trainer import (
     make_trainer,
     print_start,
     quiet,
+    refuse_single_values,
 )
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.initial import load_initial, read_initial, refuse_other_form
@@ -132,6 +133,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
         header = replace(header, init=digest(initial.path))
     levels = summarise_network(header.model)
     datamodule = make_datamodule(config, loaded, header)
+    refuse_single_values(config, header, datamodule)
     module = make_module(config, header, datamodule)
     if rank() == 0:
         print_start(loaded, datamodule, levels, header, config)

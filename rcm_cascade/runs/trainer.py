@@ -24,7 +24,7 @@ from rcm_cascade.data.patches import LoadingArguments
 from rcm_cascade.data.splits import describe_split, patients_straddling
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
-from rcm_cascade.models.summary import LevelSummary, matched
+from rcm_cascade.models.summary import LevelSummary, fewest_normed, matched
 from rcm_cascade.runs.config import TrainConfig
 from rcm_cascade.runs.data import TrainingData, patch_geometry
 from rcm_cascade.runs.folder import RunFolder
@@ -98,6 +98,28 @@ def make_module(config: TrainConfig, header: CheckpointHeader, datamodule: Mosai
     if config.trainer.compile:
         module.learn = compiled_forward(module.network)
     return module
+
+
+def refuse_single_values(config: TrainConfig, header: CheckpointHeader, datamodule: MosaicDataModule) -> None:
+    """Refuses patches and batches so small that a batch norm would see one value a channel, which has no variance.
+
+    Where batch norms are synchronised, they see the other processes' values, too.
+
+    Raises:
+        InputError: naming the keys to change.
+    """
+    if config.optim.freeze_norm or (_several(config) and on_gpu(config)):
+        return
+    ranks = config.trainer.devices * config.trainer.nodes if isinstance(config.trainer.devices, int) else 1
+    batch, patch = datamodule.smallest_batch(ranks), datamodule.arguments.geometry.patch
+    level, values = fewest_normed(header.model, batch, patch)
+    if values < 2:
+        last = "" if batch == config.data.batch_size else f", of which an epoch's last batch has {batch}"
+        raise InputError(
+            f"a batch norm of level {level} would see one value a channel, and one has no variance: data.patch is "
+            f"{patch} px and data.batch_size={config.data.batch_size}{last}; give a larger data.patch, or "
+            f"{'a larger' if not last else 'another'} data.batch_size, or optim.freeze_norm=true"
+        )
 
 
 def make_trainer(

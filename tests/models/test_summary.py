@@ -1,11 +1,14 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from math import fsum
 
 import pytest
+import torch
 
 from rcm_cascade.models import Arguments, CascadeArguments
 from rcm_cascade.models.dynunet import DynUNetArguments
-from rcm_cascade.models.summary import Matched, matched, summarise_network
+from rcm_cascade.models.ensemble import EnsembleArguments
+from rcm_cascade.models.summary import Matched, fewest_normed, matched, summarise_network
 
 
 def test_the_papers_form_in_numbers() -> None:
@@ -59,3 +62,16 @@ def test_a_shallow_network_gets_as_many_filters_as_it_takes() -> None:
     assert found.base_filters > 3 * 8
     wanted = fsum(level.parameters for level in summarise_network(CascadeArguments(base_filters=8)))
     assert fsum(level.parameters for level in summarise_network(found)) == pytest.approx(wanted, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [CascadeArguments(base_filters=2), EnsembleArguments(base_filters=2), DynUNetArguments(base_filters=2)],
+    ids=lambda arguments: arguments.design,
+)
+@pytest.mark.parametrize(("batch", "side", "values"), [(1, 16, 1), (2, 16, 2), (1, 32, 4)])
+def test_the_batch_norm_that_sees_fewest_values(arguments: Arguments, batch: int, side: int, values: int) -> None:
+    assert fewest_normed(arguments, batch, side) == (1, values)
+    image = torch.rand(batch, 1, side, side)
+    with nullcontext() if values > 1 else pytest.raises(ValueError, match="more than 1 value per channel"):
+        arguments.build().train()(image)

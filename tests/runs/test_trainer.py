@@ -1,6 +1,8 @@
 import io
 from contextlib import nullcontext
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -8,7 +10,16 @@ from rich.console import Console
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.runs.compose import compose_config
-from rcm_cascade.runs.trainer import check_device, level_table, memory_format
+from rcm_cascade.runs.data import load_training_data
+from rcm_cascade.runs.trainer import (
+    check_device,
+    level_table,
+    make_datamodule,
+    make_header,
+    memory_format,
+    refuse_single_values,
+)
+from tests.running import tiny
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4"}
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_JOB_NAME": "train"}
@@ -82,3 +93,30 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
         assert "…" not in text
         for word in ("parameters", "loss weight", weights[0], "reach (px)", "GFLOP/MP"):
             assert word in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["data.batch_size=1"], r"data\.batch_size=1; give a larger data\.patch, or a larger data\.batch_size, or opt"),
+        (["data.batch_size=1", "model=dynunet"], r"level 1 would see one value a channel"),
+        (
+            ["data.batch_size=7", "trainer.steps_per_epoch=null"],
+            r"=7, of which an epoch's last batch has 1; .*another",
+        ),
+        (["data.batch_size=10", "trainer.steps_per_epoch=null", "trainer.devices=2"], r"last batch has 1; .*another"),
+        (["data.batch_size=1", "optim.freeze_norm=true"], None),
+        (["data.batch_size=2"], None),
+        (["data.batch_size=7"], None),  # two steps an epoch: the last batch does not come
+    ],
+)
+def test_a_batch_norm_that_would_see_one_value_is_refused_before_training(
+    asked: list[str], words: str | None, phantoms: Path
+) -> None:
+    config = compose_config(tiny(phantoms, "data.patch=16 px", "trainer.accelerator=cpu", *asked))
+    loaded = load_training_data(config.data)
+    header = make_header(config, loaded)
+    datamodule = make_datamodule(config, loaded, header)
+    datamodule.patches.windows = np.resize(datamodule.patches.windows, (22, 5))
+    with pytest.raises(InputError, match=words) if words else nullcontext():
+        refuse_single_values(config, header, datamodule)
