@@ -109,8 +109,13 @@ class ConfusionMatrix(Metric):
         self.matrix += torch.from_numpy(counts).to(self.matrix.device)
 
     def compute(self) -> Tensor:
-        """``(C, C)`` int64, rows = truth."""
+        """``(C, C)`` int64, rows = truth; of one class torchmetrics makes a scalar of it."""
         return self.matrix
+
+    def counts(self) -> NDArray[np.int64]:
+        """What `compute` gives, as an array, ``(C, C)`` for one class too."""
+        counts: NDArray[np.int64] = self.compute().cpu().numpy()
+        return counts.reshape(self.num_classes, self.num_classes)
 
 
 def _diagonal(matrix: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -244,7 +244,7 @@ class CascadeModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs every metric over the regions, its mean and by class; undefined ones are left out."""
-        matrix = self.confusion.compute().cpu().numpy()
+        matrix = self.confusion.counts()
         self.confusion.reset()
         self.log("val/loss", self.validation_loss.compute())
         self.validation_loss.reset()

@@ -116,7 +116,7 @@ class ShowValidation(Callback):
         """Shows them; stands before the module's own hook, which resets its matrix."""
         assert isinstance(pl_module, CascadeModule)
         # The other processes take part in this sum in the module's own hook, which then finds the result ready here.
-        matrix, classes = pl_module.confusion.compute().cpu().numpy(), pl_module.header.classes
+        matrix, classes = pl_module.confusion.counts(), pl_module.header.classes
         step, order = trainer.global_step - 1, trainer.datamodule.validation_order()  # type: ignore[attr-defined]
         self.run.log_image("val/confusion", [confusion_picture(matrix, classes)], step)
         places = {int(place) for place in np.linspace(0, len(order) - 1, min(self.count, len(order)))}

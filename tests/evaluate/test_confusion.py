@@ -179,3 +179,9 @@ def test_many_matrices_at_once_equal_one_by_one() -> None:
         for i in np.ndindex(4, 5):
             np.testing.assert_array_equal(stacked[i], number(matrices[i]))
             np.testing.assert_array_equal(means[i], macro_mean(number(matrices[i]), matrices[i]))
+
+
+def test_one_class_has_a_matrix_too() -> None:
+    metric = ConfusionMatrix(1)
+    metric.update(torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([[0, 0, 255], [0, 255, 0]]))
+    assert metric.counts().tolist() == [[4]]

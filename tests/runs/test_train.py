@@ -435,3 +435,34 @@ def test_a_phantom_root_that_holds_something_else_is_refused(phantoms: Path, tmp
     (tmp_path / "mine" / "dataset.yaml").write_text("name: mine\n")
     with pytest.raises(InputError, match="data=folder"):
         train(compose_config([*overrides, f"data.root={tmp_path / 'mine'}"]), tmp_path / "run")
+
+
+@pytest.mark.parametrize("table", [True, False], ids=["of the table", "of the training labels"])
+def test_one_class_is_trained_scored_and_annotated(
+    table: bool, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy_writable(phantoms, tmp_path / "set")
+    split = load_training_data(compose_config(tiny(root)).data).split
+    for entry in read_dataset(root).entries:
+        if entry.label is not None and (table or split[entry.mosaic] == "train"):
+            labels = np.asarray(Image.open(entry.label)).copy()
+            labels[labels != 255] = 0 if table else 3
+            Image.fromarray(labels).save(entry.label)
+    if table:
+        settings = yaml.safe_load((root / "dataset.yaml").read_text())
+        settings["classes"] = settings["classes"][:1]
+        (root / "dataset.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.chdir(tmp_path)
+    more = ["loss.class_weights=inverse_frequency", "data.sampling=balanced", "run=a"]
+    assert main(["train", *tiny(root, *more)]) == 0
+    best = "runs/a/checkpoints/best.ckpt"
+    assert main(["evaluate", best, "--data", str(root)]) == 0
+    mosaic = next(m for m, part in split.items() if part == "test")
+    assert main(["annotate", str(root / mosaic), "--checkpoint", best, "--out", "out"]) == 0
+    metrics = json.loads((tmp_path / "runs" / "a" / "evaluation" / "metrics.json").read_text())
+    assert metrics["classes"][0]["labelled_pixels"] > 0
+    if table:
+        assert np.shape(metrics["confusion"]) == (1, 1)
+        assert metrics["mean"] | {"specificity": None, "sensitivity": 1.0} == metrics["mean"]
+    assert (tmp_path / "runs" / "a" / "report.html").is_file()
+    assert len(list((tmp_path / "out").iterdir())) == 3
