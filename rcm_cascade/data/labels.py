@@ -50,7 +50,7 @@ def read_labels(path: Path, classes: ClassTable, shape: tuple[int, int]) -> NDAr
                 "mosaic's own size"
             )
         if read.palette is not None:
-            _refuse_two_readings(path, values, read.palette, classes)
+            _refuse_two_readings(path, values, opacity, read.palette, classes)
         ids = values.astype(np.uint8)  # a copy, which may be written to
         if opacity is not None:
             top = 255 if opacity.dtype == np.uint8 else 65535
@@ -92,13 +92,18 @@ def _ids(path: Path, read: Pixels) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return values, opacity
 
 
-def _refuse_two_readings(path: Path, indices: NDArray[Any], palette: NDArray[np.uint8], classes: ClassTable) -> None:
+def _refuse_two_readings(
+    path: Path, indices: NDArray[Any], opacity: NDArray[Any] | None, palette: NDArray[np.uint8], classes: ClassTable
+) -> None:
     """Refuses a palette whose colours contradict its indices: an optimiser may have rewritten a greyscale map.
 
     Raises:
         InputError: naming both readings.
     """
-    used = np.flatnonzero(count_values(indices)) if indices.dtype == np.uint8 else np.unique(indices)
+    if opacity is None and indices.dtype == np.uint8:
+        used = np.flatnonzero(count_values(indices))
+    else:  # the colours of what is transparent say nothing
+        used = np.unique(indices if opacity is None else indices[opacity > 0])
     colours = palette[used, :3]
     greys = colours[:, 0].tolist()
     ids = {*range(len(classes)), UNLABELLED}

@@ -127,7 +127,7 @@ def _text(value: str) -> str:
     with suppress(HydraException):
         read = OverridesParser.create().parse_override(f"run={value}").value()
         number = type(read) in (int, float) and str(read) == value  # as text it is the same
-        if not literal and (number or isinstance(read, str | None)):
+        if not literal and value == value.strip() and (number or isinstance(read, str) or value == "null"):
             return value
     return quoted(value, literal)
 

@@ -105,6 +105,10 @@ RIGHT: dict[str, tuple[Write, NDArray[np.uint8]]] = {
     "colour and alpha": (png(np.dstack([SHOWN, SHOWN, SHOWN, OPAQUE])), LABELS),
     "TIFF with alpha": (tiff(np.dstack([SHOWN] * 3 + [OPAQUE]), photometric="rgb", extrasamples=[2]), LABELS),
     "one grey is transparent": (png(np.where(HIDDEN, 9, LABELS), transparency=9), LABELS),
+    "equal channels and one of which nothing is said": (
+        lambda p: write_raw_tiff(p, Page(np.dstack([LABELS] * 3 + [SHOWN * 0]), [Tag(338, SHORT, [0])], photometric=2)),
+        LABELS,
+    ),
     "a transparent index": (
         png(indexed(np.where(HIDDEN, 6, LABELS), *[(n, 40 * n, 9) for n in range(7)]), transparency=6),
         LABELS,
@@ -150,6 +154,13 @@ REFUSED: dict[str, tuple[Write, str]] = {
         "read in two ways: its indices 0, 1, 2, 3, 4, 5, 6 have the grey levels 5, 3, 1, 0, 255, 4, 2; save",
     ),
     "optimised, by brightness": (optimised(0, 1, 2, 3, 4, 5, 255), "read in two ways"),
+    "optimised, with a transparent colour": (
+        png(
+            indexed(np.where(HIDDEN, 0, (LABELS + 1) % 6 + 1), (12, 34, 56), *[(n,) * 3 for n in (5, 0, 1, 2, 3, 4)]),
+            transparency=0,
+        ),
+        "read in two ways: its indices 1, 2, 3, 4, 5, 6 have the grey levels 5, 0, 1, 2, 3, 4",
+    ),
     "two classes optimised": (png(indexed(TWO, (5, 5, 5), BLACK)), "indices 0, 1 have the grey levels 5, 0"),
     "the classes' colours in another order": (
         png(named(0, 2, 1, 3, 4, 5)),

@@ -79,7 +79,7 @@ def test_a_wrong_key_says_which_exist_in_one_line(override: str, words: str) -> 
 PATHS = [
     "x/Größe", "a=b", "epoch=1-step=2.ckpt", "a#b", "(a)", "a[1]", "{a}", "a&b", "it's", '"a', "a~", "~a", "a,b",
     "100%", "$a", "${a", "a b", "a: b", "2024_01_05", "1.10", "1e3", "007", "0", "true", "on", "-0", "NaN", "???",
-    "a\\b", "a'\\", "${a b(}", "choice(a,b)", "https://a?b=c&d", "日本", "a\nb",
+    "NULL", "a ", " a", "a\\b", "a'\\", "${a b(}", "choice(a,b)", "https://a?b=c&d", "日本", "a\nb",
 ]  # fmt: skip
 
 

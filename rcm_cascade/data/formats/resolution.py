@@ -24,6 +24,7 @@ _SPELLINGS: Final = {
     r"centi(?=m)": "c",
     r"met(er|re)s?": "m",
 }
+_OME_NO_LENGTHS: Final = ("pixel", "reference frame")
 _TAG_UNIT_UM: Final = {2: 25400.0, 3: 1e4, 4: 1e3, 5: 1.0}  # inch and cm; by some programs also mm and µm
 _SCREEN_DPI: Final = (72.0, 96.0)
 """Written by default by nearly every program: ignored without a word."""
@@ -47,6 +48,8 @@ def stated_size(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) ->
                 notes.append(f"the OME metadata of {path} describe other pixels than it holds; they are ignored")
             elif size := _ome_size(found):
                 return Stated(size)
+            elif "PhysicalSizeX" in found and found.get("PhysicalSizeXUnit", "um") not in _OME_NO_LENGTHS:
+                notes.append(f"the pixel size in the OME metadata of {path} cannot be read; it is ignored")
         except ElementTree.ParseError as error:
             notes.append(f"the OME metadata of {path} are no XML ({error}); they are ignored")
     horizontal = page.tags.valueof(282)
@@ -63,8 +66,8 @@ def stated_size(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) ->
         return Stated(None, "; ".join(notes))
     if max(size) > _COARSEST_UM * 1.0001 or any(math.isclose(dpi[0], known, rel_tol=1e-4) for known in _PRINTING_DPI):
         notes.append(
-            f"the resolution tags of {path}, {dpi[0]:.4g} dpi or {size[0]:.4g} µm, are those of a print; they are "
-            "ignored (if they are true, say so in the manifest, dataset.yaml or --pixel-size)"
+            f"the resolution tags of {path}, {dpi[0]:.4g} dpi or {size[0]:.4g} µm, are those of a print or a "
+            "placeholder; they are ignored (if they are true, say so in the manifest, dataset.yaml or --pixel-size)"
         )
         return Stated(None, "; ".join(notes))
     return Stated(size, "; ".join(notes))
@@ -110,7 +113,7 @@ def ome_images(
             for pixels in image.iterfind("{*}Pixels")
             if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(page.imagewidth), str(page.imagelength))
             for data in pixels.findall("{*}TiffData") or [pixels]  # without one, the pages in their order
-            if data.findtext("{*}UUID", root.get("UUID")) == root.get("UUID")
+            if data.findtext("{*}UUID") in (None, root.get("UUID")) or "UUID" not in root.attrib
         ]
         numbered = [said for number, said in described if number == str(page.index)]
         if described:

@@ -1,6 +1,8 @@
 """PNG, BMP, JPEG and JPEG 2000. Their densities say nothing about tissue."""
 
 import io
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from rcm_cascade.data.formats.base import Format, Pixels, check_size, refuse_truncated, refuse_turned
 from rcm_cascade.errors import InputError
 
+_INDEXED: Final = 3  # PNG's colour type
 _ORIENTATION: Final = 274  # EXIF's tag
 _JPEG2000_SPACES: Final = {16: "sRGB", 17: "grey", 18: "sYCC"}  # decoded to grey or RGB
 _END: Final = b"\xff\xd9"  # of a JPEG and of a JPEG 2000 codestream
@@ -37,27 +40,32 @@ def read_png(path: Path) -> Pixels:
     """Any colour type and bit depth.
 
     Raises:
-        InputError: if the file ends early, is too large, or is stored turned.
+        InputError: if the file ends early, is too large, an animation, or stored turned.
     """
-    content = _pixel_chunks(path)
-    with _open(path, PngImageFile, content) as picture:
-        bits = content[24]
-        if picture.mode == "P":
-            picture.apply_transparency()
-            palette = np.array(picture.getpalette("RGBA"), np.uint8).reshape(-1, 4)
-            return Pixels(np.asarray(picture), palette, bits)
-        values = imagecodecs.png_decode(content)  # Pillow cuts 16-bit colour down to 8
-        alpha = values.ndim == 3 and values.shape[2] in (2, 4)
-        if bits < 8:  # which is scaled up
-            grey = (values[..., 0] if alpha else values) // (255 // (2**bits - 1))
-            values = np.dstack([grey, values[..., 1]]) if alpha else grey
-        return Pixels(values, bits=bits, alpha=alpha)
+    chunks = _pixel_chunks(path)
+    _open(path, PngImageFile, _png(chunks)).close()
+    chunks.pop(b"eXIf", None)
+    *size, bits, colour = chunks[b"IHDR"][:10]
+    palette = None
+    if colour == _INDEXED:  # decoded as grey: Pillow, which gives indices, misses damage and rows
+        colours = np.frombuffer(chunks.pop(b"PLTE"), np.uint8).reshape(-1, 3)
+        opacity = np.frombuffer(chunks.pop(b"tRNS", b""), np.uint8)[: len(colours)]
+        palette = np.column_stack([colours, np.full(len(colours), 255, np.uint8)])
+        palette[: len(opacity), 3] = opacity
+        chunks[b"IHDR"] = bytes([*size, bits, 0]) + chunks[b"IHDR"][10:]
+    values = imagecodecs.png_decode(_png(chunks))  # Pillow cuts 16-bit colour down to 8
+    alpha = values.ndim == 3 and values.shape[2] in (2, 4)
+    if bits < 8:  # which is scaled up
+        grey = (values[..., 0] if alpha else values) // (255 // (2**bits - 1))
+        values = np.dstack([grey, values[..., 1]]) if alpha else grey
+    return Pixels(values, palette, bits=bits, alpha=alpha)
 
 
-def _pixel_chunks(path: Path) -> bytes:
-    """A PNG without what is no pixel: decoders refuse megabytes of XMP or a profile."""
+def _pixel_chunks(path: Path) -> dict[bytes, bytes]:
+    """The parts of a PNG that are pixels, by kind: decoders refuse megabytes of XMP or a profile."""
     content = path.read_bytes()
-    kept, at, kind = [content[:8]], 8, b""
+    kept: dict[bytes, list[bytes]] = {}
+    at, kind = 8, b""
     while kind != b"IEND":
         kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4])
         if end > len(content) or not kind.isalpha():
@@ -67,9 +75,17 @@ def _pixel_chunks(path: Path) -> bytes:
                 f"{path} holds {frames} images; expected one mosaic: save the one you mean as its own file"
             )
         if kind[:1].isupper() or kind in (b"tRNS", b"eXIf"):  # capitals: without it no picture
-            kept.append(content[at:end])
+            if zlib.crc32(content[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end]):
+                refuse_truncated(path, f"its part at byte {at} has another checksum")
+            kept.setdefault(kind, []).append(content[at + 8 : end - 4])
         at = end
-    return b"".join(kept)
+    return {kind: b"".join(parts) for kind, parts in kept.items()}
+
+
+def _png(chunks: Mapping[bytes, bytes]) -> bytes:
+    parts = [kind + content for kind, content in chunks.items()]
+    whole = [(len(part) - 4).to_bytes(4) + part + zlib.crc32(part).to_bytes(4) for part in parts]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *whole])
 
 
 def read_bmp(path: Path) -> Pixels:

@@ -18,7 +18,7 @@ _COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
 """Channels by PhotometricInterpretation: white is zero, black is zero, RGB, palette, YCbCr; others are CMYK, Lab, …"""
 _LOSSLESS: Final = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 34933, 50000}
 """Compressions that keep ids: none, CCITT, LZW, deflate, PackBits, LZMA, Zstandard, PNG; others need not."""
-_VERIFIED: Final = {1, 8, 32946, 34925, 34933}
+_VERIFIED: Final = {1, 8, 32946, 34887, 34925, 34933, 50002, 52546}
 """Compressions whose decoders see a missing end; where nothing is compressed, zeros are what was not imaged."""
 _WITH_END_MARKER: Final = {7, 33003, 33004, 33005, 34712}  # JPEG and JPEG 2000
 _TO_RGB: Final = {6, 7, 34892, 50001, 50002, 52546}  # JPEG, WebP, JPEG XL: their decoders make RGB of YCbCr
@@ -51,11 +51,15 @@ def read(path: Path) -> Pixels:
             page.predictor = 1
         colours = _COLOURS.get(page.photometric, 0)
         extra = page.samplesperpixel - colours
-        alpha = extra == 1 and (colours == 3 or any(page.extrasamples))
+        alpha = extra == 1 and any(page.extrasamples)
+        unused = extra == 1 and not alpha and colours == 3  # a fourth channel of which nothing is said
         luma_first = page.photometric == 6 and page.compression not in _TO_RGB
+        full = 0, 1, 2**page.bitspersample - 1, 1  # black and white, as fractions
+        ranged = luma_first and tuple(page.tags.valueof(532, default=full))[:4] != full
         subsampled = luma_first and page.subsampling not in (None, (1, 1))
-        if not colours or (extra and not alpha) or subsampled:
-            kind = tifffile.PHOTOMETRIC(page.photometric).name + " at different resolutions" * subsampled
+        unusual = " at different resolutions" * subsampled or " of another range" * ranged
+        if not colours or (extra and not alpha and not unused) or unusual:
+            kind = tifffile.PHOTOMETRIC(page.photometric).name + unusual
             raise InputError(
                 f"{path} has {page.samplesperpixel} channels of kind {kind}; expected grey or RGB: save the channel "
                 "you mean alone"
@@ -64,6 +68,8 @@ def read(path: Path) -> Pixels:
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
+        if unused:
+            pixels = pixels[..., :3]
         palette = None
         if page.photometric == 3 and page.colormap is not None:
             eight_bit = page.colormap.max() < 256  # against the standard, and common
@@ -120,7 +126,7 @@ def _planes(path: Path, page: tifffile.TiffPage) -> int:
 
 def _is_aside(page: tifffile.TiffPage, name: str) -> bool:
     """Whether a page is named as something beside the image: by OME metadata, its own name, or a slide scanner."""
-    scanned = re.match(r"Aperio[^\r\n]*[\r\n]+(label|macro) ", description(page))
+    scanned = re.match(r"Aperio[^\r\n]*[\r\n]+(label |macro |[^|]*-> ?\d+x\d+)", description(page))
     names = (name, str(page.tags.valueof(285, default="")))
     return bool(scanned) or any(_ASIDE.fullmatch(text.strip()) for text in names)
 
@@ -142,8 +148,11 @@ def _check_whole(path: Path, page: tifffile.TiffPage) -> int:
             for at, length in parts:
                 file.seek(at + max(length - 64 * _TAIL, 0))
                 tail = file.read(min(length, 64 * _TAIL))
-                marked = page.compression not in _WITH_END_MARKER or tail.rstrip(b"\0").endswith(b"\xff\xd9")
-                if not marked or (len(tail) >= _TAIL and not any(tail[-_TAIL:])):
+                if page.compression in _WITH_END_MARKER:
+                    ends = tail.rstrip(b"\0").endswith(b"\xff\xd9")
+                else:
+                    ends = len(tail) < _TAIL or any(tail[-_TAIL:])
+                if not ends:
                     refuse_truncated(path, f"the part at byte {at} has no end")
     return len(extents) - len(parts)
 

@@ -81,8 +81,13 @@ def ome_with_macro(path: Path) -> None:
 def slide(path: Path) -> None:
     with tifffile.TiffWriter(path) as file:
         file.write(GREY, tile=(64, 64), metadata=None, description="Aperio Image Library v11\r\n128x96", **PER_CM)
-        for name in ("label", "macro"):
-            text = f"Aperio Image Library v11\r\n{name} 64x48"
+        for name in (
+            "128x96 -> 64x48 - |AppMag = 20",
+            "128x96 [0,0 128x96] (64x64) -> 64x48 JPEG",
+            "label 64x48",
+            "macro 64x48",
+        ):
+            text = f"Aperio Image Library v11\r\n{name}"
             file.write(SMALL, metadata=None, description=text, resolution=(100, 100), resolutionunit="CENTIMETER")
 
 
@@ -132,6 +137,12 @@ def bmp_of_two_colours(path: Path) -> None:
     picture = Image.fromarray(GREY >> 7)
     picture.putpalette([0, 0, 0, 255, 255, 255])
     picture.save(path, "BMP")
+
+
+def padded_jpeg(path: Path) -> None:
+    """A tile whose length counts zeros up to a multiple of a sector."""
+    strip = imagecodecs.jpeg_encode(GREY, level=100)
+    write_raw_tiff(path, Page(GREY, compression=7, strip=strip + bytes(300)))
 
 
 def without(path: Path, code: int) -> None:
@@ -208,6 +219,12 @@ RIGHT: dict[str, tuple[Write, NDArray[Any], float | None]] = {
         GREY.astype(np.uint16) * 16,
         None,
     ),
+    "a fourth channel of which nothing is said": (
+        raw(Page(np.dstack([RGB, 0 * GREY]), [Tag(338, SHORT, [0])], photometric=2)),
+        LUMA,
+        None,
+    ),
+    "JPEG tiles with zeros behind": (padded_jpeg, GREY, None),
     # what other programs leave out, or copy from elsewhere
     "no word on white or black": (lambda p: without(p, 262), GREY, None),
     "no word on strips": (lambda p: without(p, 279), GREY, None),
@@ -250,7 +267,7 @@ def test_right_pixels_and_their_size(tmp_path: Path, kind: str) -> None:
     write, pixels, um = RIGHT[kind]
     write(tmp_path / "m.file")
     read = read_image(tmp_path / "m.file")
-    rounding = 2 if "JPEG 2000" in kind else 1 if pixels is LUMA else 0  # its decoder goes by way of RGB
+    rounding = 2 if "JPEG" in kind else 1 if pixels is LUMA else 0  # its decoder goes by way of RGB
     assert np.abs(read.astype(int) - pixels).max() <= rounding
     assert stored_pixel_size(tmp_path / "m.file") == (um if um is None else pytest.approx(um))
 
@@ -266,6 +283,7 @@ WARNED: dict[str, tuple[Write, float | None, str]] = {
     "inch by ImageJ": (imagej("inch", 300, 2), None, "300 dpi"),
     "1 px/cm": (tiff(resolution=(1, 1), resolutionunit="CENTIMETER"), None, "are those of a print"),
     "malformed OME": (ome(ome_image(2)), 8.0, "are no XML"),
+    "OME of no number": (ome(ome_image(8).replace('"8"', '"0,5"') + "</OME>"), 8.0, "cannot be read; it is ignored"),
     "OME cut off": (ome('<Image ID="Image:0"><Pixels SizeX="128" Si'), 8.0, "are no XML"),
     "OME of other pixels": (ome(ome_image(2, 1000, 1000) + "</OME>"), 8.0, "describe other pixels"),
 }
@@ -353,6 +371,24 @@ def preview_above(path: Path) -> None:
         file.write(GREY, subfiletype=0, metadata=None)
 
 
+def indexed_png(rows: int) -> bytes:
+    """A palette PNG that says it has 96 rows."""
+    file = io.BytesIO()
+    picture = Image.fromarray(GREY[:rows])
+    picture.putpalette(PALETTE.reshape(-1).tolist())
+    picture.save(file, "PNG")
+    content = bytearray(file.getvalue())
+    content[20:24] = (96).to_bytes(4)
+    content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4)
+    return bytes(content)
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit in the pixels is another."""
+    at = content.index(b"IDAT") + 400
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
 def tile_bomb(path: Path) -> None:
     tiff(GREY, tile=(96, 128), compression="zlib")(path)
     with tifffile.TiffFile(path, mode="r+") as file:
@@ -391,6 +427,12 @@ REFUSED: dict[str, tuple[Write, str]] = {
         raw(Page(GREY, [Tag(33628, RATIONAL, (0, 0)), Tag(33629, RATIONAL, (0, 1) * 9)], strip=GREY.tobytes() * 9)),
         "holds 9 images",
     ),
+    "YCbCr of video's range": (
+        raw(Page(YCBCR, [Tag(532, RATIONAL, (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1))], photometric=6)),
+        "of another range",
+    ),
+    "palette PNG, half of it": (lambda p: p.write_bytes(indexed_png(rows=48)), "cannot be decoded"),
+    "palette PNG of another checksum": (lambda p: p.write_bytes(flipped(indexed_png(rows=96))), TRUNCATED),
     "strips of no length": (raw(Page(GREY, [Tag(279, LONG, [0])])), "does not say how long its strips"),
     "a tile of a gigabyte": (tile_bomb, "its tiles are 32768 × 32768 px"),
     "an animation": (
