@@ -18,8 +18,12 @@ from tests.scoring import results
 
 __all__ = ["finished_run", "phantoms", "results"]
 
-# Beside a GPU tests run on the processor, too: that is where they hold bit for bit.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+TEST_DEVICE = "RCM_CASCADE_TEST_DEVICE"
+"""For tests marked gpu: cuda; or cpu, where they are rehearsed."""
+
+if os.environ.get(TEST_DEVICE) != "cuda":
+    # Beside a GPU tests run on the processor, too: that is where they hold bit for bit.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 REAL_DATA_VARIABLE = "RCM_CASCADE_TEST_DATA"
 
