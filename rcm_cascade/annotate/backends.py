@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rcm_cascade.annotate.tiling import LevelPlan, Span
 from rcm_cascade.errors import InputError
@@ -114,8 +115,8 @@ class HaloBackend(Backend):
 
     def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
-        twin = copy.deepcopy(model).eval().requires_grad_(False)
-        self._levels = twin.to(self.compute_dtype, memory_format=torch.channels_last).levels  # type: ignore[call-overload]
+        # Folded: one pass over the activations less for each convolution, and in bf16 one rounding less.
+        self._levels = folded(model).to(self.compute_dtype, memory_format=torch.channels_last).levels  # type: ignore[call-overload]
 
     def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
         """See `Backend.run`."""
@@ -127,6 +128,18 @@ class HaloBackend(Backend):
                 logits = self._levels[level](x)
             rows = Span(start, start + plan.rows).clipped(plan.covered[0])
             yield rows, logits[:, :, rows.within(seen)]
+
+
+def folded(model: Network) -> Network:
+    """A copy in eval mode, without gradients, in which each batch norm that follows a convolution is part of it."""
+    dtype = next(model.parameters()).dtype
+    model = copy.deepcopy(model).eval().requires_grad_(False).double()  # folded in float64: one rounding, not three
+    for sequence in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            convolution, norm = sequence[index], sequence[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return model.to(dtype)
 
 
 Factory = Callable[[Network, str, Path | None], Backend | str]

@@ -10,6 +10,7 @@ import re
 import tempfile
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,9 @@ from rcm_cascade.progress import Advance
 STRIP_PIXELS: Final = {"cpu": 2**18, "cuda": 2**22}
 """Px of a strip at most, by device. Measured on a CPU: larger ones fall out of the cache, in smaller ones the rows that
 convolutions keep weigh more. A GPU wants large ones; this one is not measured."""
+
+STRIPS_AHEAD: Final = 2
+"""That a GPU is given before the ids of one are waited for: enough that it never waits for the processor."""
 
 _OUT_OF_MEMORY: Final = re.compile(
     r"out of memory|can't allocate|cannot allocate|bad[ _]alloc|not enough memory|STATUS_ALLOC_FAILED", re.I
@@ -137,13 +141,15 @@ def annotate_image(
 
     while True:
         try:
+            arriving = Arriving()
             for piece in level_pieces(ready, grey, known, plans, advance, options.memory):
                 if observe is not None:
                     observe(piece)
                 if piece.merged is not None:
-                    labels[piece.rows, piece.cols] = class_ids(piece.merged).cpu().numpy()
+                    arriving.add(class_ids(piece.merged), labels[piece.rows, piece.cols])
                 if levels:
-                    level_labels[piece.level][piece.rows, piece.cols] = class_ids(piece.logits).cpu().numpy()
+                    arriving.add(class_ids(piece.logits), level_labels[piece.level][piece.rows, piece.cols])
+            arriving.wait()
             break
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -167,6 +173,32 @@ def annotate_image(
         seconds=time.perf_counter() - started,
         factors=tuple(p.factor for p in plans),
     )
+
+
+class Arriving:
+    """Class ids on their way from a device into arrays: it begins the next strip before those of the last are here."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[tuple[torch.cuda.Event, Tensor, NDArray[np.uint8]]] = deque()
+
+    def add(self, ids: Tensor, place: NDArray[np.uint8]) -> None:
+        """Brings ids ``(H, W)`` uint8 to their place ``(H, W)``, where they are later; from a processor, now."""
+        if ids.device.type != "cuda":
+            place[:] = ids.numpy()
+            return
+        arrived = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=True)  # only into such does a copy run beside
+        arrived.copy_(ids, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._under_way.append((event, arrived, place))
+        self.wait(STRIPS_AHEAD)
+
+    def wait(self, ahead: int = 0) -> None:
+        """Waits until all are here but the last few."""
+        while len(self._under_way) > ahead:
+            event, arrived, place = self._under_way.popleft()
+            event.synchronize()
+            place[:] = arrived.numpy()
 
 
 def class_ids(logits: Tensor) -> Tensor:
@@ -316,7 +348,9 @@ def read_level(image: NDArray[np.uint8], factor: int, rows: Span, cols: Span, ba
     missing = len(down) - block.shape[0], len(across) - block.shape[1]
     # A copy in any case: PyTorch refuses memory that is mapped read-only.
     padded = torch.from_numpy(np.pad(block, ((0, missing[0]), (0, missing[1])), mode="edge"))
-    return area_average(padded.to(backend.device).to(backend.dtype)[None, None], factor)
+    if backend.device.type == "cuda":
+        padded = padded.pin_memory()  # else the copy would wait until the GPU has done all that it was given before
+    return area_average(padded.to(backend.device, non_blocking=True).to(backend.dtype)[None, None], factor)
 
 
 def upsampled(coarser: Tensor | None, rows: Span, cols: Span, dtype: torch.dtype) -> Tensor | None:

@@ -160,6 +160,7 @@ def make_trainer(
         accelerator=config.trainer.accelerator,
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
+        benchmark=on_gpu(config),  # patches are of one size, so cuDNN tries its algorithms once
         sync_batchnorm=on_gpu(config) and _several(config),
         precision=_precision(config),
         max_epochs=config.max_epochs,

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from rcm_cascade.annotate import backends, cpu
-from rcm_cascade.annotate.backends import Backend, has_bf16, open_backend
+from rcm_cascade.annotate.backends import Backend, folded, has_bf16, open_backend
 from rcm_cascade.annotate.cpu import has_openvino
-from rcm_cascade.annotate.cpu.strips import StripBackend, TorchStripBackend, folded
+from rcm_cascade.annotate.cpu.strips import StripBackend, TorchStripBackend
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import CascadedUNet
 from rcm_cascade.models.unet import unet_reach

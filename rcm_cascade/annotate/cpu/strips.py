@@ -6,7 +6,6 @@ therefore lags behind what went in, by the layer's *delay*, and a skip connectio
 decoder has caught up. The result is that of one pass over the whole.
 """
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rcm_cascade.annotate.backends import Backend, Read, convolution_arithmetic
+from rcm_cascade.annotate.backends import Backend, Read, convolution_arithmetic, folded
 from rcm_cascade.annotate.tiling import LevelPlan, Span
 from rcm_cascade.models import Network
 from rcm_cascade.models.unet import UNet
@@ -339,15 +337,3 @@ class TorchStripBackend(StripBackend):
         with convolution_arithmetic(self.device):
             outputs: Tensors = self.coder(level, part)(x.contiguous(memory_format=torch.channels_last), *rest)
         return outputs
-
-
-def folded(model: Network) -> Network:
-    """A copy in eval mode, without gradients, in which each batch norm that follows a convolution is part of it."""
-    dtype = next(model.parameters()).dtype
-    model = copy.deepcopy(model).eval().requires_grad_(False).double()  # folded in float64: one rounding, not three
-    for sequence in [m for m in model.modules() if isinstance(m, nn.Sequential)]:
-        for index in range(len(sequence) - 1):
-            convolution, norm = sequence[index], sequence[index + 1]
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence[index], sequence[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-    return model.to(dtype)

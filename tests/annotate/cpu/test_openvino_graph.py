@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rcm_cascade.annotate.cpu.strips import Stage, StripDecoder, StripEncoder, folded
+from rcm_cascade.annotate.backends import folded
+from rcm_cascade.annotate.cpu.strips import Stage, StripDecoder, StripEncoder
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rcm_cascade.annotate.cpu import strips as strips_module
+from rcm_cascade.annotate.backends import folded
 from rcm_cascade.annotate.cpu.strips import (
     LevelStream,
     Part,
@@ -18,7 +19,6 @@ from rcm_cascade.annotate.cpu.strips import (
     StripDecoder,
     StripEncoder,
     StripRunner,
-    folded,
 )
 from rcm_cascade.models.unet import UNet, unet_reach
 from tests.annotate.telling import telling_network
