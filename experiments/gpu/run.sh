@@ -39,7 +39,7 @@ small=(data.phantom.mosaics=16 'data.phantom.size_mm=[3,3]' data.phantom.pixel_s
 if [ "$device" = gpu ]; then
   tests=cuda minute=00:00:01:00 form=(model.base_filters=24 'data.patch=256 px')
   paper+=(data.phantom.mosaics=40 'data.phantom.size_mm=[5,5]' data.phantom.pixel_size_um=1 trainer.max_time=00:00:03:00)
-  annotation=(--rounds 3 --sizes 24,144) step=('data.patch=512 px') training=(--rounds 5 --steps 20 --no-compile)
+  annotation=(--rounds 3) step=('data.patch=512 px') training=(--rounds 5 --steps 20 --no-compile)
 else
   tests=cpu minute=00:00:00:05 form=(model.base_filters=4 'data.patch=64 px')
   small+=(data.phantom.mosaics=5 'data.phantom.size_mm=[2,2]' data.phantom.pixel_size_um=8 data.working_pixel_size_um=8)

@@ -24,8 +24,11 @@ from rcm_cascade.files import refuse_unwritable, write_json, write_text
 LEAST_PX: Final = 64
 """Side of the smallest mosaic that is measured."""
 
-SERIES: Final = ((2000, 2000), (4000, 4000), (4096, 6000), (8000, 8000), (12000, 12000))
-"""Shapes of 4, 16, 24.6, 64 and 144 MP."""
+SERIES: Final = {
+    "cpu": ((2000, 2000), (4000, 4000), (4096, 6000), (8000, 8000), (12000, 12000)),
+    "cuda": ((4096, 6000), (12000, 12000)),
+}
+"""Shapes of 4, 16, 24.6, 64 and 144 MP, by device: minutes on a GPU are lent."""
 
 
 def main(
@@ -77,7 +80,7 @@ def main(
     if series:
         best = min((p for p in precisions if p != "int8"), key=lambda p: medians[f"ours, {p}"])
         options = AnnotationOptions(precision=best, backend=chosen.name)
-        growth = [asdict(g) for g in grow(checkpoint, phantom, pixel_size_um, SERIES, options)]
+        growth = [asdict(g) for g in grow(checkpoint, phantom, pixel_size_um, SERIES[device.type], options)]
         _write(out, found | {"growth": growth, "growth_precision": best})
     print((out / "annotation.md").read_text("utf-8"), end="")
 
@@ -129,14 +132,15 @@ def to_markdown(found: Mapping[str, Any]) -> str:
     if found["growth"]:
         rows = [_growth_row(Growth(**g)) for g in found["growth"]]
         parts.append(f"Growth ({found['growth_precision']}), each in a process of its own, file to files:")
-        parts.append(table(["MP", "s", "s/MP", "writing", "peak memory"], rows, words=0))
+        parts.append(table(["MP", "s", "s/MP", "reading", "network", "writing", "peak memory"], rows, words=0))
     return "\n\n".join(parts) + "\n"
 
 
 def _growth_row(g: Growth) -> list[str]:
     each = g.seconds / g.megapixels
     peak = f"{g.peak_bytes / 1e9:.2f} GB"
-    return [f"{g.megapixels:.1f}", f"{g.seconds:.1f}", f"{each:.3f}", f"{g.write_share:.1%}", peak]
+    shares = [f"{share:.1%}" for share in (g.read_share, g.network_share, g.write_share)]
+    return [f"{g.megapixels:.1f}", f"{g.seconds:.1f}", f"{each:.3f}", *shares, peak]
 
 
 if __name__ == "__main__":

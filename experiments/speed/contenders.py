@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from experiments.speed.machine import alone, peak_memory, stopwatch
 from experiments.speed.mosaics import enlarged, write_mosaic
 from experiments.speed.peers import (
-    BATCH,
     ROI,
     Predictor,
     openvino_predictor,
     plain_predictor,
     sliding_window,
     torch_predictor,
+    windows_at_once,
 )
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
@@ -91,7 +91,7 @@ def contenders(
         for side in bare_sides(image.shape):
             run = partial(_bare, predictor(precision, 1, side), grey[..., :side, :side].contiguous().to(device))
             found[f"bare {side} px, {precision}"] = Annotating(run, side * side / 1e6, device)
-        windows = predictor(precision, BATCH, ROI)
+        windows = predictor(precision, windows_at_once(device), ROI)
         for overlap in OVERLAPS:
             found[f"MONAI {overlap:g}, {precision}"] = window(windows, overlap, "gaussian")
     found["MONAI as it comes, torch fp32"] = window(plain_predictor(network), 0.25, "constant")
@@ -137,12 +137,16 @@ class Growth:
     Args:
         megapixels: of the mosaic.
         seconds: read, network and written, model loaded.
+        read_share: of the seconds: reading, decoding and resampling.
+        network_share: of the seconds: from the image in memory to the labels in memory, the copies between too.
         write_share: of the seconds.
         peak_bytes: most memory that the process held.
     """
 
     megapixels: float
     seconds: float
+    read_share: float
+    network_share: float
     write_share: float
     peak_bytes: int
 
@@ -172,4 +176,5 @@ def _grown(checkpoint: Path, file: Path, options: AnnotationOptions) -> Growth:
         write_annotation(Path(folder) / "out", file, annotated)
         ended = time.perf_counter()
     seconds = ended - started
-    return Growth(annotated.labels.size / 1e6, seconds, (ended - write_started) / seconds, peak_memory())
+    spent = annotated.read_s or 0.0, annotated.annotation.seconds, ended - write_started
+    return Growth(annotated.labels.size / 1e6, seconds, *(part / seconds for part in spent), peak_memory())

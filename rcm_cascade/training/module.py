@@ -194,8 +194,8 @@ class CascadeModule(LightningModule):
         remaining, elapsed = (timer.time_remaining(), timer.time_elapsed()) if timer else (None, 0.0)
         max_time = None if remaining is None else elapsed + max(remaining, 0.0)
         done = progress(self.global_step, self.trainer.estimated_stepping_batches, elapsed, max_time)
-        if timer:  # each process has a clock of its own, and all need one learning rate
-            done = float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.device)))
+        if timer and self.trainer.world_size > 1:  # each process has a clock of its own, and all need one learning rate
+            done = float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.device)))  # waits for the device
         factor = warmup_cosine(done, self.optim.warmup, self.optim.final_lr)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optim.lr * factor

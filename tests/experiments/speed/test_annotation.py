@@ -82,12 +82,12 @@ def test_growth_is_measured_on_the_phantom_that_is_mirrored(
     only("torch", monkeypatch)
     monkeypatch.setattr(annotation, "PHANTOM_PX", 128)
     monkeypatch.setattr(mosaics, "PHANTOM_PX", 128)
-    monkeypatch.setattr(annotation, "SERIES", ((64, 80),))
+    monkeypatch.setattr(annotation, "SERIES", {"cpu": ((64, 80),)})
     grown: list[Any] = []
 
     def grow(checkpoint: Path, grey: Any, pixel_size_um: float, shapes: Any, options: Any) -> list[Any]:
         grown.append((grey.shape, shapes, options))
-        return [Growth(4.0, 2.0, 0.25, 3 * 10**9)]
+        return [Growth(4.0, 2.0, 0.125, 0.5, 0.25, 3 * 10**9)]
 
     monkeypatch.setattr(annotation, "grow", grow)
 
@@ -96,7 +96,7 @@ def test_growth_is_measured_on_the_phantom_that_is_mirrored(
     table = (tmp_path / "annotation.md").read_text("utf-8")
     assert grown == [((128, 128), ((64, 80),), AnnotationOptions(precision="fp32", backend="torch"))]
     assert "a phantom of 128 px" in table
-    assert "| 4.0 | 2.0 | 0.500 | 25.0% | 3.00 GB |" in table
+    assert "| 4.0 | 2.0 | 0.500 | 12.5% | 50.0% | 25.0% | 3.00 GB |" in table
     found = json.loads((tmp_path / "annotation.json").read_text("utf-8"))
     assert all(len(run["seconds"]) == 2 for run in found["runs"].values())
 

@@ -85,6 +85,7 @@ def test_growth_is_measured_in_processes_of_their_own(tmp_path: Path, capsys: py
     found = grow(tmp_path / "best.ckpt", noise(60, 70, seed=93), 2.0, shapes, AnnotationOptions(precision="fp32"))
 
     assert [g.megapixels for g in found] == pytest.approx([h * w / 1e6 for h, w in shapes])
-    assert all(0 < g.write_share < 1 and g.seconds > 0 for g in found)
+    assert all(g.seconds > 0 and min(g.read_share, g.network_share, g.write_share) > 0 for g in found)
+    assert all(g.read_share + g.network_share + g.write_share <= 1 for g in found)
     assert all(5e7 < g.peak_bytes < 2e10 for g in found)
     assert capsys.readouterr().err.count("MP:") == 2

@@ -70,7 +70,7 @@ def test_windows_overlap_as_asked_and_are_batched(monkeypatch: pytest.MonkeyPatc
 
     def predict(x: Tensor) -> Tensor:
         assert x.shape[1:] == (1, 64, 64)
-        assert len(x) <= peers.BATCH
+        assert len(x) <= peers.BATCHES["cpu"]
         seen.append(len(x))
         return plain(x)
 
