@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # What a GPU machine has to say in nine minutes: is it exact there, how fast is annotation, how fast is training, and what
-# does the paper's form reach. Usage, in the checkout's root: OUT=figures experiments/gpu/run.sh [--rehearse]
+# does the paper's form reach. Usage: OUT=figures experiments/gpu/run.sh [--rehearse]; runs/ and phantoms/ go to the current
+# folder.
 #   --rehearse  every part, small, on this processor.
 # Each part has its own limit and writes its figures as it ends; what is late is cut off and the next begins. README.md says
 # how to bring packages to a machine without a network.
 set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
 out=$(realpath -m "${OUT:-gpu-figures}") python=${PYTHON:-python3} device=gpu limits=1
 if [ "${1:-}" = --rehearse ]; then
   device=cpu limits=10 # a rehearsal is of the commands, not of their time
@@ -13,13 +15,13 @@ elif [ $# -gt 0 ]; then
   exit 2
 fi
 mkdir -p "$out"
-if [ -d .whl ] && [ "$device" = gpu ]; then
-  "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl || exit 1
+if [ -d "$root/.whl" ] && [ "$device" = gpu ]; then
+  "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site "$root"/.whl/*.whl || exit 1
   export PYTHONPATH=/tmp/site
 fi
-export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$PWD RCM_CASCADE_CACHE=${RCM_CASCADE_CACHE:-/tmp/rcm-cache}
+export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$root RCM_CASCADE_CACHE=${RCM_CASCADE_CACHE:-/tmp/rcm-cache}
 cli=("$python" -m rcm_cascade)
-nvidia-smi -L >"$out/machine.txt" 2>&1
+nvidia-smi -L >"$out/machine.txt" 2>/dev/null
 "$python" -c 'import sys, torch; print("Python", sys.version.split()[0], "torch", torch.__version__)' >>"$out/machine.txt"
 
 failed=0
@@ -29,7 +31,7 @@ part() { # NAME SECONDS COMMAND…: runs it within its limit, keeps its log, say
   timeout --signal=INT --kill-after=20 "$limit" "$@" >"$out/$name.log" 2>&1 || code=$?
   echo "$name: status $code, $((SECONDS - started)) of $limit s" | tee -a "$out/parts.txt"
   [ "$code" = 0 ] || failed=1
-  tail -n 6 "$out/$name.log" | cut -c 1-200
+  tail -n 6 "$out/$name.log"
 }
 
 paper=(run=paper data.root=phantoms/gpu-paper data.phantom.seed=71 data.phantom.sites=3 experiment=paper data.sampling=balanced
@@ -52,7 +54,8 @@ fi
 # The paper's mosaics are drawn by all cores while the tests run, whose times say nothing.
 "${cli[@]}" batch "${paper[@]}" --out "$out/batch.png" >"$out/phantoms.log" 2>&1 &
 drawing=$!
-part tests 90 env RCM_CASCADE_TEST_DEVICE="$tests" "$python" -m pytest -m gpu -q -p no:cacheprovider --timeout 80 tests/test_gpu.py
+part tests 90 env RCM_CASCADE_TEST_DEVICE="$tests" "$python" -m pytest -m gpu -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" \
+  --timeout 80 "$root/tests/test_gpu.py"
 wait $drawing || echo "the paper's mosaics were not drawn: see phantoms.log" | tee -a "$out/parts.txt"
 
 part trained 100 "${cli[@]}" train run=gpu-trained "${small[@]}" "${form[@]}" "trainer.max_time=$minute" trainer.validation_mosaics=1

@@ -176,5 +176,11 @@ def _grown(checkpoint: Path, file: Path, options: AnnotationOptions) -> Growth:
         write_annotation(Path(folder) / "out", file, annotated)
         ended = time.perf_counter()
     seconds = ended - started
-    spent = annotated.read_s or 0.0, annotated.annotation.seconds, ended - write_started
-    return Growth(annotated.labels.size / 1e6, seconds, *(part / seconds for part in spent), peak_memory())
+    return Growth(
+        annotated.labels.size / 1e6,
+        seconds,
+        read_share=(annotated.read_s or 0.0) / seconds,
+        network_share=annotated.annotation.seconds / seconds,
+        write_share=(ended - write_started) / seconds,
+        peak_bytes=peak_memory(),
+    )

@@ -14,8 +14,8 @@ from experiments.speed.contenders import Annotating
 from experiments.speed.machine import Timed, take_turns
 from experiments.speed.peers import openvino_request
 from rcm_cascade.annotate.annotator import Annotator
-from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
 from rcm_cascade.annotate.backends import folded
+from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
 from rcm_cascade.models import CascadedUNet
 
 ROUNDS: Final = 7

@@ -188,8 +188,7 @@ class Arriving:
             return
         arrived = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=True)  # only into such does a copy run beside
         arrived.copy_(ids, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
+        event = torch.cuda.current_stream(ids.device).record_event()
         self._under_way.append((event, arrived, place))
         self.wait(STRIPS_AHEAD)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.cpu import strips as strips_module
 from rcm_cascade.annotate.backends import folded
+from rcm_cascade.annotate.cpu import strips as strips_module
 from rcm_cascade.annotate.cpu.strips import (
     LevelStream,
     Part,

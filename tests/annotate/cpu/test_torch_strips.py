@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcm_cascade.annotate.backends import has_bf16, open_backend
-from rcm_cascade.annotate.backends import folded
+from rcm_cascade.annotate.backends import folded, has_bf16, open_backend
 from rcm_cascade.annotate.cpu.strips import StripDecoder, StripEncoder, TorchStripBackend
 from rcm_cascade.models.unet import UNet
 from tests.annotate.telling import telling_network
