@@ -12,7 +12,9 @@ from pathlib import Path
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import FORMATS, is_finished, journal_of, refuse_equal_stems, write_annotation
+from rcm_cascade.annotate.shares import Share, this_share
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.annotate.table import refuse_other_table, write_table
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.mosaic import Mosaic
@@ -31,8 +33,10 @@ def annotate_files(
 ) -> int:
     """Annotates mosaics, each into files of its name.
 
-    One that fails does not stop the rest; one that was finished by an earlier call, from the same content with the same
-    checkpoint, is skipped. One that would replace files of others is refused before work starts.
+    Several processes, of torchrun, Slurm or a Slurm array, share the mosaics, each GPU one process. Of more than one
+    mosaic the folder's ``summary.csv`` is written, too. One that fails does not stop the rest; one that was finished by
+    an earlier call, from the same content with the same checkpoint, is skipped. One that would replace files of others
+    is refused before work starts.
 
     Args:
         images: mosaic files, and folders of them.
@@ -49,16 +53,35 @@ def annotate_files(
         InputError: before any work starts, if the checkpoint or an option is wrong, a folder holds no mosaic, or two
             files would get one name.
     """
-    options = options or AnnotationOptions()
-    files = find_images(images)
-    refuse_equal_stems(files)
+    options, share = options or AnnotationOptions(), this_share()
+    everything = find_images(images)
+    refuse_equal_stems(everything)
+    if len(everything) > 1 and not replace:
+        refuse_other_table(out)
     failures: list[str] = []
-    files = _own(files, out, replace, failures)
-    if not files:
-        return len(failures)
-    annotator = Annotator.load(checkpoint or starter_path(), device="cpu" if options.precision == "int8" else "auto")
+    files = _own(share.of(everything), out, replace, failures)
+    if files:
+        _annotate(files, checkpoint, out, options, pixel_size_um, replace, share, failures)
+    if len(everything) > 1 and out.is_dir():
+        write_table(out)
+    return len(failures)
+
+
+def _annotate(
+    files: Sequence[Path],
+    checkpoint: Path | None,
+    out: Path,
+    options: AnnotationOptions,
+    pixel_size_um: float | None,
+    replace: bool,
+    share: Share,
+    failures: list[str],
+) -> None:
+    """Annotates this process's share, one after another; what failed goes to ``failures``."""
+    device = "cpu" if options.precision == "int8" else share.device
+    annotator = Annotator.load(checkpoint or starter_path(), device=device)
     annotator.prepare(options)
-    if checkpoint is None:
+    if checkpoint is None and not share.number:
         print(
             f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} "
             f"({starter_path().with_name('README.md')}); train your own with `rcm-cascade train data=folder "
@@ -104,7 +127,6 @@ def annotate_files(
         print(f"{finished} finished earlier with this checkpoint, left as they are", file=sys.stderr)
     if len(failures) > 1 or (failures and finished):
         print(f"{len(failures)} failed:", *(f"  {f}" for f in failures), sep="\n", file=sys.stderr)
-    return len(failures)
 
 
 def _own(files: Iterable[Path], out: Path, replace: bool, failures: list[str]) -> list[Path]:

@@ -94,7 +94,7 @@ class Journal:
                 "rename the mosaic"
             )
         there = [path for path in self.paths.values() if os.path.lexists(path)]
-        record = (_read(self._record) or _read(self._summary)) if there and not replace else None
+        record = (read_record(self._record) or read_record(self._summary)) if there and not replace else None
         known = record is not None and (
             record["source_sha256"] == sha256() != ""
             or record.get("source_place") == self._place(str(record["source_sha256"]))
@@ -181,7 +181,7 @@ class Journal:
                 self._lock.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     """A journal or summary; None: there is none, or it is not of this program."""
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         content = json.loads(path.read_bytes())

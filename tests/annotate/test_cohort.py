@@ -18,6 +18,7 @@ from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.cohort import annotate_files, find_images
 from rcm_cascade.annotate.outputs import FORMATS, journal_of
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
+from rcm_cascade.annotate.table import TABLE
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
@@ -45,7 +46,7 @@ def write(path: Path, seed: int, pixel_size_um: float | None = 8.0) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.iterdir() if p.name != TABLE)
 
 
 def written(stems: Sequence[str]) -> list[str]:
