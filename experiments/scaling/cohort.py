@@ -1,7 +1,7 @@
 """How long a cohort takes on many devices: COMPUTED from seconds a mosaic, bytes and bandwidth.
 
-Usage: python experiments/scaling/cohort.py OUT [--mosaic-s 6]. Writes OUT/cohort.md. Nothing of it is measured but where
-that is said.
+Usage: python experiments/scaling/cohort.py OUT [--mosaic-s 6]. Writes OUT/cohort.md. Nothing of it is
+measured.
 """
 
 from pathlib import Path
@@ -29,7 +29,8 @@ def main(out: Path, mosaic_s: float = 6.0) -> None:
         for name, bandwidth in STORAGE.items():
             moving = MOSAICS * (READ + WRITTEN) / bandwidth
             limit = "storage" if moving > computing else "devices"
-            rows.append([str(devices), name, _minutes(computing), _minutes(moving), _minutes(max(computing, moving)), limit])
+            times = [_minutes(seconds) for seconds in (computing, moving, max(computing, moving))]
+            rows.append([str(devices), name, *times, limit])
     caption = (
         f"**Computed, not measured.** {MOSAICS} mosaics of {MEGAPIXELS} MP, {MOSAICS * READ / 1e9:.0f} GB to read and "
         f"{MOSAICS * WRITTEN / 1e9:.0f} GB to write. Assumed: {mosaic_s:g} s a mosaic and device, file to file; "
