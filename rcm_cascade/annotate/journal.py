@@ -24,6 +24,9 @@ from rcm_cascade.models.checkpoint import digest
 MAKER: Final = f"rcm_cascade {__version__}"
 """What every file says that wrote it."""
 
+OR_REPLACE: Final = ", or add --replace to have such files replaced"
+"""The other remedy where a file of others is in the way."""
+
 _LONGEST_NAME: Final = 255
 """Bytes of a file name, on nearly every disk."""
 
@@ -107,7 +110,7 @@ class Journal:
             else:
                 other = "was made from another mosaic of this name" if record else "is not a file of annotate's"
                 fault = "is not what annotate wrote there" if known else other
-                remedy = ", or add --replace to have such files replaced"
+                remedy = OR_REPLACE
             raise InputError(
                 f"annotating {self.image} would replace {path}, which {fault}; choose another folder with --out{remedy}"
             )

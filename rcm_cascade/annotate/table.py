@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from rcm_cascade.annotate.journal import read_record
+from rcm_cascade.annotate.journal import OR_REPLACE, read_record
 from rcm_cascade.data.manifest import csv_text
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import write_text
@@ -23,8 +23,7 @@ def refuse_other_table(out: Path) -> None:
     path = out / TABLE
     if path.is_file() and not path.read_bytes().startswith(",".join(_FIRST).encode()):
         raise InputError(
-            f"{path} is not a file of annotate's and would be replaced; choose another folder with --out, or add "
-            "--replace to have such files replaced"
+            f"{path} is not a file of annotate's and would be replaced; choose another folder with --out{OR_REPLACE}"
         )
 
 

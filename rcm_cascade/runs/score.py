@@ -175,8 +175,7 @@ def evaluate(
     """Scores a checkpoint on a part of a data set.
 
     The checkpoint's own split counts for the data set that it was trained on, whatever its files are called by now, the
-    manifest's for any other;
-    ``split_file`` overrides both.
+    manifest's for any other; ``split_file`` overrides both.
 
     Args:
         checkpoint: a .ckpt file.

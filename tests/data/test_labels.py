@@ -14,6 +14,7 @@ from rcm_cascade.data.formats.base import FileWarning
 from rcm_cascade.data.labels import read_labels
 from rcm_cascade.errors import InputError
 from tests.data.formats.raw_tiff import LONG, SHORT, Page, Tag, packed, write_raw_tiff
+from tests.data.formats.refused import assert_refused
 
 Maker = Callable[..., NDArray[Any]]
 Write = Callable[[Path], object]
@@ -202,11 +203,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_may_be_another_class_is_one_sentence(tmp_path: Path, kind: str) -> None:
     write, message = REFUSED[kind]
-    write(tmp_path / "l.file")
-    with pytest.raises(InputError, match=message) as caught:
-        read_labels(tmp_path / "l.file", RCM_CLASSES, LABELS.shape)
-    assert "l.file" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert_refused(tmp_path / "l.file", write, lambda path: read_labels(path, RCM_CLASSES, LABELS.shape), message)
 
 
 def test_parts_that_were_never_written(tmp_path: Path) -> None:

@@ -168,6 +168,15 @@ def refuse_turned(path: Path, orientation: object) -> None:
         )
 
 
+def refuse_several(path: Path, images: int) -> NoReturn:
+    """Refuses a file of which nobody can say which image is the mosaic.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError(f"{path} holds {images} images; expected one mosaic: save the one you mean as its own file")
+
+
 def refuse_truncated(path: Path, what: str) -> NoReturn:
     """Refuses an image of which a part is missing.
 

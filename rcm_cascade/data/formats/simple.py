@@ -16,7 +16,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from rcm_cascade.data.formats.base import Format, Pixels, check_size, refuse_truncated, refuse_turned
+from rcm_cascade.data.formats.base import Format, Pixels, check_size, refuse_several, refuse_truncated, refuse_turned
 from rcm_cascade.errors import InputError
 
 _INDEXED: Final = 3  # PNG's colour type
@@ -71,9 +71,7 @@ def _pixel_chunks(path: Path) -> dict[bytes, bytes]:
         if end > len(content) or not kind.isalpha():
             refuse_truncated(path, f"its part at byte {at} is not whole")
         if kind == b"acTL" and (frames := int.from_bytes(content[at + 8 : at + 12])) > 1:
-            raise InputError(
-                f"{path} holds {frames} images; expected one mosaic: save the one you mean as its own file"
-            )
+            refuse_several(path, frames)
         if kind[:1].isupper() or kind in (b"tRNS", b"eXIf"):  # capitals: without it no picture
             if zlib.crc32(content[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end]):
                 refuse_truncated(path, f"its part at byte {at} has another checksum")

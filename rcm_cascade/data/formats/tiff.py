@@ -7,7 +7,15 @@ from typing import Final
 import numpy as np
 import tifffile
 
-from rcm_cascade.data.formats.base import Format, Pixels, Stated, check_size, refuse_truncated, refuse_turned
+from rcm_cascade.data.formats.base import (
+    Format,
+    Pixels,
+    Stated,
+    check_size,
+    refuse_several,
+    refuse_truncated,
+    refuse_turned,
+)
 from rcm_cascade.data.formats.resolution import description, ome_images, ome_metadata, stated_size
 from rcm_cascade.errors import InputError
 
@@ -96,7 +104,7 @@ def _the_page(path: Path, file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, s
     # SubIFDs, outside the chain, or pages marked as reduced.
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
     full = [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
-    named = ome_images(ome_metadata(file), pages)
+    named = ome_images(ome_metadata(file), pages) if len(full) > 1 else {}
     images = [page for page in full if not _is_aside(page, named.get(page.index, {}).get("Name", ""))] or full
     if not images and len(pages) == 1 and not pages[0].subifds:  # a mask or a level that was saved alone
         images = pages
@@ -105,7 +113,7 @@ def _the_page(path: Path, file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, s
     page = images[0]
     count = max(len(images), page.imagedepth, _planes(path, page))
     if count != 1:
-        raise InputError(f"{path} holds {count} images; expected one mosaic: save the one you mean as its own file")
+        refuse_several(path, count)
     if all(other is page or (other.index > page.index and other.subfiletype & _REDUCED) for other in pages):
         return page, ""
     return page, (

@@ -16,6 +16,7 @@ from rcm_cascade.data.formats.base import Format, Pixels, Stated
 from rcm_cascade.data.labels import read_labels
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.errors import InputError
+from tests.data.formats.refused import assert_refused
 
 Maker = Callable[..., NDArray[Any]]
 
@@ -199,11 +200,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_mosaic_is_one_sentence(tmp_path: Path, kind: str) -> None:
     write, message = REFUSED[kind]
-    write(tmp_path / "m.file")
-    with pytest.raises(InputError, match=message) as caught:
-        read_image(tmp_path / "m.file")
-    assert "m.file" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert_refused(tmp_path / "m.file", write, read_image, message)
 
 
 def encoded(name: str, picture: NDArray[Any], path: Path) -> None:
