@@ -83,6 +83,12 @@ class Backend(ABC):
         """In what a whole level's prior is kept."""
         self.compute_dtype = self.prior_dtype
         """Of what goes into a level's network and comes out."""
+        self.streams = 1
+        """Bands that run best at a time; `run` is then called in several threads."""
+
+    def at_once(self, bands: int) -> int:
+        """How many of a level's bands run at a time."""
+        return min(self.streams, bands)
 
     def budget(self, memory: int | None) -> int:
         """Bytes that strips and priors may take: ``memory``, else what the device has."""

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rcm_cascade.annotate.backends import STRIP_SHARE, AnnotationOptions, Backend, open_backend, strip_pixels
-from rcm_cascade.annotate.tiling import LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
+from rcm_cascade.annotate.tiling import Band, LevelPlan, Shape, Span, fitting_cuts, plan_levels, prior_span, square_cuts
+from rcm_cascade.annotate.together import together
 from rcm_cascade.data.intensity import Intensity, Normalisation, measure, normalise, to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.models import Network
@@ -228,7 +229,7 @@ def plan(backend: Backend, shape: Shape, tile: int | None = None, memory: int | 
     if tile is None:
         fits = strip_pixels(backend.budget(memory), backend.arguments.base_filters, backend.compute_dtype)
         fastest = STRIP_PIXELS.get(backend.device.type, STRIP_PIXELS["cpu"])
-        cuts = fitting_cuts(backend.geometry, backend.alignment, shape, min(fits, fastest))
+        cuts = fitting_cuts(backend.geometry, backend.alignment, shape, min(fits, fastest), backend.streams)
     else:
         cuts = square_cuts(backend.geometry, tile)
     return plan_levels(backend.geometry, backend.alignment, shape, cuts)
@@ -237,7 +238,7 @@ def plan(backend: Backend, shape: Shape, tile: int | None = None, memory: int | 
 def halved(backend: Backend, shape: Shape, plans: Sequence[LevelPlan]) -> list[LevelPlan]:
     """Plans with half as many px to a strip, or the same if these are the smallest."""
     most = max(p.rows * max(len(b.read) for b in p.bands) for p in plans)
-    cuts = fitting_cuts(backend.geometry, backend.alignment, shape, most // 2)
+    cuts = fitting_cuts(backend.geometry, backend.alignment, shape, most // 2, backend.streams)
     return plan_levels(backend.geometry, backend.alignment, shape, cuts)
 
 
@@ -272,23 +273,42 @@ def level_pieces(
         if level < last:
             size, dtype = (1, classes, *current.frame), backend.prior_dtype
             prior = torch.empty(size, dtype=dtype, device=backend.device) if in_memory else tensor_on_disk(size, dtype)
-        for band in current.bands:
-            seen = coarser if backend.arguments.prior_channels else None
-            read = partial(strip_input, backend, image, intensity, seen, current, band.read)
-            for rows, logits in backend.run(level, current, len(band.read), read):
-                logits = logits.to(backend.dtype)[..., band.core.within(band.read)]
-                below = partial(upsampled, coarser, rows, band.core, logits.dtype)
-                if prior is not None:
-                    prior[..., _slice(rows), _slice(band.core)] = backend.handed_on(logits, below)
-                height, width = rows.clipped(current.shape[0]), band.core.clipped(current.shape[1])
-                if len(height) and len(width):
-                    inside = 0, slice(None), slice(len(height)), slice(len(width))
-                    merged = backend.merged(logits, below)[inside] if level == last else None
-                    yield LevelPiece(level, _slice(height), _slice(width), logits[inside], merged)
-                if progress is not None:
-                    share = len(rows) * len(band.read) * math.log2(current.alignment) / sum(work)
-                    progress(image.size / 1e6 * share)
+        run = partial(_band_pieces, backend, image, intensity, level, current, coarser, prior)
+        for piece in together([run(band) for band in current.bands], backend.at_once(len(current.bands))):
+            if piece.shown is not None:
+                yield piece.shown
+            if progress is not None:
+                progress(image.size / 1e6 * piece.read * math.log2(current.alignment) / sum(work))
         coarser = prior
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What a strip gives: px that its network read, and what lies inside the mosaic of it, if any."""
+
+    read: int
+    shown: LevelPiece | None
+
+
+def _band_pieces(
+    backend: Backend, image: NDArray[np.uint8], intensity: Intensity, level: int, plan: LevelPlan,
+    coarser: Tensor | None, prior: Tensor | None, band: Band,
+) -> Iterator[_Piece]:  # fmt: skip
+    """Runs a band of a level from top to bottom, and fills its part of the level's prior, if there is one."""
+    seen = coarser if backend.arguments.prior_channels else None
+    read = partial(strip_input, backend, image, intensity, seen, plan, band.read)
+    for rows, whole in backend.run(level, plan, len(band.read), read):
+        logits = whole.to(backend.dtype)[..., band.core.within(band.read)]
+        below = partial(upsampled, coarser, rows, band.core, logits.dtype)
+        if prior is not None:
+            prior[..., _slice(rows), _slice(band.core)] = backend.handed_on(logits, below)
+        height, width = rows.clipped(plan.shape[0]), band.core.clipped(plan.shape[1])
+        shown = None
+        if len(height) and len(width):
+            inside = 0, slice(None), slice(len(height)), slice(len(width))
+            merged = backend.merged(logits, below)[inside] if prior is None else None
+            shown = LevelPiece(level, _slice(height), _slice(width), logits[inside], merged)
+        yield _Piece(len(rows) * len(band.read), shown)
 
 
 def strip_input(

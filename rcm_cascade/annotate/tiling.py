@@ -15,9 +15,15 @@ from rcm_cascade.models.registry import LevelGeometry
 PRIOR_MARGIN: Final = 1
 """Coarse px of the prior beyond what is read, on each side: bilinear up-sampling by two looks at one neighbour."""
 
-LEAST_ROWS: Final = 112
-"""Bands are made narrower before strips get lower than this. Measured: rows of 3,000 px fall out of the cache between
-one convolution and the next, which costs more than the halo of a second band."""
+LEAST_ROWS: Final = (112, 32)
+"""Bands are made narrower before strips get lower than this, one at a time and several. Measured: rows of 3,000 px fall
+out of the cache between one convolution and the next, which costs more than the halo of a second band."""
+
+MOST_ROWS: Final = 48
+"""Of strips that run several at a time: higher ones are not faster, and take more memory."""
+
+WORTH_CUTTING: Final = 25
+"""Halos that a level is wide at least, for it to be cut into bands that run at a time: a halo more costs less then."""
 
 Shape = tuple[int, int]
 """Height and width in px."""
@@ -160,7 +166,9 @@ def square_cuts(geometry: Sequence[LevelGeometry], side: int) -> list[Shape]:
     return [(round_up(side, level.alignment),) * 2 for level in geometry]
 
 
-def fitting_cuts(geometry: Sequence[LevelGeometry], alignment: int, shape: Shape, pixels: int) -> list[Shape]:
+def fitting_cuts(
+    geometry: Sequence[LevelGeometry], alignment: int, shape: Shape, pixels: int, streams: int = 1
+) -> list[Shape]:
     """The widest bands, in strips of at most ``pixels`` px that are `LEAST_ROWS` high at least.
 
     Bands of one level are of nearly one width, so that no sliver is left at the end.
@@ -169,20 +177,24 @@ def fitting_cuts(geometry: Sequence[LevelGeometry], alignment: int, shape: Shape
         geometry: of each level, coarse to fine.
         alignment: the mosaic is padded to a multiple of it, in px of the mosaic.
         shape: height and width of the mosaic.
-        pixels: of a strip, halo included; a strip of one alignment block and its halo is always allowed.
+        pixels: of the strips at one time, halo included; a strip of one alignment block and its halo is always allowed.
+        streams: bands at a time, of which there are then a multiple, unless the level is so narrow that it is one band.
     """
     cuts = []
     for level in geometry:
         frame, _ = level_shapes(level, alignment, shape)
-        widest = max(pixels // LEAST_ROWS, level.alignment + 2 * level.halo)
-        read = width = frame[1]
-        count = 1
-        while read > widest and width > level.alignment:
-            count += 1  # their reads overlap by twice the halo
+        step = streams if frame[1] >= WORTH_CUTTING * level.halo else 1
+        count = step
+        widest = max(pixels // step // LEAST_ROWS[step > 1], level.alignment + 2 * level.halo)
+        while True:
             read = round_up(-(-(frame[1] + 2 * (count - 1) * level.halo) // count), level.alignment)
-            width = max(read - 2 * level.halo, level.alignment)
+            width = frame[1] if count == 1 else max(read - 2 * level.halo, level.alignment)
+            if read <= widest or width == level.alignment:
+                break
+            count += step
         read = min(width + 2 * level.halo, frame[1])
-        rows = max(pixels // read // level.alignment, 1) * level.alignment
+        most = pixels // step // read if step == 1 else min(pixels // step // read, MOST_ROWS)
+        rows = max(most // level.alignment, 1) * level.alignment
         height = frame[0] + level.halo
         even = -(-height // -(-height // rows))  # as many strips, and little left over
         cuts.append((round_up(even, level.alignment), width))

@@ -299,8 +299,8 @@ def test_masks_left_out_at_the_border_are_noticed(level: int, monkeypatch: pytes
 @pytest.mark.parametrize("wait", [4, 18, 16, 42, 40, 90])
 def test_a_skip_that_waits_a_row_too_little_is_noticed(wait: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Hasty(RowQueue):
-        def __init__(self, waiting: Tensor) -> None:
-            super().__init__(waiting[:, 1:] if waiting.shape[1] == wait else waiting)
+        def __init__(self, ring: Tensor, waiting: int) -> None:
+            super().__init__(ring, waiting - (waiting == wait))
 
     assert_broken_by(lambda: monkeypatch.setattr(strips, "RowQueue", Hasty))
 

@@ -4,6 +4,8 @@ import pytest
 
 from rcm_cascade.annotate.tiling import (
     LEAST_ROWS,
+    MOST_ROWS,
+    WORTH_CUTTING,
     LevelPlan,
     Span,
     cut_bands,
@@ -16,6 +18,7 @@ from rcm_cascade.annotate.tiling import (
 )
 from rcm_cascade.models import CascadeArguments
 
+LEAST = LEAST_ROWS[0]
 PAPER = CascadeArguments()
 CASCADES = (
     PAPER,
@@ -170,18 +173,35 @@ def test_fitting_cuts_read_no_more_than_allowed_and_leave_no_sliver(shape: tuple
         count = -(-(plan.frame[0] + level.halo) // highest)
         assert -(-height // rows) <= count
         assert count * rows < plan.frame[0] + level.halo + count * level.alignment
-        assert highest >= LEAST_ROWS
-        if plan.frame[1] * LEAST_ROWS <= pixels:
+        assert highest >= LEAST
+        if plan.frame[1] * LEAST <= pixels:
             assert len(plan.bands) == 1
         else:
             # As wide as may be: with a band fewer they would be too wide.
             fewer = len(plan.bands) - 1
             wider = round_up(-(-(plan.frame[1] + 2 * (fewer - 1) * level.halo) // fewer), level.alignment)
-            assert wider * LEAST_ROWS > pixels
+            assert wider * LEAST > pixels
         assert len(plan.bands[0].core) - len(plan.bands[-1].core) <= level.alignment * len(plan.bands)
         assert width % level.alignment == 0
     many = {len(p.bands) for p in plans}
-    assert (max(many) > 1) == (shape[1] * LEAST_ROWS > pixels)
+    assert (max(many) > 1) == (shape[1] * LEAST > pixels)
+
+
+@pytest.mark.parametrize("shape", [(90, 100), (2500, 2399), (4000, 6000), (9000, 40), (12000, 12000)])
+@pytest.mark.parametrize("streams", [2, 3])
+def test_bands_that_run_at_a_time_are_a_multiple_and_share_the_pixels(shape: tuple[int, int], streams: int) -> None:
+    cuts = fitting_cuts(PAPER.geometry, PAPER.alignment, shape, 2**18, streams)
+
+    for level, plan in zip(PAPER.geometry, plan_levels(PAPER.geometry, PAPER.alignment, shape, cuts), strict=True):
+        read = max(len(b.read) for b in plan.bands)
+        if plan.frame[1] < WORTH_CUTTING * level.halo:
+            assert len(plan.bands) == 1
+            continue
+        assert len(plan.bands) % streams == 0
+        assert {len(b.read) for b in plan.bands} == {read}
+        assert plan.rows * read * streams <= 2**18
+        assert plan.rows <= MOST_ROWS
+        assert plan.bands[-1].core.stop == plan.covered[1]
 
 
 def test_a_strip_is_no_higher_than_what_is_fed() -> None:

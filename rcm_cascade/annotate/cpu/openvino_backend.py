@@ -4,7 +4,11 @@ Encoder and decoder of a level are graphs of one strip's shape. OpenVINO's own c
 a second for each, so the modules run on `GraphTensor`, which takes hundredths.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Final
 
@@ -15,17 +19,25 @@ import torch.nn.functional as F
 from openvino import opset13 as ops
 from torch import Tensor
 
+from rcm_cascade.annotate.backends import Read
 from rcm_cascade.annotate.cpu.strips import Part, StripBackend, StripCoder, Tensors
+from rcm_cascade.annotate.tiling import LevelPlan, Span
 from rcm_cascade.models import Network
 
 HINTS: Final = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's name of the arithmetic; int8 is in the graph itself, and float32 what is left of it."""
 
+STREAMS: Final = 2
+"""Bands that run at a time, each on its share of the threads: they wait for each other once a level, not in each
+convolution, and PyTorch's part of one runs beside OpenVINO's of another."""
+
 NARROW: Final = 1024
-"""Px; the graphs of bands up to this wide are kept from one mosaic to the next."""
+"""Px; the graphs of bands up to this wide keep their memory from one mosaic to the next."""
+
+PARTS: Final[tuple[Part, ...]] = ("encoder", "decoder")
 
 KEPT_SIZES: Final = 8
-"""A cascade of four levels, for mosaics of two widths."""
+"""Whose graphs are kept: a cascade of four levels, for mosaics of two sizes. Compiling takes a second or two."""
 
 END: Final = np.iinfo(np.int64).max
 
@@ -33,6 +45,12 @@ Node = Any
 """OpenVINO ships no types for its nodes."""
 
 Pair = tuple[int, int]
+
+Size = tuple[int, int, int, int]
+"""Level, width, rows of a strip, bands at a time."""
+
+Key = tuple[int, int, Part, int, bool]
+"""Level, width, part, rows, masked."""
 
 
 @cache
@@ -53,34 +71,86 @@ class OpenVinoBackend(StripBackend):
     def __init__(self, model: Network, precision: str) -> None:
         super().__init__(model, precision)
         self.compute_dtype = self.dtype  # in bfloat16, too, float32 goes in and comes out
-        self._ready: dict[tuple[int, int], Callable[[Part, int, bool], ov.InferRequest]] = {}
+        self._threads = torch.get_num_threads()
+        self.streams = min(STREAMS, self._threads)
+        self._band = _Band()
+        self._ready: dict[Size, dict[tuple[Part, bool], Future[ov.CompiledModel]]] = {}
+        self._latest: Size | None = None
+        self._making = threading.Lock()
+        self._compiling = ThreadPoolExecutor(self._threads, "compile")
+
+    def run(self, level: int, plan: LevelPlan, width: int, read: Read) -> Iterator[tuple[Span, Tensor]]:
+        """See `Backend.run`."""
+        self._band.begin(self.at_once(len(plan.bands)))
+        yield from super().run(level, plan, width, read)
+        self._band.begin()  # what it held is free
 
     def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
         """See `StripBackend.compute`."""
-        request = self._requests(level, width)(part, rows, masked)
+        request = self._band.request((level, width, part, rows, masked), partial(self._compiled, self._band.streams))
         arrays = [x.contiguous().numpy() for x in inputs]
         # `LevelStream` reads what an encoder gives before it runs again; logits go further, so they are copied.
         outputs = request.infer(arrays, share_inputs=True, share_outputs=part == "encoder")
         return [torch.from_numpy(array) for array in outputs.to_tuple()]
 
-    def _requests(self, level: int, width: int) -> Callable[[Part, int, bool], ov.InferRequest]:
-        # Graphs hold their activations: of wide bands, one level's at a time. Narrow mosaics, of which a data set may
-        # have hundreds of one size, keep every level's, for compiling takes longer than running.
-        key = level, width
-        if key not in self._ready:
-            if len(self._ready) >= KEPT_SIZES or max(w for _, w in [key, *self._ready]) > NARROW:
-                self._ready.clear()
-            self._ready[key] = cache(partial(self._compile, level, width))
-        return self._ready[key]
+    def _compiled(self, streams: int, level: int, width: int, part: Part, rows: int, masked: bool) -> ov.CompiledModel:
+        size = level, width, rows, streams
+        with self._making:
+            graphs = self._ready.setdefault(size, {})
+            if size != self._latest:
+                self._make_room(size)
+            for each in PARTS:  # compiled at a time: the other is needed next
+                if (each, masked) not in graphs:
+                    graphs[each, masked] = self._compiling.submit(self._compile, size, each, masked)
+        return graphs[part, masked].result()
+
+    def _make_room(self, size: Size) -> None:
+        # Graphs hold their activations: of wide bands, only the level's that runs. Narrow mosaics, of which a data set
+        # may have hundreds of one size, keep theirs.
+        self._latest = size
+        while len(self._ready) > KEPT_SIZES:
+            del self._ready[next(iter(self._ready))]
+        for (_, width, _, _), graphs in self._ready.items():
+            if width > NARROW:
+                for graph in graphs.values():
+                    graph.result().release_memory()
+        _trim()
 
     def graph(self, level: int, part: Part, width: int, rows: int, masked: bool) -> ov.Model:
         """What computes strips of one shape; arguments as for `compute` and `StripCoder.shapes`."""
         return strip_graph(self.coder(level, part), width, rows, masked)
 
-    def _compile(self, level: int, width: int, part: Part, rows: int, masked: bool) -> ov.InferRequest:
-        graph = self.graph(level, part, width, rows, masked)
-        options = {"INFERENCE_PRECISION_HINT": HINTS[self.precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        return core().compile_model(graph, "CPU", options).create_infer_request()
+    def _compile(self, size: Size, part: Part, masked: bool) -> ov.CompiledModel:
+        level, width, rows, streams = size
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # it would pin streams of two graphs, which run at a time, to one core
+        }
+        return core().compile_model(self.graph(level, part, width, rows, masked), "CPU", options)
+
+
+def _trim() -> None:
+    """Gives freed memory back to the system, which the C library keeps for each thread that has ever asked."""
+    with suppress(AttributeError, OSError):  # glibc's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class _Band(threading.local):
+    """The band that a thread is at: its requests, which hold what its graphs gave last, and how many bands run."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self, streams: int = 1) -> None:
+        self.streams = streams
+        self._requests: dict[Key, ov.InferRequest] = {}
+
+    def request(self, key: Key, compiled: Callable[..., ov.CompiledModel]) -> ov.InferRequest:
+        if key not in self._requests:
+            self._requests[key] = compiled(*key).create_infer_request()
+        return self._requests[key]
 
 
 class GraphTensor:

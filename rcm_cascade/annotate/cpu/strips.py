@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcm_cascade.annotate.backends import Backend, Read, convolution_arithmetic, folded
-from rcm_cascade.annotate.tiling import LevelPlan, Span
+from rcm_cascade.annotate.tiling import LevelPlan, Span, round_up
 from rcm_cascade.models import Network
 from rcm_cascade.models.unet import UNet
 
@@ -200,21 +200,27 @@ def _convolutions(block: nn.Module) -> list[nn.Conv2d]:
 
 
 class RowQueue:
-    """Rows that come in at the bottom and come out some rows later.
+    """Rows that come in at the bottom and come out some rows later, zeros first; each is copied once, into a ring.
 
     Args:
-        waiting: what comes out first, ``(1, rows, W, C)``: zeros, as many rows as each is to wait. Channels are last,
-            so that rows lie together in memory.
+        ring: ``(1, rows, W, C)``, zero: as many rows as wait and as come in at a time, rounded up to a multiple of
+            the latter. Channels are last, so that rows lie together in memory.
+        wait: rows by which they are delayed.
     """
 
-    def __init__(self, waiting: Tensor) -> None:
-        self._waiting = waiting
+    def __init__(self, ring: Tensor, wait: int) -> None:
+        self._ring, self._wait, self._fed = ring, wait, 0
 
     def delayed(self, rows: Tensor) -> Tensor:
-        """Takes rows ``(1, n, W, C)`` in, and gives as many out."""
-        queued = torch.cat([self._waiting, rows], dim=1)
-        self._waiting = queued[:, rows.shape[1] :]
-        return queued[:, : rows.shape[1]]
+        """Takes rows ``(1, n, W, C)`` in, always as many, and gives as many out, until the next come in."""
+        size, count = self._ring.shape[1], rows.shape[1]
+        into = self._fed % size
+        self._ring[:, into : into + count] = rows
+        first = (self._fed - self._wait) % size
+        self._fed += count
+        if first + count <= size:
+            return self._ring[:, first : first + count]
+        return torch.cat([self._ring[:, first:], self._ring[:, : first + count - size]], dim=1)
 
 
 class LevelStream:
@@ -243,20 +249,26 @@ class LevelStream:
         self._kept_down, self._kept_up = (
             [zeros(s.channels, s.kept, s.pooling) for s in coder.stages if s.kept] for coder in (encoder, decoder)
         )
-        waits = enumerate(zip(decoder.skip_channels, decoder.waits, strict=True))
-        self._queues = [RowQueue(zeros(c, wait, pooling).permute(0, 2, 3, 1)) for pooling, (c, wait) in waits]
+        self._zeros, self._waits = zeros, list(zip(decoder.skip_channels, decoder.waits, strict=True))
+        self._queues: list[RowQueue] = []
+
+    def _queue(self, pooling: int, channels: int, wait: int, rows: int) -> RowQueue:
+        ring = self._zeros(channels, round_up(wait, rows) + rows, pooling)
+        return RowQueue(ring.permute(0, 2, 3, 1), wait)
 
     def feed(self, x: Tensor) -> Tensor:
         """Logits of a strip that lies `delay` rows above the one given.
 
         Args:
-            x: ``(1, C_in, rows, width)``, the rows below those given before; zero below the mosaic. rows is a multiple
-                of ``2 ** depth``.
+            x: ``(1, C_in, rows, width)``, the rows below those given before; zero below the mosaic. rows is always the
+                same, a multiple of ``2 ** depth``.
 
         Returns:
             ``(1, classes, rows, width)``; rows above the mosaic are meaningless.
         """
-        rows, depth = x.shape[2], len(self._queues)
+        rows, depth = x.shape[2], len(self._waits)
+        if not self._queues:
+            self._queues = [self._queue(p, c, wait, rows >> p) for p, (c, wait) in enumerate(self._waits)]
         masked = self._fed < self.delay or self._fed + rows > self._height
         down, up = (
             [self._mask(s, rows) for s in coder.stages] if masked else [] for coder in (self._encoder, self._decoder)

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rcm_cascade.annotate import engine, tiling
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.cpu.strips import StripBackend
 from rcm_cascade.annotate.engine import annotate_image, level_pieces, plan
@@ -13,7 +14,7 @@ from rcm_cascade.data.intensity import measure
 from tests.annotate.telling import noise, telling_network, whole
 
 pytest.importorskip("openvino")
-from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend
+from rcm_cascade.annotate.cpu.openvino_backend import KEPT_SIZES, OpenVinoBackend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,12 +103,27 @@ def test_what_is_kept_may_lie_in_memory_in_any_order(backend: StripBackend) -> N
         assert torch.equal(a, b)
 
 
-def test_graphs_are_built_once_for_each_width_and_level_in_turn(backend: OpenVinoBackend) -> None:
-    first = backend._requests(0, 8)
+def test_graphs_are_compiled_once_for_each_level_size_and_share_of_the_threads(backend: OpenVinoBackend) -> None:
+    first = backend._compiled(1, 0, 8, "encoder", 32, True)
 
-    assert backend._requests(0, 8) is first
-    assert backend._requests(0, 12) is not first
-    assert backend._requests(1, 8) is not first
+    assert backend._compiled(1, 0, 8, "encoder", 32, True) is first
+    others = (1, 0, 12, 32), (1, 1, 8, 32), (1, 0, 8, 16), (2, 0, 8, 32)
+    for streams, level, width, rows in others:
+        assert backend._compiled(streams, level, width, "encoder", rows, True) is not first
+
+
+def test_bands_that_run_at_a_time_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiling, "WORTH_CUTTING", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    model, image = telling_network(torch.float32), noise(61, 417, seed=9)
+    backend = open_backend(model, backend="openvino", precision="fp32")
+    assert backend.streams == 2
+    monkeypatch.setattr(engine, "STRIP_PIXELS", {"cpu": 2**13})
+    fine = plan(backend, image.shape)[-1]
+    assert len(fine.bands) >= 2
+    assert len(list(fine.strips(94))) > 3
+
+    assert max(differences(backend, image, None)) < EXACT
 
 
 def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +140,7 @@ def test_bf16_stays_near_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (annotation.labels == expected.argmax(0).numpy())[sure].mean() > 0.97
 
 
-def test_graphs_are_kept_for_the_next_narrow_mosaic_and_not_for_a_wide_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_are_kept_for_the_next_mosaic_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[tuple[Any, ...]] = []
     compile_graph = OpenVinoBackend._compile
 
@@ -147,4 +163,5 @@ def test_graphs_are_kept_for_the_next_narrow_mosaic_and_not_for_a_wide_one(monke
     assert graphs(noise(37, 90, seed=7)) == first  # another width
     assert graphs(noise(37, 50, seed=8)) == 0
     assert graphs(noise(4, 1040, seed=9)) > 0
-    assert set(backend._ready) == {(2, 1040)}
+    assert graphs(noise(4, 1040, seed=9)) == 0
+    assert len(backend._ready) <= KEPT_SIZES
