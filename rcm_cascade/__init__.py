@@ -2,4 +2,8 @@
 
 from importlib.metadata import version
 
+from rcm_cascade.threads import wait_briefly
+
 __version__ = version("rcm-cascade")
+
+wait_briefly()

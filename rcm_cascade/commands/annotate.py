@@ -55,7 +55,9 @@ def annotate(
     from rcm_cascade.annotate.backends import AnnotationOptions, parse_memory
     from rcm_cascade.annotate.cohort import annotate_files
     from rcm_cascade.runs.score import quantise_checkpoint
+    from rcm_cascade.threads import leave_busy_cores
 
+    leave_busy_cores()
     options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)
     if precision == "int8" and checkpoint is not None:
         quantise_checkpoint(checkpoint, calibrate, accept_loss)

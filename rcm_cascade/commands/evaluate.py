@@ -26,7 +26,9 @@ def evaluate(
 
     from rcm_cascade.report.pages import evaluate as score
     from rcm_cascade.report.tables import format_table
+    from rcm_cascade.threads import leave_busy_cores
 
+    leave_busy_cores()
     summary, classes, folder = score(checkpoint, data, split, out, split_file)
     Console().print(format_table(summary, classes))
     print(folder / "report.html")

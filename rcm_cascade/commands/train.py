@@ -56,7 +56,9 @@ def run(config: "TrainConfig", folder: Path) -> dict[str, Any]:
     from rcm_cascade.report.pages import write_run_page
     from rcm_cascade.runs.folder import RunFolder
     from rcm_cascade.runs.train import train
+    from rcm_cascade.threads import leave_busy_cores
 
+    leave_busy_cores()
     files = RunFolder(folder)
     result = train(config, folder)
     if result and not (files.report.is_file() and files.report.stat().st_mtime >= files.result.stat().st_mtime):
