@@ -24,6 +24,8 @@ pytest.importorskip("nncf")
 from rcm_cascade.annotate.cpu import int8
 from rcm_cascade.runs.score import quantise_checkpoint
 
+LEVELS = 3
+
 
 @pytest.fixture
 def checkpoint(finished_run: Path, tmp_path: Path) -> Path:
@@ -38,13 +40,20 @@ class Faked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.agreement = 0.9912
+        self.by_level: dict[int, float] = {}
+        """Of the coarsest level that is quantised; `agreement` of the others."""
+        self.too_small: set[int] = set()
+        self.levels: list[int] = []
         self.calibrated: list[list[str]] = []
         self.measured: list[list[str]] = []
         self.error: Exception | None = None
         monkeypatch.setattr(int8, "quantise", self._quantise)
         monkeypatch.setattr(int8, "measure_loss", self._measure)
 
-    def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path) -> None:
+    def _quantise(self, model: CascadedUNet, mosaics: Sequence[Mosaic], folder: Path, first: int) -> None:
+        self.levels.append(first)
+        if first in self.too_small:
+            raise int8.TooSmallError("too small")
         self.calibrated.append([m.name for m in mosaics])
         folder.mkdir()
         (folder / "encoder.xml").write_text(f"graph {len(self.calibrated)}")
@@ -52,12 +61,13 @@ class Faked:
             raise self.error
 
     def _measure(
-        self, annotator: Annotator, int8: Any, calibrated_on: Any, measured_on: Sequence[Mosaic]
+        self, annotator: Annotator, folder: Path, first: int, calibrated_on: Any, measured_on: Sequence[Mosaic]
     ) -> Int8Report:
         self.measured.append([m.name for m in measured_on])
         values: dict[str, tuple[float | None, float | None]] = {"meshwork": (0.75, 0.71), "ring": (None, None)}
         names = [m.name for m in calibrated_on]
-        return Int8Report(annotator.checkpoint_sha256, self.agreement, values, names, self.measured[-1])
+        agreement = self.by_level.get(first, self.agreement)
+        return Int8Report(annotator.checkpoint_sha256, agreement, values, first + 1, names, self.measured[-1])
 
 
 @pytest.fixture
@@ -114,7 +124,31 @@ def test_too_low_an_agreement_is_refused_unless_accepted(checkpoint: Path, faked
     with pytest.raises(InputError, match="--accept-loss"):  # from the report, too
         quantise_checkpoint(checkpoint)
     assert quantise_checkpoint(checkpoint, accept_loss=True).agreement == 0.9799
-    assert len(faked.calibrated) == 1
+    assert faked.levels == list(range(LEVELS))
+
+
+@pytest.mark.parametrize(
+    ("by_level", "too_small", "first"),
+    [({}, set(), 0), ({0: 0.984}, set(), 1), ({0: 0.97, 1: 0.98}, set(), 2), ({0: 0.999}, {0}, 1), ({1: 0.1}, {0}, 2)],
+)
+def test_as_many_levels_are_quantised_as_agree(
+    by_level: dict[int, float], too_small: set[int], first: int, checkpoint: Path, faked: Faked
+) -> None:
+    faked.by_level, faked.too_small = by_level, too_small
+
+    report = quantise_checkpoint(checkpoint)
+
+    assert report.first_level == first + 1
+    assert faked.levels == list(range(first + 1))
+    assert (checkpoint.with_suffix(".int8") / "encoder.xml").read_text() == f"graph {len(faked.calibrated)}"
+
+
+def test_mosaics_too_small_for_every_level_are_one_sentence(checkpoint: Path, faked: Faked) -> None:
+    faked.too_small = set(range(LEVELS))
+
+    with pytest.raises(InputError, match="too small"):
+        quantise_checkpoint(checkpoint)
+    assert not checkpoint.with_suffix(".int8").exists()
 
 
 def test_the_least_agreement_is_enough(checkpoint: Path, faked: Faked) -> None:

@@ -1,8 +1,9 @@
 """A cascade in 8-bit integers: OpenVINO graphs that NNCF has quantised, in the folder ``.int8`` beside the checkpoint.
 
-Quantised is the finest level, four fifths of the operations: of the coarser levels, whose error the finer ones take
-over, the float32 graphs run. So they do at the mosaic's border, where masks go in. It is done once for each checkpoint,
-on training mosaics, and what it costs is measured on others.
+Quantised is the finest level, four fifths of the operations, and of the coarser ones, whose error the finer ones take
+over, as many as agreement with float32 allows; each level on the priors that those before it give in 8 bits. At the
+mosaic's border, where masks go in, the float32 graphs run. It is done once for each checkpoint, on training mosaics,
+and what it costs is measured on others.
 """
 
 import io
@@ -13,9 +14,11 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,7 +31,7 @@ from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend
 from rcm_cascade.annotate.cpu.openvino_backend import OpenVinoBackend, core
 from rcm_cascade.annotate.cpu.strips import Part, Tensors
-from rcm_cascade.annotate.engine import annotate_image, level_pieces
+from rcm_cascade.annotate.engine import LevelPiece, annotate_image, level_pieces
 from rcm_cascade.annotate.tiling import LevelPlan, Shape, plan_levels, round_up
 from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError, reason
@@ -39,6 +42,9 @@ from rcm_cascade.progress import progress_bar
 
 LEAST_AGREEMENT: Final = 0.98
 """Of the pixels that must have the label float32 gives them; below, int8 is refused unless asked for."""
+
+WANTED_AGREEMENT: Final = 0.985
+"""Coarse levels are quantised, too, where this is kept."""
 
 CALIBRATION_MOSAICS: Final = 8
 MEASURED_MOSAICS: Final = 4
@@ -57,6 +63,10 @@ FindMosaics = Callable[[], tuple[Sequence[Mosaic], Sequence[Mosaic]]]
 """Gives a checkpoint's training mosaics and its validation mosaics, of which there may be none."""
 
 
+class TooSmallError(InputError):
+    """Mosaics hold no strip to calibrate a level on."""
+
+
 @dataclass(frozen=True)
 class Int8Report:
     """What int8 costs, measured on mosaics that it was not calibrated on.
@@ -65,6 +75,7 @@ class Int8Report:
         checkpoint_sha256: of the checkpoint that was quantised.
         agreement: share of pixels with the label that float32 gives them.
         sensitivity: of each class, ``[float32, int8]``; None where the class is not labelled.
+        first_level: 1-based, the coarsest that is quantised; all finer ones are.
         calibrated_on: names of mosaics.
         measured_on: names of mosaics.
         format: of the files, counted up when graphs of an older version must not be used.
@@ -73,9 +84,10 @@ class Int8Report:
     checkpoint_sha256: str
     agreement: float
     sensitivity: dict[str, tuple[float | None, float | None]]
+    first_level: int
     calibrated_on: list[str]
     measured_on: list[str]
-    format: Literal[1] = 1
+    format: Literal[2] = 2
 
 
 REPORT: Final = TypeAdapter(Int8Report)
@@ -86,9 +98,9 @@ def int8_folder(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".int8")
 
 
-def graph_path(folder: Path, part: Part) -> Path:
-    """Of the finest level's encoder or decoder."""
-    return folder / f"{part}.xml"
+def graph_path(folder: Path, level: int, part: Part) -> Path:
+    """Of a level's encoder or decoder; level 0 is the coarsest."""
+    return folder / f"level{level + 1}-{part}.xml"
 
 
 def read_report(checkpoint: Path) -> Int8Report | None:
@@ -102,12 +114,13 @@ def read_report(checkpoint: Path) -> Int8Report | None:
 
 def open_int8(model: Network, checkpoint: Path | None) -> Backend | str:
     """A `Factory`; see there."""
-    if checkpoint is None or read_report(checkpoint) is None:
+    report = None if checkpoint is None else read_report(checkpoint)
+    if checkpoint is None or report is None:
         return (
             f"checkpoint {checkpoint} has not been quantised: `rcm-cascade annotate --checkpoint C --precision int8` "
             "does so on the training mosaics of C, and says what it costs; or leave int8 away"
         )
-    return Int8Backend(model, int8_folder(checkpoint))
+    return Int8Backend(model, int8_folder(checkpoint), range(report.first_level - 1, len(model.geometry)))
 
 
 class Int8Backend(OpenVinoBackend):
@@ -116,17 +129,18 @@ class Int8Backend(OpenVinoBackend):
     Args:
         model: that was quantised.
         folder: that holds the graphs.
+        levels: whose graphs are quantised, 0 being the coarsest.
     """
 
-    def __init__(self, model: Network, folder: Path) -> None:
+    def __init__(self, model: Network, folder: Path, levels: Collection[int]) -> None:
         super().__init__(model, "int8")
-        self._folder = folder
+        self._folder, self._levels = folder, levels
 
     def graph(self, level: int, part: Part, width: int, rows: int, masked: bool) -> ov.Model:
         """See `OpenVinoBackend.graph`."""
-        if masked or level < len(self.geometry) - 1:
+        if masked or level not in self._levels:
             return super().graph(level, part, width, rows, masked)
-        path = graph_path(self._folder, part)
+        path = graph_path(self._folder, level, part)
         try:
             quantised = core().read_model(path)
         except RuntimeError as error:
@@ -178,9 +192,18 @@ def _quantise_whole(annotator: Annotator, train: Sequence[Mosaic], held_out: Seq
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             unfinished = Path(scratch) / "int8"
-            quantise(annotator.network, calibrated_on, unfinished)
-            int8 = Int8Backend(annotator.network, unfinished)
-            report = measure_loss(annotator, int8, calibrated_on, measured_on)
+            levels = len(annotator.network.geometry)
+            for first in range(levels):  # the fewer levels, the nearer to float32
+                shutil.rmtree(unfinished, ignore_errors=True)
+                try:
+                    quantise(annotator.network, calibrated_on, unfinished, first)
+                except TooSmallError:
+                    if first == levels - 1:
+                        raise
+                    continue
+                report = measure_loss(annotator, unfinished, first, calibrated_on, measured_on)
+                if report.agreement >= WANTED_AGREEMENT:
+                    break
             (unfinished / "report.json").write_bytes(REPORT.dump_json(report, indent=2))
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
@@ -191,16 +214,20 @@ def _quantise_whole(annotator: Annotator, train: Sequence[Mosaic], held_out: Seq
     return report
 
 
-def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
-    """Quantises a cascade on strips that float32 sees of some mosaics, and writes its graphs.
+def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path, first: int = 0) -> None:
+    """Quantises levels of a cascade, coarse to fine, and writes their graphs.
+
+    Each on strips of some mosaics, as it sees them when the levels before it run in 8 bits.
 
     Args:
         model: float32, on the CPU, made of U-Nets.
         mosaics: of the training split, at the network's working pixel size.
         folder: for the graphs.
+        first: the coarsest level that is quantised, 0 being the coarsest of all.
 
     Raises:
-        InputError: if NNCF is not installed or the mosaics are too small.
+        InputError: if NNCF is not installed.
+        TooSmallError: if the mosaics hold no strip of a level.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else NNCF reports each use to its makers, unasked
     try:
@@ -208,28 +235,34 @@ def quantise(model: Network, mosaics: Sequence[Mosaic], folder: Path) -> None:
     except ImportError as error:
         raise InputError("int8 needs NNCF, which is not installed: pip install 'rcm-cascade[openvino]'") from error
     nncf.set_log_level(logging.ERROR)
-    backend = RecordingBackend(model)
-    for mosaic in mosaics:
-        plans = low_strips(backend, mosaic.image.shape)
-        deque(level_pieces(backend, mosaic.image, mosaic.intensity, plans), maxlen=0)
-    folder.mkdir(parents=True, exist_ok=True)
-    finest = len(backend.geometry) - 1
-    for part, samples in backend.samples.items():
-        if not samples:
-            raise InputError(
-                f"the mosaics to calibrate int8 on are too small: level {finest + 1} sees no strip of {ROWS} px inside "
-                f"them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
-            )
-        graph = backend.graph(finest, part, WIDTH, ROWS, False)
-        with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
-            quantised = nncf.quantize(graph, nncf.Dataset(samples), subset_size=len(samples))
-        ov.save_model(quantised, graph_path(folder, part), compress_to_fp16=False)
+    for level in range(first, len(model.geometry)):
+        backend = RecordingBackend(model, folder, range(first, level), level)
+        for mosaic in mosaics:
+            plans = low_strips(backend, mosaic.image.shape)
+            pieces = level_pieces(backend, mosaic.image, mosaic.intensity, plans)
+            deque(takewhile(partial(_up_to, level), pieces), maxlen=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, samples in backend.samples.items():
+            if not samples:
+                raise TooSmallError(
+                    f"the mosaics to calibrate int8 on are too small: level {level + 1} sees no strip of {ROWS} px "
+                    f"inside them, {WIDTH} px wide; name larger ones with --calibrate ROOT"
+                )
+            graph = backend.graph(level, part, WIDTH, ROWS, False)
+            with redirect_stdout(io.StringIO()):  # its progress bars, which know no other way to be silent
+                quantised = nncf.quantize(graph, nncf.Dataset(samples), subset_size=len(samples))
+            ov.save_model(quantised, graph_path(folder, level, part), compress_to_fp16=False)
+
+
+def _up_to(level: int, piece: LevelPiece) -> bool:
+    return piece.level <= level
 
 
 def measure_loss(
-    annotator: Annotator, int8: Backend, calibrated_on: Sequence[Mosaic], measured_on: Sequence[Mosaic]
+    annotator: Annotator, folder: Path, first: int, calibrated_on: Sequence[Mosaic], measured_on: Sequence[Mosaic]
 ) -> Int8Report:
-    """Annotates mosaics both ways, on the working grid."""
+    """Annotates mosaics both ways, on the working grid; ``folder`` and ``first`` as for `quantise`."""
+    int8 = Int8Backend(annotator.network, folder, range(first, len(annotator.network.geometry)))
     fp32 = annotator.prepare(AnnotationOptions(precision="fp32", backend="openvino"))
     classes = annotator.header.classes
     same = 0
@@ -250,6 +283,7 @@ def measure_loss(
         annotator.checkpoint_sha256,
         agreement=same / pixels,
         sensitivity=dict(zip(classes.names, zip(exact_values, int8_values, strict=True), strict=True)),
+        first_level=first + 1,
         calibrated_on=[m.name for m in calibrated_on],
         measured_on=[m.name for m in measured_on],
     )
@@ -264,18 +298,26 @@ def low_strips(backend: Backend, shape: Shape) -> list[LevelPlan]:
     return plan_levels(backend.geometry, backend.alignment, shape, cuts)
 
 
-class RecordingBackend(OpenVinoBackend):
-    """Keeps what some strips inside the mosaic give to the finest level's encoder and decoder, cut to one width."""
+class RecordingBackend(Int8Backend):
+    """Keeps what some strips inside the mosaic give to a level's encoder and decoder, cut to one width.
 
-    def __init__(self, model: Network) -> None:
-        super().__init__(model, "fp32")
+    Args:
+        model: to quantise.
+        folder: that holds the graphs of the levels before.
+        levels: of those, the quantised ones.
+        level: that is recorded.
+    """
+
+    def __init__(self, model: Network, folder: Path, levels: Collection[int], level: int) -> None:
+        super().__init__(model, folder, levels)
+        self._recorded = level
         self.samples: dict[Part, list[list[NDArray[np.float32]]]] = {"encoder": [], "decoder": []}
         self._seen: dict[Part, int] = {"encoder": 0, "decoder": 0}
         self._draw = random.Random(0)
 
     def compute(self, level: int, width: int, part: Part, rows: int, masked: bool, inputs: Tensors) -> Tensors:
         """See `StripBackend.compute`."""
-        if level == len(self.geometry) - 1 and rows == ROWS and width >= WIDTH and not masked:
+        if level == self._recorded and rows == ROWS and width >= WIDTH and not masked:
             skips = len(self.coder(level, part).skip_channels)
             self.record(width, self.geometry[level].alignment, part, inputs, skips)
         return super().compute(level, width, part, rows, masked, inputs)

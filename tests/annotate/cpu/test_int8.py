@@ -64,7 +64,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def write_report(checkpoint: Path) -> Int8Report:
     values: dict[str, tuple[float | None, float | None]] = {"a": (0.5, 0.48), "b": (None, None)}
-    report = Int8Report(hashlib.sha256(checkpoint.read_bytes()).hexdigest(), 0.995, values, ["x", "y"], ["z"])
+    report = Int8Report(hashlib.sha256(checkpoint.read_bytes()).hexdigest(), 0.995, values, 2, ["x", "y"], ["z"])
     (int8_folder(checkpoint) / "report.json").write_text(json.dumps(asdict(report)))
     return report
 
@@ -101,7 +101,7 @@ def test_a_damaged_report_does_not_count(content: str, checkpoint: Path) -> None
 
 
 def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None:
-    backend = RecordingBackend(network())
+    backend = RecordingBackend(network(), Path(), [], 0)
     image = noise(300, 200, seed=50)
     plans = plan_levels(backend.geometry, backend.alignment, image.shape, [(ROWS, 208)])
 
@@ -116,7 +116,7 @@ def test_strips_inside_the_mosaic_are_recorded_as_the_graphs_take_them() -> None
 
 
 def test_of_many_strips_a_draw_is_kept() -> None:
-    backend = RecordingBackend(network())
+    backend = RecordingBackend(network(), Path(), [], 0)
     for value in range(10 * STRIPS):
         backend.record(WIDTH, 16, "encoder", [torch.full((1, 1, ROWS, WIDTH), float(value))], 0)
     kept = [float(sample[0][0, 0, 0, 0]) for sample in backend.samples["encoder"]]
@@ -141,8 +141,8 @@ def test_without_nncf_int8_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_graphs_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"encoder\.xml cannot be read .* made again"):
-        logits(Int8Backend(network(), tmp_path), noise(300, 160, seed=53))
+    with pytest.raises(InputError, match=r"level1-encoder\.xml cannot be read .* made again"):
+        logits(Int8Backend(network(), tmp_path, [0]), noise(300, 160, seed=53))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_quantised_strips_are_near_float32_but_not_it(quantised: Path) -> None:
     image = noise(300, 150, seed=56)
 
-    found = logits(Int8Backend(network(), quantised), image)
+    found = logits(Int8Backend(network(), quantised, [0]), image)
     exact = logits(OpenVinoBackend(network(), "fp32"), image)
 
     assert np.isfinite(found).all()
@@ -169,25 +169,45 @@ def test_quantised_strips_are_near_float32_but_not_it(quantised: Path) -> None:
     assert not (found.argmax(0) == exact.argmax(0)).all()
 
 
-def test_coarse_levels_stay_float32(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_levels_before_the_first_stay_float32(first: int, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
-    model, image = telling_network(torch.float32, levels=2), noise(300, 160, seed=58)
-    quantise(model, [mosaic(image)], tmp_path / "q")
+    model, image = telling_network(torch.float32, levels=2), noise(340, 280, seed=58)
+    quantise(model, [mosaic(image)], tmp_path / "q", first)
     plans = low_strips(OpenVinoBackend(model, "fp32"), image.shape)
 
     quick, exact = (
         annotate_image(backend, image, levels=True, plans=plans).level_labels
-        for backend in (Int8Backend(model, tmp_path / "q"), OpenVinoBackend(model, "fp32"))
+        for backend in (Int8Backend(model, tmp_path / "q", range(first, 2)), OpenVinoBackend(model, "fp32"))
     )
 
-    assert np.array_equal(quick[0], exact[0])
+    assert np.array_equal(quick[0], exact[0]) == (first == 1)
     assert not np.array_equal(quick[1], exact[1])
+
+
+def test_a_level_is_calibrated_on_what_the_quantised_ones_before_it_give(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    model, image = telling_network(torch.float32, levels=2), noise(340, 280, seed=59)
+    quantise(model, [mosaic(image)], tmp_path / "q")
+    plans = low_strips(OpenVinoBackend(model, "fp32"), image.shape)
+
+    def recorded(levels: list[int]) -> list[NDArray[np.float32]]:
+        backend = RecordingBackend(model, tmp_path / "q", levels, 1)
+        for _ in level_pieces(backend, image, measure(image), plans):
+            pass
+        return [sample[0] for sample in backend.samples["encoder"]]
+
+    after_int8, after_float32 = recorded([0]), recorded([])
+    assert len(after_int8) == len(after_float32) > 0
+    for a, b in zip(after_int8, after_float32, strict=True):
+        assert np.array_equal(a[:, 0], b[:, 0])  # the image
+        assert 0 < np.abs(a[:, 1:] - b[:, 1:]).mean() < 0.1  # the prior
 
 
 def test_other_widths_and_heights_run_on_the_same_graphs(quantised: Path) -> None:
     image = noise(340, 233, seed=57)
 
-    quick = annotate_image(Int8Backend(network(), quantised), image, AnnotationOptions(tile=64))
+    quick = annotate_image(Int8Backend(network(), quantised, [0]), image, AnnotationOptions(tile=64))
     exact = annotate_image(OpenVinoBackend(network(), "fp32"), image, AnnotationOptions(tile=64))
 
     assert (quick.precision, quick.backend) == ("int8", "openvino")
@@ -200,7 +220,7 @@ def test_quantising_says_nothing_and_graphs_are_in_8_bits(tmp_path: Path, capfd:
     quantise(network(), [mosaic(noise(300, 200, seed=54))], tmp_path / "q")
 
     assert capfd.readouterr() == ("", "")
-    names = {tmp_path / "q" / f"{part}.xml" for part in ("encoder", "decoder")}
+    names = {tmp_path / "q" / f"level1-{part}.xml" for part in ("encoder", "decoder")}
     assert {p for p in (tmp_path / "q").iterdir() if p.suffix == ".xml"} == names
     for path in names:
         text = path.read_text()

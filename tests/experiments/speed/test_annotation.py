@@ -107,7 +107,7 @@ def test_graphs_of_another_checkpoint_are_left_out(checkpoint: Path, tmp_path: P
     own = Path(shutil.copy(checkpoint, tmp_path / "best.ckpt"))
     folder = tmp_path / "best.int8"
     folder.mkdir()
-    (folder / "report.json").write_text(json.dumps(asdict(Int8Report("00" * 32, 1.0, {}, [], []))))
+    (folder / "report.json").write_text(json.dumps(asdict(Int8Report("00" * 32, 1.0, {}, 3, [], []))))
 
     main(own, tmp_path / "out", size=(128, 144), rounds=1, series=False)
 
