@@ -11,6 +11,8 @@ saves. By its own default it turns hundreds of thousands of times, and keeps off
 SAMPLE_S: Final = 0.2
 """Seconds for which one looks at how busy the processor is."""
 
+_left: Final[list[str]] = []
+
 
 def wait_briefly() -> None:
     """Has OpenMP's threads sleep soon; of effect before PyTorch is imported, and where the user has not chosen."""
@@ -19,7 +21,7 @@ def wait_briefly() -> None:
 
 
 def leave_busy_cores() -> None:
-    """Has PyTorch compute on no more threads than there are idle cores, one at least, and says so if they are fewer.
+    """Has PyTorch compute on no more threads than there are idle cores, one at least; `say_what_is_left` says so.
 
     A thread that shares its core makes all others wait in each operation. Where ``OMP_NUM_THREADS`` is set the user,
     or what has started several processes, has chosen.
@@ -32,11 +34,16 @@ def leave_busy_cores() -> None:
     free = max(1, threads - _busy_cores())
     if free < threads:
         torch.set_num_threads(free)
-        print(
+        _left.append(
             f"other programs keep {threads - free} of {threads} cores busy: computing on {free} "
-            f"(OMP_NUM_THREADS={threads} takes all)",
-            file=sys.stderr,
+            f"(OMP_NUM_THREADS={threads} takes all)"
         )
+
+
+def say_what_is_left() -> None:
+    """Prints, once, that cores were left to others: when computing begins, and not in front of an error."""
+    while _left:
+        print(_left.pop(), file=sys.stderr)
 
 
 def _busy_cores() -> int:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from experiments.speed.threads import busy_core
-from rcm_cascade.threads import SPINS, leave_busy_cores
+from rcm_cascade import threads
+from rcm_cascade.threads import SPINS, leave_busy_cores, say_what_is_left
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+    threads._left.clear()
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -29,6 +31,9 @@ def test_busy_cores_are_left_to_others_and_it_says_so(capsys: pytest.CaptureFixt
         leave_busy_cores()
 
     assert torch.get_num_threads() == 1
+    assert capsys.readouterr().err == ""
+    say_what_is_left()
+    say_what_is_left()
     assert capsys.readouterr().err == (
         "other programs keep 1 of 2 cores busy: computing on 1 (OMP_NUM_THREADS=2 takes all)\n"
     )

@@ -21,6 +21,7 @@ from rcm_cascade.data.mosaic import Mosaic
 from rcm_cascade.errors import InputError, explain_os_error, reason
 from rcm_cascade.files import printable, refuse_unwritable
 from rcm_cascade.progress import progress_bar
+from rcm_cascade.threads import say_what_is_left
 
 
 def annotate_files(
@@ -81,6 +82,7 @@ def _annotate(
     device = "cpu" if options.precision == "int8" else share.device
     annotator = Annotator.load(checkpoint or starter_path(), device=device)
     annotator.prepare(options)
+    say_what_is_left()
     if checkpoint is None and not share.number:
         print(
             f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} "

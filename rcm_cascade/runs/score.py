@@ -33,6 +33,7 @@ from rcm_cascade.progress import progress_bar
 from rcm_cascade.runs.data import TrainingData, cache_of_run, data_of_checkpoint, dataset_folder, find_dataset
 from rcm_cascade.runs.folder import RunFolder
 from rcm_cascade.runs.identity import RECORDED, read_config
+from rcm_cascade.threads import say_what_is_left
 
 if TYPE_CHECKING:  # it needs OpenVINO, an extra
     from rcm_cascade.annotate.cpu.int8 import Int8Report
@@ -79,6 +80,7 @@ def score(
             f"{checkpoint} was trained on {', '.join(classes.names)}; evaluate it on data with its own classes"
         )
     scored = annotator.checkpoint_sha256
+    say_what_is_left()
     named = {entry.mosaic for entry in dataset.entries if entry.patient_given}
     results, samples = [], []
     limit = calibration.pixels_per_mosaic(len(mosaics))

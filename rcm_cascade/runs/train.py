@@ -40,6 +40,7 @@ from rcm_cascade.runs.trainer import (
     quiet,
     refuse_single_values,
 )
+from rcm_cascade.threads import say_what_is_left
 from rcm_cascade.training.history import MetricsCsv
 from rcm_cascade.training.initial import load_initial, read_initial, refuse_other_form
 from rcm_cascade.training.module import MONITORED, CascadeModule
@@ -136,6 +137,7 @@ def _run(config: TrainConfig, folder: RunFolder, resume: bool) -> dict[str, Any]
     refuse_single_values(config, header, datamodule)
     module = make_module(config, header, datamodule)
     if rank() == 0:
+        say_what_is_left()
         print_start(loaded, datamodule, levels, header, config)
     if initial is not None:
         sentences = load_initial(str(config.init), initial, module.network, header)
