@@ -15,6 +15,7 @@ from rcm_cascade.commands.annotate import annotate
 from rcm_cascade.commands.batch import batch
 from rcm_cascade.commands.demo import demo
 from rcm_cascade.commands.evaluate import evaluate
+from rcm_cascade.commands.import_labels import import_labels
 from rcm_cascade.commands.phantom import phantom
 from rcm_cascade.commands.report import report
 from rcm_cascade.commands.train import train
@@ -35,6 +36,7 @@ app.command(add_help_option=False, context_settings={"allow_extra_args": True, "
 app.command()(evaluate)
 app.command()(annotate)
 app.command()(report)
+app.command("import")(import_labels)
 
 
 def _print_version(asked: bool) -> None:
