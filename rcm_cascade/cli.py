@@ -13,6 +13,7 @@ import typer
 from rcm_cascade import __version__
 from rcm_cascade.commands.annotate import annotate
 from rcm_cascade.commands.batch import batch
+from rcm_cascade.commands.check import check
 from rcm_cascade.commands.demo import demo
 from rcm_cascade.commands.evaluate import evaluate
 from rcm_cascade.commands.import_labels import import_labels
@@ -37,6 +38,7 @@ app.command()(evaluate)
 app.command()(annotate)
 app.command()(report)
 app.command("import")(import_labels)
+app.command()(check)
 
 
 def _print_version(asked: bool) -> None:

@@ -223,21 +223,32 @@ def write_dataset(
     write_text(root / MANIFEST_FILE, csv_text(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows]))
 
 
+def read_entry(root: Path, where: str, row: Mapping[str, str]) -> MosaicEntry:
+    """A row of the manifest; the files that it names are there.
+
+    Args:
+        root: the folder.
+        where: for messages.
+        row: by column.
+
+    Raises:
+        InputError: if a file is not there or lies outside the folder, or the pixel size is none.
+    """
+    return MosaicEntry(
+        mosaic=row["mosaic"],
+        image=_inside(root, row["mosaic"], where),
+        label=_inside(root, row["label"], where) if row["label"] else None,
+        patient=row["patient"],
+        patient_given=bool(row["patient"]),
+        site=row["site"],
+        split=cast(SplitName, row["split"]) or None,
+        pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
+    )
+
+
 def _read_manifest(root: Path) -> tuple[MosaicEntry, ...]:
     path = root / MANIFEST_FILE
-    entries = tuple(
-        MosaicEntry(
-            mosaic=row["mosaic"],
-            image=_inside(root, row["mosaic"], where),
-            label=_inside(root, row["label"], where) if row["label"] else None,
-            patient=row["patient"],
-            patient_given=bool(row["patient"]),
-            site=row["site"],
-            split=cast(SplitName, row["split"]) or None,
-            pixel_size_um=_read_pixel_size(row["pixel_size_um"], where),
-        )
-        for where, row in read_mosaic_rows(path, COLUMNS, ["mosaic"])
-    )
+    entries = tuple(read_entry(root, where, row) for where, row in read_mosaic_rows(path, COLUMNS, ["mosaic"]))
     owners: dict[Path, str] = {}
     for entry in entries:
         other = entry.mosaic if entry.label is None else owners.setdefault(entry.label.resolve(), entry.mosaic)
@@ -273,10 +284,18 @@ def _read_pixel_size(text: str, where: str) -> float | None:
     raise InputError(f"{where} has the pixel size {text!r}; expected µm per pixel, a number such as 0.5, or nothing")
 
 
-def read_mosaic_rows(path: Path, known: Sequence[str], required: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+def read_mosaic_rows(
+    path: Path, known: Sequence[str], required: Sequence[str], faults: list[str] | None = None
+) -> list[tuple[str, dict[str, str]]]:
     """Rows of a CSV file with a header, as ("FILE, line NUMBER,", {column: stripped text}); empty rows are left out.
 
     UTF-8, with or without byte-order mark. Every known column is there, empty where the file lacks it.
+
+    Args:
+        path: of the file.
+        known: columns that it may have.
+        required: columns that every row fills.
+        faults: takes what is wrong with rows, which are then left out; None: that is raised.
 
     Raises:
         InputError: if the file is missing, no UTF-8, no CSV, lacks a required column, has an unknown or repeated one, a
@@ -298,21 +317,33 @@ def read_mosaic_rows(path: Path, known: Sequence[str], required: Sequence[str]) 
     seen: dict[PurePosixPath, int] = {}
     for number, cells in lines[1:]:
         where = f"{path}, line {number},"
-        if len(cells) != len(header):
-            raise InputError(
-                f"{where} has {len(cells)} fields and the header {len(header)}; put quotes round fields with commas"
-            )
-        row = dict.fromkeys(known, "") | dict(zip(header, cells, strict=True))
-        for column in required:
-            if not row[column]:
-                raise InputError(f"{where} names no {column}; fill the column or delete the line")
-        if row["split"] not in ("", *SPLIT_NAMES):
-            raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
-        first = seen.setdefault(PurePosixPath(unicodedata.normalize("NFC", row["mosaic"])), number)
-        if first != number:
-            raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
-        rows.append((where, row))
+        try:
+            rows.append((where, _checked_row(where, number, cells, header, known, required, seen)))
+        except InputError as error:
+            if faults is None:
+                raise
+            faults.append(str(error))
     return rows
+
+
+def _checked_row(
+    where: str, number: int, cells: Sequence[str], header: Sequence[str], known: Sequence[str], required: Sequence[str],
+    seen: dict[PurePosixPath, int],
+) -> dict[str, str]:  # fmt: skip
+    if len(cells) != len(header):
+        raise InputError(
+            f"{where} has {len(cells)} fields and the header {len(header)}; put quotes round fields with commas"
+        )
+    row = dict.fromkeys(known, "") | dict(zip(header, cells, strict=True))
+    for column in required:
+        if not row[column]:
+            raise InputError(f"{where} names no {column}; fill the column or delete the line")
+    if row["split"] not in ("", *SPLIT_NAMES):
+        raise InputError(f"{where} has the split {row['split']!r}; expected {', '.join(SPLIT_NAMES)}")
+    first = seen.setdefault(PurePosixPath(unicodedata.normalize("NFC", row["mosaic"])), number)
+    if first != number:
+        raise InputError(f"{where} names the mosaic {row['mosaic']} of line {first} again; delete one of the two")
+    return row
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

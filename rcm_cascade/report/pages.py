@@ -94,7 +94,7 @@ def write_evaluation_page(folder: Path) -> Path:
     save_png(confusion_picture(np.array(summary["confusion"], np.int64), classes), folder / "confusion.png")
     facts = summary.get("facts", {})
     title = summary.get("title", f"Evaluation {folder.name}")
-    page = _render("evaluation.html", title=title, synthetic=summary["synthetic"], facts=facts, result=section)
+    page = render("evaluation.html", title=title, synthetic=summary["synthetic"], facts=facts, result=section)
     write_text(folder / PAGE, page)
     return folder / PAGE
 
@@ -112,7 +112,7 @@ def write_run_page(path: Path) -> Path:
         if (path / name / "metrics.json").is_file():
             write_evaluation_page(path / name)
             sections.append(_section(path / name, title))
-    page = _render(
+    page = render(
         "run.html",
         title=f"Run {path.name}",
         synthetic=header.synthetic,
@@ -145,7 +145,7 @@ def render_sweep(comparison: Comparison, galleries: Sequence[Mapping[str, Any]],
     drawn = figures.looks([c.label for c in comparison.configurations], comparison.reference.label)
     coherence = comparison.first.metrics.get("coherence") or {}
     truth = coherence.get("truth")
-    return _render(
+    return render(
         "sweep.html",
         title=f"Sweep {comparison.sweep.name}",
         synthetic=comparison.synthetic,
@@ -204,7 +204,8 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """A page from a template and what it shows; text is escaped."""
     return _environment().get_template(template).render(values)
 
 
