@@ -29,9 +29,7 @@ def write_check_page(path: Path, root: Path, checked: Checked) -> Path:
                 "split": entry.split or "",
                 "pixel_size_um": seen.pixel_size_um,
                 "labelled": 1 - seen.areas[UNLABELLED] / total if total else None,
-                "areas": [float(seen.areas[c.id] / total) if total else None for c in classes.classes]
-                if classes
-                else [],
+                "areas": [float(area / total) if total else None for area in seen.areas[: len(classes or ())]],
                 "image": None if seen.thumbnail is None else png_data_uri(seen.thumbnail),
                 "labels": None
                 if seen.label_thumbnail is None or classes is None
