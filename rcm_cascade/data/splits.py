@@ -137,6 +137,22 @@ def describe_split(split: Split) -> str:
     return ", ".join(f"{sum(v == part for v in split.values())} {part}" for part in SPLIT_NAMES)
 
 
+def copies_straddling(contents: Mapping[str, str], split: Split) -> tuple[str, ...]:
+    """Mosaics that are one image and in different parts of a split, each with the one before: ``b (= a)``.
+
+    Args:
+        contents: an id of each mosaic's content.
+        split: the split.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for mosaic, part in split.items():
+        other = first.setdefault(contents[mosaic], mosaic)
+        if split[other] != part:
+            found.append(f"{mosaic} (= {other})")
+    return tuple(found)
+
+
 def draw_order(names: Iterable[str], *salt: object) -> list[str]:
     """Names in an order that looks random and depends on them and the salt only.
 

@@ -21,7 +21,7 @@ from rcm_cascade.annotate.backends import has_bf16
 from rcm_cascade.data.datamodule import MosaicDataModule
 from rcm_cascade.data.ids import patient_ids
 from rcm_cascade.data.patches import LoadingArguments
-from rcm_cascade.data.splits import describe_split, patients_straddling
+from rcm_cascade.data.splits import copies_straddling, describe_split, patients_straddling
 from rcm_cascade.errors import InputError
 from rcm_cascade.models.checkpoint import CheckpointHeader
 from rcm_cascade.models.summary import LevelSummary, fewest_normed, matched
@@ -259,6 +259,12 @@ def print_start(
     dataset, console = loaded.dataset, Console(stderr=True, soft_wrap=True)
     if straddling := patients_straddling(dataset, loaded.split):
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
+    if copies := copies_straddling(loaded.contents, loaded.split):
+        print(
+            f"warning: one image on both sides of the split: {', '.join(copies)}; `rcm-cascade check {dataset.root}` says "
+            "more",
+            file=sys.stderr,
+        )
     note = "; synthetic: no patients" if dataset.synthetic else ""
     grid = f"{loaded.working_pixel_size_um:g} µm/px" if loaded.working_pixel_size_um else "native px"
     g = datamodule.arguments.geometry

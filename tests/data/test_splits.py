@@ -5,7 +5,14 @@ import pytest
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.manifest import Dataset, MosaicEntry, SplitName, read_dataset
-from rcm_cascade.data.splits import keep_training_patients, make_split, patients_straddling, read_split, write_split
+from rcm_cascade.data.splits import (
+    copies_straddling,
+    keep_training_patients,
+    make_split,
+    patients_straddling,
+    read_split,
+    write_split,
+)
 from rcm_cascade.errors import InputError
 
 
@@ -161,3 +168,12 @@ def test_a_fraction_of_the_training_patients_is_kept_and_smaller_ones_lie_in_lar
     assert kept == split
     other = keep_training_patients(data, split, 0.5, seed=1)
     assert other != keep_training_patients(data, split, 0.5, seed=0)
+
+
+def test_one_image_on_both_sides_of_a_split_is_seen() -> None:
+    contents = {"a": "1", "b": "2", "c": "1", "d": "1", "e": "2"}
+
+    assert copies_straddling(contents, {"a": "train", "b": "val", "c": "train", "d": "test", "e": "val"}) == (
+        "d (= a)",
+    )
+    assert copies_straddling(contents, dict.fromkeys(contents, "train")) == ()
