@@ -1,5 +1,6 @@
 """`rcm-cascade import`: labels of other tools into a dataset folder."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -49,14 +50,13 @@ def import_labels(
         sources, into, mosaics or (), table=table, reader=reader, patient=patient, site=site, replace=replace,
         dry_run=dry_run,
     )  # fmt: skip
-    header, *rows = summary(classes, done)
-    shown = Table(*header)
-    for row in rows:
+    shown = Table("mosaic", "outcome", "labelled", "of that")
+    for row in summary(classes, done):
         shown.add_row(*row)
     Console().print(shown)
     for each in done:
         for note in each.notes:
-            print(f"{each.mosaic or each.source}: {note}")
+            print(note if each.refused else f"{each.mosaic or each.source}: {note}", file=sys.stderr)
     if dry_run:
         print("nothing was written (--dry-run)")
     if any(each.refused for each in done):

@@ -103,9 +103,9 @@ def import_labels(
         try:
             done.append(_import(each, root, rows, known, meanings, len(found) == 1, patient, site, replace, dry_run))
         except InputError as error:
-            done.append(Imported("", each.source, f"refused: {error}", refused=True))
+            done.append(Imported("", each.source, "refused", notes=[str(error)], refused=True))
         except OSError as error:
-            done.append(Imported("", each.source, f"refused: {explain_os_error(error)}", refused=True))
+            done.append(Imported("", each.source, "refused", notes=[explain_os_error(error)], refused=True))
     done += [_apply_split(path, rows) for path in lists]
     if not dry_run and any(not each.refused for each in done):
         if header is None:
@@ -287,15 +287,15 @@ def _apply_split(path: Path, rows: Rows) -> Imported:
     return Imported("", path, f"split {split} of {len(wanted) - len(notes)} mosaics", notes=notes)
 
 
-def summary(classes: ClassTable, done: Sequence[Imported]) -> list[list[str]]:
-    """Header and rows of the table that is printed."""
-    table = [["mosaic", "source", "outcome", "labelled", *classes.names]]
+def summary(classes: ClassTable, done: Sequence[Imported]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table: mosaic, outcome, share that is labelled, and of what."""
+    rows = []
     for each in done:
-        cells = [""] * (1 + len(classes))
+        labelled, of_what = "", ""
         if each.areas is not None:
             total = int(each.areas.sum())
-            areas = [total - int(each.areas[UNLABELLED]), *each.areas[: len(classes)].tolist()]
-            cells = [f"{area / total:.1%}" for area in areas]
+            labelled = f"{1 - each.areas[UNLABELLED] / total:.1%}"
+            of_what = ", ".join(f"{c.name} {each.areas[c.id] / total:.1%}" for c in classes.classes if each.areas[c.id])
         outcome = each.outcome + (" (weak: by field)" if each.weak else "")
-        table.append([each.mosaic, str(each.source), outcome, *cells])
-    return table
+        rows.append((each.mosaic or each.source.name, outcome, labelled, of_what))
+    return rows

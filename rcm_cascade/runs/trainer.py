@@ -261,8 +261,8 @@ def print_start(
         print(f"warning: patients on both sides of the split: {', '.join(straddling)}", file=sys.stderr)
     if copies := copies_straddling(loaded.contents, loaded.split):
         print(
-            f"warning: one image on both sides of the split: {', '.join(copies)}; `rcm-cascade check {dataset.root}` says "
-            "more",
+            f"warning: one image on both sides of the split: {', '.join(copies)}; "
+            f"`rcm-cascade check {dataset.root}` says more",
             file=sys.stderr,
         )
     note = "; synthetic: no patients" if dataset.synthetic else ""

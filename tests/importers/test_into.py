@@ -65,7 +65,7 @@ def refused(sources: list[Path], root: Path, mosaic: Path, **more: Any) -> str:
     _, done = import_labels(sources, root, [mosaic], **more)
     assert [each.refused for each in done] == [True]
     assert not (root / "manifest.csv").exists()
-    return done[0].outcome
+    return done[0].notes[0]
 
 
 def polygons(labels: NDArray[np.uint8], id_: int) -> Any:
@@ -374,7 +374,7 @@ def test_other_labels_are_not_overwritten_unless_told_to(
     Image.fromarray(np.zeros(SHAPE, np.uint8)).save(painted)
 
     _, done = import_labels([painted], tmp_path / "root", [mosaic])
-    assert "holds other labels; move it away, or --replace" in done[0].outcome
+    assert "holds other labels; move it away, or --replace" in done[0].notes[0]
     assert np.array_equal(read_labels(tmp_path / "root" / "labels" / "VivaBlock #1.png", RCM_CLASSES, SHAPE), truth())
 
     assert (bring(painted, replace=True)[1] == 0).all()
@@ -383,7 +383,7 @@ def test_other_labels_are_not_overwritten_unless_told_to(
 def test_labels_of_no_mosaic_are_refused(painted: Path, tmp_path: Path) -> None:
     _, done = import_labels([painted], tmp_path / "root")
 
-    assert "a mosaic named 'VivaBlock #1', and there is none" in done[0].outcome
+    assert "a mosaic named 'VivaBlock #1', and there is none" in done[0].notes[0]
 
 
 def test_what_nobody_reads_is_one_sentence(tmp_path: Path, mosaic: Path) -> None:
