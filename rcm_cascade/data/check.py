@@ -162,7 +162,8 @@ def _look(seen: Looked, header: Header | None) -> Iterator[Finding]:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             image = to_uint8(read_image(entry.image))
-            seen.pixel_size_um = pixel_size(entry.image, entry.pixel_size_um, header and header.pixel_size_um)[0]
+            stated = None if header is None else header.pixel_size_um
+            seen.pixel_size_um = pixel_size(entry.image, entry.pixel_size_um, stated)[0]
     except InputError as error:
         yield Finding("error", "unreadable mosaic", name, str(error))
         return

@@ -13,7 +13,7 @@ from rcm_cascade.report.outcomes import MEAN, Number
 
 def said(comparison: Comparison, metric: str = "sensitivity") -> str:
     """What findings.html says, a line a paragraph or item."""
-    page = pages._render("findings.html", **find(comparison, metric))
+    page = pages.render("findings.html", **find(comparison, metric))
     lines = (re.sub(r"<[^>]*>", "", line) for line in re.split(r"</p>|</li>|<ul>", page))
     return "\n".join(" ".join(line.split()) for line in lines if line.strip())
 
