@@ -31,7 +31,7 @@ def leave_busy_cores() -> None:
     import torch
 
     threads = torch.get_num_threads()
-    free = max(1, threads - _busy_cores())
+    free = min(threads, max(1, _idle_cores()))
     if free < threads:
         torch.set_num_threads(free)
         _left.append(
@@ -46,8 +46,10 @@ def say_what_is_left() -> None:
         print(_left.pop(), file=sys.stderr)
 
 
-def _busy_cores() -> int:
+def _idle_cores() -> int:
+    """Of those that this process may run on: on a shared node the others' are nobody's business here."""
     import psutil
 
     shares: list[float] = psutil.cpu_percent(SAMPLE_S, percpu=True)
-    return round(sum(shares) / 100)
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
+    return len(own) - round(sum(shares[core] for core in own) / 100)

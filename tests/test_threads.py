@@ -43,10 +43,21 @@ def test_busy_cores_are_left_to_others_and_it_says_so(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(("busy", "left"), [([0.0, 3.0], 2), ([20.0, 20.0], 2), ([100.0, 2.0], 1), ([100.0] * 4, 1)])
 def test_idle_cores_are_all_taken(busy: list[float], left: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "cpu_percent", lambda *_, **__: busy)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
     leave_busy_cores()
 
     assert torch.get_num_threads() == left
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_others_do_on_other_cores_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda *_, **__: [100.0] * 6 + [1.0, 2.0])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {6, 7})
+
+    leave_busy_cores()
+
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
