@@ -100,7 +100,8 @@ class OpenVinoBackend(StripBackend):
             if size != self._latest:
                 self._make_room(size)
             for each in PARTS:  # compiled at a time: the other is needed next
-                if (each, masked) not in graphs:
+                known = graphs.get((each, masked))
+                if known is None or (known.done() and known.exception()):  # what memory was lacking for is tried again
                     graphs[each, masked] = self._compiling.submit(self._compile, size, each, masked)
         return graphs[part, masked].result()
 
@@ -112,7 +113,7 @@ class OpenVinoBackend(StripBackend):
             del self._ready[next(iter(self._ready))]
         for (_, width, _, _), graphs in self._ready.items():
             if width > NARROW:
-                for graph in graphs.values():
+                for graph in [g for g in graphs.values() if not g.exception()]:
                     graph.result().release_memory()
         _trim()
 
