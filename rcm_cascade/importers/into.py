@@ -25,7 +25,7 @@ from rcm_cascade.data.manifest import (
     read_mosaic_rows,
     write_dataset,
 )
-from rcm_cascade.errors import InputError, explain_os_error
+from rcm_cascade.errors import InputError, explain_os_error, reason
 from rcm_cascade.files import write_text, written_whole
 from rcm_cascade.importers.names import Meanings, read_meanings
 from rcm_cascade.importers.source import READERS, Labelled, stem_of
@@ -106,6 +106,9 @@ def import_labels(
             done.append(Imported("", each.source, "refused", notes=[str(error)], refused=True))
         except OSError as error:
             done.append(Imported("", each.source, "refused", notes=[explain_os_error(error)], refused=True))
+        except Exception as error:  # what damaged files make libraries raise
+            said = f"{each.source} cannot be imported ({type(error).__name__}: {reason(error)}); export it again"
+            done.append(Imported("", each.source, "refused", notes=[said], refused=True))
     done += [_apply_split(path, rows) for path in lists]
     if not dry_run and any(not each.refused for each in done):
         if header is None:

@@ -16,7 +16,7 @@ from rcm_cascade.yaml_file import read_yaml
 NAMES_FILE: Final = Path(__file__).with_name("names.yaml")
 NONE: Final = "unlabelled"
 
-_Byte = Annotated[int, Field(ge=0, le=65535)]
+_Value = Annotated[int, Field(ge=0, le=65535)]
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -24,7 +24,7 @@ class _Table:
     """What ``--table`` gives: synonyms by class, class by value of an index mask, class by colour."""
 
     names: dict[str, list[str]] = Field(default_factory=dict)
-    ids: dict[_Byte, str] = Field(default_factory=dict)
+    ids: dict[_Value, str] = Field(default_factory=dict)
     colours: dict[str, str] = Field(default_factory=dict)
 
 

@@ -113,6 +113,8 @@ def fitting(path: Path, array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """
     if array.shape == shape:
         return array
+    if array.ndim != 2:
+        raise InputError(f"{path} is a colour picture; expected one value a px: export it in grey, or as one picture")
     (height, width), (rows, cols) = shape, array.shape
     if (cols, rows) == shape:
         advice = "it would fit turned by 90° (rows and columns exchanged): turn it, and see that it lies right"

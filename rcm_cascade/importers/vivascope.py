@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from rcm_cascade.data.formats import read_image
 from rcm_cascade.data.formats.base import suffixes
-from rcm_cascade.errors import InputError
 from rcm_cascade.importers.names import Meanings
 from rcm_cascade.importers.source import Labelled, Reader
 
@@ -50,26 +49,6 @@ def without_strip(pixels: NDArray[Any]) -> NDArray[Any]:
         return pixels
     counts = np.unique(pixels[-rows:], return_counts=True)[1]
     return pixels[:-rows] if counts.max() > counts.sum() / 2 else pixels
-
-
-def laid_out(frames: list[Path], rows: int, cols: int) -> NDArray[Any]:
-    """Frames side by side on their grid, row by row.
-
-    Raises:
-        InputError: if they are not as many, or not of one size.
-    """
-    if len(frames) != rows * cols:
-        raise InputError(
-            f"{frames[0].parent} holds {len(frames)} frames, and a grid of {rows} × {cols} has {rows * cols}; give the "
-            "grid that was scanned (--grid ROWSxCOLS)"
-        )
-    fields = [without_strip(read_image(path)) for path in frames]
-    for path, field in zip(frames, fields, strict=True):
-        if field.shape != fields[0].shape:
-            raise InputError(
-                f"{path} is {field.shape} px, the first frame {fields[0].shape}; expected frames of one size"
-            )
-    return np.block([fields[row * cols : (row + 1) * cols] for row in range(rows)])
 
 
 Reader("vivascope", "VivaBlock and VivaStack folders", _matches, _read)
