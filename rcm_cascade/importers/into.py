@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import tifffile
@@ -217,21 +217,23 @@ def _import(
     name = image.resolve().relative_to(root.resolve()).as_posix() if inside else f"mosaics/{_file_name(each, image)}"
     mosaic = read_image(image) if each.pixels is None else each.pixels
     drawn = None if each.draw is None else each.draw((mosaic.shape[0], mosaic.shape[1]))
-    row = rows.get(name)
-    done = Imported(name, each.source, "mosaic added" if row is None else "as it was", weak=each.weak)
-    if not inside:
-        _put_mosaic(root / name, image, each, replace, dry_run)
-    if row is None:
-        size = "" if each.pixel_size_um is None else f"{each.pixel_size_um:g}"
-        row = rows[name] = dict.fromkeys(COLUMNS, "") | {
-            "mosaic": name, "patient": patient, "site": site, "pixel_size_um": size,
-        }  # fmt: skip
+    added = name not in rows
+    size = "" if each.pixel_size_um is None else f"{each.pixel_size_um:g}"
+    new = {"mosaic": name, "patient": patient, "site": site, "pixel_size_um": size}
+    row = rows.get(name, dict.fromkeys(COLUMNS, "") | new)
+    done = Imported(name, each.source, "mosaic added" if added else "as it was", weak=each.weak)
+    label, fresh = row["label"], False
     if drawn is not None:
         done.notes, done.areas = drawn.notes, count_values(drawn.labels)
-        label = row["label"] or f"labels/{stem_of(Path(name).name)}{'.weak' if each.weak else ''}.png"
-        if _put_labels(root / label, drawn.labels, meanings.classes, replace, dry_run):
-            done.outcome = "labels added" if done.outcome != "mosaic added" else "mosaic and labels added"
-        row["label"] = label
+        label = label or f"labels/{stem_of(Path(name).name)}{'.weak' if each.weak else ''}.png"
+        fresh = _is_new(root / label, drawn.labels, meanings.classes, replace)
+    if not inside:  # refusals come first: nothing is half imported
+        _put_mosaic(root / name, image, mosaic, each, replace, dry_run)
+    if drawn is not None and fresh:
+        done.outcome = "mosaic and labels added" if added else "labels added"
+        if not dry_run:
+            save_png(drawn.labels, root / label)
+    rows[name] = row | {"label": label}
     return done
 
 
@@ -241,10 +243,9 @@ def _file_name(each: Labelled, image: Path) -> str:
     return f"{each.stem}{_suffix(image)}" if each.image is not None else image.name
 
 
-def _put_mosaic(path: Path, image: Path, each: Labelled, replace: bool, dry_run: bool) -> None:
+def _put_mosaic(path: Path, image: Path, pixels: NDArray[Any], each: Labelled, replace: bool, dry_run: bool) -> None:
     if path.exists() and not replace:
-        new = read_image(image) if each.pixels is None else each.pixels
-        if not np.array_equal(read_image(path), new):
+        if not np.array_equal(read_image(path), pixels):
             raise InputError(f"{path} is there and is another mosaic than {image}; rename one of them, or --replace")
         return
     if dry_run:
@@ -253,18 +254,21 @@ def _put_mosaic(path: Path, image: Path, each: Labelled, replace: bool, dry_run:
         if each.pixels is None:
             shutil.copyfile(image, temporary)
         else:
-            tifffile.imwrite(temporary, each.pixels, compression="zlib", bigtiff=each.pixels.nbytes > 2**31)
+            tifffile.imwrite(temporary, pixels, compression="zlib", bigtiff=pixels.nbytes > 2**31)
 
 
-def _put_labels(path: Path, labels: NDArray[np.uint8], classes: ClassTable, replace: bool, dry_run: bool) -> bool:
-    """Whether they are new."""
-    if path.exists():
-        if np.array_equal(read_labels(path, classes, (labels.shape[0], labels.shape[1])), labels):
-            return False
-        if not replace:
-            raise InputError(f"{path} is there and holds other labels; move it away, or --replace")
-    if not dry_run:
-        save_png(labels, path)
+def _is_new(path: Path, labels: NDArray[np.uint8], classes: ClassTable, replace: bool) -> bool:
+    """Whether labels are not there yet.
+
+    Raises:
+        InputError: if others are.
+    """
+    if not path.exists():
+        return True
+    if np.array_equal(read_labels(path, classes, (labels.shape[0], labels.shape[1])), labels):
+        return False
+    if not replace:
+        raise InputError(f"{path} is there and holds other labels; move it away, or --replace")
     return True
 
 

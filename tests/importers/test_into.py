@@ -380,6 +380,20 @@ def test_other_labels_are_not_overwritten_unless_told_to(
     assert (bring(painted, replace=True)[1] == 0).all()
 
 
+def test_of_what_is_refused_nothing_is_imported(painted: Path, tmp_path: Path, mosaic: Path) -> None:
+    there = tmp_path / "root" / "labels" / "VivaBlock #1.png"
+    there.parent.mkdir(parents=True)
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(there)
+    for name in ("mosaic", "mosaic_labels"):
+        Image.fromarray(truth()).save(painted.parent / f"{name}.png")
+
+    _, done = import_labels([painted, tmp_path / "mosaic_labels.png"], tmp_path / "root", [mosaic])
+
+    assert [each.refused for each in done] == [True, False]
+    assert [entry.mosaic for entry in read_dataset(tmp_path / "root").entries] == ["mosaics/mosaic.png"]
+    assert [p.name for p in (tmp_path / "root" / "mosaics").iterdir()] == ["mosaic.png"]
+
+
 def test_labels_of_no_mosaic_are_refused(painted: Path, tmp_path: Path) -> None:
     _, done = import_labels([painted], tmp_path / "root")
 
