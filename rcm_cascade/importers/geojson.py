@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.errors import InputError
 from rcm_cascade.importers.names import Meanings
-from rcm_cascade.importers.polygons import Rings, area, inside
-from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, stem_of, unlabelled
+from rcm_cascade.importers.polygons import Rings, area, burn
+from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, stem_of
 
 
 def _read(path: Path, meanings: Meanings) -> Iterator[Labelled]:
@@ -42,25 +40,6 @@ def _draw(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
     if overlaps:
         notes.append(f"{overlaps} px lie in areas of several classes: the smaller area counts")
     return Drawn(labels, notes)
-
-
-def burn(shapes: list[tuple[float, int, Rings]], shape: Shape) -> tuple[NDArray[np.uint8], int]:
-    """Areas into a label map, the smallest on top; of equal ones the later.
-
-    Args:
-        shapes: area in px, class id and rings of each.
-        shape: height and width in px.
-
-    Returns:
-        Labels, and how many pixels changed their class on the way.
-    """
-    labels, overlaps = unlabelled(shape), 0
-    for _, id_, rings in sorted(shapes, key=lambda each: -each[0]):
-        for rows, cols, pixels in inside(rings, shape):
-            part = labels[rows, cols]
-            overlaps += int((pixels & (part != UNLABELLED) & (part != id_)).sum())
-            part[pixels] = id_
-    return labels, overlaps
 
 
 def _features(path: Path) -> list[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """Painted label maps: a mask a class, index masks, and colours."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +10,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.data.formats.base import format_of, in_one_sentence, suffixes
 from rcm_cascade.errors import InputError
 from rcm_cascade.importers.names import Meanings
-from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, fitting, place, stem_of, unlabelled
+from rcm_cascade.importers.source import (
+    LISTED,
+    Drawn,
+    Labelled,
+    Reader,
+    Shape,
+    by_value,
+    fitting,
+    merged,
+    place,
+    stem_of,
+    unlabelled,
+)
 from rcm_cascade.importers.volumes import SUFFIXES as VOLUMES
 from rcm_cascade.importers.volumes import read_volume
 
-_LISTED: Final = 8
 _REACH: Final = 3
 """Px from a smoothed edge to the colours on its two sides."""
 
@@ -66,23 +76,18 @@ def _read_masks(folder: Path, meanings: Meanings) -> Iterator[Labelled]:
 
 
 def _draw_masks(masks: list[tuple[Path, int]], shape: Shape) -> Drawn:
-    labels, notes, contested = unlabelled(shape), [], np.zeros(shape, bool)
+    layers, notes = [], []
     for path, id_ in masks:
         mask = fitting(path, read_mask(path), shape)
         values = np.unique(mask)
         if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-            listed = ", ".join(f"{v:g}" for v in values[:_LISTED])
+            listed = ", ".join(f"{v:g}" for v in values[:LISTED])
             raise InputError(f"{path} is no mask of one class: its values are {listed}; expected 0 and one other")
         drawn = mask > 0
         if not drawn.any():
             notes.append(f"{path.name} is empty")
-        clash = drawn & (labels != UNLABELLED) & (labels != id_)
-        contested |= clash
-        labels[drawn] = id_
-    if contested.any():
-        labels[contested] = UNLABELLED
-        notes.append(f"masks of several classes overlap ({place(contested)}): left unlabelled")
-    return Drawn(labels, notes)
+        layers.append((drawn, id_))
+    return merged("masks", layers, notes, shape)
 
 
 def _read_ids(path: Path, meanings: Meanings) -> Iterator[Labelled]:
@@ -91,31 +96,7 @@ def _read_ids(path: Path, meanings: Meanings) -> Iterator[Labelled]:
 
 def _draw_ids(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
     values = fitting(path, read_mask(path), shape)
-    return Drawn(by_value(path, values, meanings.ids or _identity(meanings)))
-
-
-def _identity(meanings: Meanings) -> dict[int, int]:
-    return {id_: id_ for id_ in (*range(len(meanings.classes)), UNLABELLED)}
-
-
-def by_value(path: Path, values: NDArray[Any], ids: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Class ids of stored values.
-
-    Raises:
-        InputError: if a value has no class, naming it, its place and the remedy.
-    """
-    labels = unlabelled((values.shape[0], values.shape[1]))
-    found = np.unique(values)
-    unknown = [value for value in found.tolist() if value not in ids]
-    if unknown:
-        listed = "; ".join(f"{v:g} ({place(values == v)})" for v in unknown[:_LISTED])
-        raise InputError(
-            f"{path} has values that mean no class: {listed}; say what they mean with --table FILE, under the key ids "
-            "(value: class, or unlabelled)"
-        )
-    for value in found.tolist():
-        labels[values == value] = ids[value]
-    return labels
+    return Drawn(by_value(path, values, meanings.ids))
 
 
 def _read_colours(path: Path, meanings: Meanings) -> Iterator[Labelled]:
@@ -143,7 +124,7 @@ def _draw_colours(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
         rows, cols = np.nonzero(other)
         listed = "; ".join(
             f"#{codes[i]:06x} ({counts[i]} px, first at row {rows[first[i]]}, column {cols[first[i]]})"
-            for i in np.argsort(-counts)[:_LISTED]
+            for i in np.argsort(-counts)[:LISTED]
         )
         raise InputError(
             f"{path} has {int(other.sum())} px of {len(codes)} colours that mean no class: {listed}; say what they "

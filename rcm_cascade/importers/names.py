@@ -35,13 +35,13 @@ class Meanings:
     Args:
         classes: of the data set.
         words: id by word, as `key` writes it; 255 for unlabelled.
-        ids: id by stored value of an index mask; None: the value is the id.
+        ids: id by stored value of an index mask; of its own where the table says nothing.
         colours: id by RGB.
     """
 
     classes: ClassTable
     words: Mapping[str, int] = field(repr=False)
-    ids: Mapping[int, int] | None
+    ids: Mapping[int, int]
     colours: Mapping[tuple[int, int, int], int] = field(repr=False)
 
     def of(self, word: str) -> int | None:
@@ -82,7 +82,8 @@ def read_meanings(classes: ClassTable, table: Path | None = None) -> Meanings:
     colours = {_rgb(text, table): id_of(name) for text, name in own.colours.items()}
     if not colours:
         colours = {c.rgb: c.id for c in classes.classes} | {(255, 225, 25): UNLABELLED}
-    return Meanings(classes, words, {value: id_of(name) for value, name in own.ids.items()} or None, colours)
+    ids = {value: id_of(name) for value, name in own.ids.items()} or {id_: id_ for id_ in by_name.values()}
+    return Meanings(classes, words, ids, colours)
 
 
 def _add(words: dict[str, int], more: Mapping[int, Iterable[str]], where: str) -> None:

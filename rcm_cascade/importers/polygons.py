@@ -6,6 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.classes import UNLABELLED
+from rcm_cascade.importers.source import unlabelled
+
 Rings = Sequence[NDArray[np.float64]]
 """Outline and holes, each ``(N, 2)``: x to the right and y down in px, 0 being the outer edge of the first pixel."""
 
@@ -37,6 +40,25 @@ def inside(rings: Rings, shape: tuple[int, int]) -> list[tuple[slice, slice, NDA
         strip = slice(start, min(start + step, rows.stop))
         found.append((strip, cols, _scan(edges, strip, cols)))
     return found
+
+
+def burn(shapes: list[tuple[float, int, Rings]], shape: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
+    """Areas into a label map, the smallest on top; of equal ones the later.
+
+    Args:
+        shapes: area in px, class id and rings of each.
+        shape: height and width in px.
+
+    Returns:
+        Labels, and how many pixels changed their class on the way.
+    """
+    labels, overlaps = unlabelled(shape), 0
+    for _, id_, rings in sorted(shapes, key=lambda each: -each[0]):
+        for rows, cols, pixels in inside(rings, shape):
+            part = labels[rows, cols]
+            overlaps += int((pixels & (part != UNLABELLED) & (part != id_)).sum())
+            part[pixels] = id_
+    return labels, overlaps
 
 
 def area(rings: Rings) -> float:

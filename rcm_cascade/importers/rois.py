@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcm_cascade.errors import InputError
-from rcm_cascade.importers.geojson import burn
 from rcm_cascade.importers.names import Meanings
-from rcm_cascade.importers.polygons import Rings, area
+from rcm_cascade.importers.polygons import Rings, area, burn
 from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, stem_of
 
 

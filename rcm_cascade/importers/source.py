@@ -1,7 +1,7 @@
 """What a source is, and what it says of one mosaic."""
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +75,9 @@ class Reader:
         READERS[self.name] = self
 
 
+LISTED: Final = 8
+"""Of values or colours that mean nothing, so many are named."""
+
 READERS: Final[dict[str, Reader]] = {}
 
 
@@ -134,3 +137,42 @@ def place(mask: NDArray[np.bool_]) -> str:
     """Where the first pixel of a mask lies, and how many there are."""
     row, col = np.unravel_index(int(mask.argmax()), mask.shape)
     return f"{int(mask.sum())} px, first at row {row}, column {col}"
+
+
+def by_value(path: Path, values: NDArray[Any], ids: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Class ids of stored values.
+
+    Raises:
+        InputError: if a value has no class, naming it, its place and the remedy.
+    """
+    labels = unlabelled((values.shape[0], values.shape[1]))
+    found = np.unique(values)
+    unknown = [value for value in found.tolist() if value not in ids]
+    if unknown:
+        listed = "; ".join(f"{v:g} ({place(values == v)})" for v in unknown[:LISTED])
+        raise InputError(
+            f"{path} has values that mean no class: {listed}; say what they mean with --table FILE, under the key ids "
+            "(value: class, or unlabelled)"
+        )
+    for value in found.tolist():
+        labels[values == value] = ids[value]
+    return labels
+
+
+def merged(what: str, layers: Iterable[tuple[NDArray[np.bool_], int]], notes: Sequence[str], shape: Shape) -> Drawn:
+    """Layers of one class each into a label map; where several classes lie, nobody knows which is meant.
+
+    Args:
+        what: they are called, for the note.
+        layers: pixels ``(H, W)`` and class id of each.
+        notes: of reading them.
+        shape: height and width in px.
+    """
+    labels, contested = unlabelled(shape), np.zeros(shape, bool)
+    for drawn, id_ in layers:
+        contested |= drawn & (labels != UNLABELLED) & (labels != id_)
+        labels[drawn] = id_
+    if not contested.any():
+        return Drawn(labels, list(notes))
+    labels[contested] = UNLABELLED
+    return Drawn(labels, [*notes, f"{what} of several classes overlap ({place(contested)}): left unlabelled"])

@@ -9,14 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.classes import UNLABELLED
 from rcm_cascade.errors import InputError
 from rcm_cascade.importers.names import Meanings
-from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, fitting, place, stem_of, unlabelled
+from rcm_cascade.importers.source import Drawn, Labelled, Reader, Shape, by_value, fitting, merged, place, stem_of
 
 SUFFIXES: Final = (".nrrd", ".nhdr", ".mha", ".mhd")
 
-_TOWARDS_LPS: Final = {"R": ("L", -1), "L": ("L", 1), "A": ("P", -1), "P": ("P", 1), "S": ("S", 1), "I": ("S", -1)}
+_TOWARDS_LPS: Final = {"R": -1, "L": 1, "A": -1, "P": 1, "S": 1, "I": -1}
 _EXTRA: Final = "pip install 'rcm-cascade[import]'"
 
 
@@ -82,7 +81,7 @@ def _signs(header: Mapping[str, Any]) -> tuple[int, int]:
     rows = [np.asarray(row, float) for row in directions if row is not None and np.isfinite(row).all()]
     for direction in rows[:2]:
         axis = int(np.abs(direction).argmax())
-        turned = _TOWARDS_LPS.get(letters[axis] if axis < len(letters) else "L", ("L", 1))[1]
+        turned = _TOWARDS_LPS.get(letters[axis] if axis < len(letters) else "L", 1)
         found.append(int(np.sign(direction[axis]) or 1) * turned)
     return (found[0], found[1]) if len(found) == 2 else (1, 1)
 
@@ -92,15 +91,12 @@ def _read(path: Path, meanings: Meanings) -> Iterator[Labelled]:
 
 
 def _draw(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
-    from rcm_cascade.importers.masks import by_value
-
     if path.suffix.lower() in (".nrrd", ".nhdr"):
         values, header = _nrrd(path)
         segments = _segments(header)
         if segments:
             return _draw_segments(path, values, header, segments, meanings, shape)
-    known = meanings.ids or {id_: id_ for id_ in (*range(len(meanings.classes)), UNLABELLED)}
-    return Drawn(by_value(path, fitting(path, read_volume(path), shape), known))
+    return Drawn(by_value(path, fitting(path, read_volume(path), shape), meanings.ids))
 
 
 def _segments(header: Mapping[str, Any]) -> list[tuple[str, int, int]]:
@@ -122,21 +118,16 @@ def _draw_segments(
     path: Path, values: NDArray[Any], header: Mapping[str, Any], segments: list[tuple[str, int, int]],
     meanings: Meanings, shape: Shape,
 ) -> Drawn:  # fmt: skip
-    layered = values.shape[-1] if values.ndim == 4 else 1
-    labels, contested, notes = unlabelled(shape), np.zeros(shape, bool), []
+    layers, notes = [], []
     for name, layer, value in segments:
-        id_ = meanings.of(name)
-        plane = values[..., layer] if layered > 1 or values.ndim == 4 else values
+        plane = values[..., layer] if values.ndim == 4 else values
         mask = _in_reference(path, _upright(path, plane, header) == value, header, shape)
+        id_ = meanings.of(name)
         if id_ is None:
             notes.append(f"segment {name!r} ({place(mask)}) is of no known class and was left out")
-            continue
-        contested |= mask & (labels != UNLABELLED) & (labels != id_)
-        labels[mask] = id_
-    if contested.any():
-        labels[contested] = UNLABELLED
-        notes.append(f"segments of several classes overlap ({place(contested)}): left unlabelled")
-    return Drawn(labels, notes)
+        else:
+            layers.append((mask, id_))
+    return merged("segments", layers, notes, shape)
 
 
 def _in_reference(path: Path, mask: NDArray[np.bool_], header: Mapping[str, Any], shape: Shape) -> NDArray[np.bool_]:
