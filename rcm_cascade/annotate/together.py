@@ -3,8 +3,9 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import torch
@@ -29,40 +30,39 @@ def together(iterators: Sequence[Iterable[T]], at_once: int) -> Iterator[T]:
     stopped = threading.Event()
 
     def run(iterator: Iterable[T]) -> None:
-        with torch.inference_mode():  # which a thread has for itself
-            for item in iterator:
-                ready.put(item)
-                if stopped.is_set():
-                    return
+        end: object = _ENDED
+        try:
+            with torch.inference_mode():  # which a thread has for itself
+                for item in iterator:
+                    ready.put(item)
+                    if stopped.is_set():
+                        break
+        except BaseException as error:  # raised where the items are taken
+            end = _Failed(error)
+        ready.put(end)
 
     with one_thread_each(), ThreadPoolExecutor(at_once, "band") as pool:
         running = [pool.submit(run, iterator) for iterator in iterators]
-        watch = threading.Thread(target=_report_end, args=(running, ready), daemon=True)
-        watch.start()
         try:
-            while (item := ready.get()) is not _ENDED:
-                yield item  # type: ignore[misc]  # of one of the iterators
-            for future in running:
-                if future.done():
-                    future.result()
+            for _ in running:
+                while (item := ready.get()) is not _ENDED:
+                    if isinstance(item, _Failed):
+                        raise item.error
+                    yield item  # type: ignore[misc]  # of one of the iterators
         finally:
             stopped.set()
             for future in running:
                 future.cancel()
-            while watch.is_alive():
-                _empty(ready)
-                watch.join(0.01)
+            while not all(future.done() for future in running):  # one may wait for room to put its last item
+                with suppress(queue.Empty):
+                    ready.get(timeout=0.01)
 
 
-def _report_end(running: Sequence["Future[None]"], ready: "queue.Queue[object]") -> None:
-    wait(running, return_when=FIRST_EXCEPTION)
-    ready.put(_ENDED)
-    wait(running)
+@dataclass(frozen=True)
+class _Failed:
+    """What ended an iterator."""
 
-
-def _empty(ready: "queue.Queue[object]") -> None:
-    while not ready.empty():
-        ready.get_nowait()
+    error: BaseException
 
 
 @contextmanager
