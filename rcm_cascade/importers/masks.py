@@ -90,23 +90,20 @@ def _draw_masks(masks: list[tuple[Path, int]], shape: Shape) -> Drawn:
     return merged("masks", layers, notes, shape)
 
 
-def _read_ids(path: Path, meanings: Meanings) -> Iterator[Labelled]:
-    yield Labelled(stem_of(path.name), path, partial(_draw_ids, path, meanings))
+def _read_painted(path: Path, meanings: Meanings) -> Iterator[Labelled]:
+    yield Labelled(stem_of(path.name), path, partial(_draw_painted, path, meanings))
 
 
-def _draw_ids(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
-    values = fitting(path, read_mask(path), shape)
-    return Drawn(by_value(path, values, meanings.ids))
+def _draw_painted(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
+    values = read_mask(path)
+    if values.ndim == 3:
+        return _draw_colours(path, values, meanings, shape)
+    return Drawn(by_value(path, fitting(path, values, shape), meanings.ids))
 
 
-def _read_colours(path: Path, meanings: Meanings) -> Iterator[Labelled]:
-    yield Labelled(stem_of(path.name), path, partial(_draw_colours, path, meanings))
-
-
-def _draw_colours(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
-    picture = read_mask(path)
-    if picture.ndim != 3 or picture.dtype != np.uint8:
-        raise InputError(f"{path} is no 8-bit colour picture; leave --as away, or export it as RGB")
+def _draw_colours(path: Path, picture: NDArray[Any], meanings: Meanings, shape: Shape) -> Drawn:
+    if picture.dtype != np.uint8 or picture.shape[2] != 3:
+        raise InputError(f"{path} is no 8-bit colour picture; export it as RGB")
     coded = picture[..., 0].astype(np.int64) << 16 | picture[..., 1].astype(np.int64) << 8 | picture[..., 2]
     fitting(path, coded, shape)
     labels = unlabelled(shape)
@@ -117,7 +114,7 @@ def _draw_colours(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
         known |= own
     if known.all():
         return Drawn(labels)
-    blends = _blends(picture, ~known, labels, known, meanings)
+    blends = _blends(picture, labels, known, meanings)
     other = ~known & ~blends
     if other.any():
         codes, first, counts = np.unique(coded[other], return_index=True, return_counts=True)
@@ -134,12 +131,11 @@ def _draw_colours(path: Path, meanings: Meanings, shape: Shape) -> Drawn:
 
 
 def _blends(
-    picture: NDArray[np.uint8], unknown: NDArray[np.bool_], labels: NDArray[np.uint8], known: NDArray[np.bool_],
-    meanings: Meanings,
-) -> NDArray[np.bool_]:  # fmt: skip
+    picture: NDArray[np.uint8], labels: NDArray[np.uint8], known: NDArray[np.bool_], meanings: Meanings
+) -> NDArray[np.bool_]:
     """Pixels between two colours of the table, both of which lie within `_REACH`: what anti-aliasing leaves."""
-    found = np.zeros(unknown.shape, bool)
-    rows, cols = np.nonzero(unknown)
+    found = np.zeros(known.shape, bool)
+    rows, cols = np.nonzero(~known)
     colours = picture[rows, cols].astype(np.float64)
     pairs = list(meanings.colours.items())
     near = {}
@@ -159,15 +155,12 @@ def _is_picture(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(suffixes())
 
 
-def _coloured(path: Path, meanings: Meanings) -> bool:
-    return _is_picture(path) and read_mask(path).ndim == 3
-
-
 Reader(
     "masks",
     "a folder of masks, one a class, named by it (Seg3D)",
     lambda path, meanings: path.is_dir() and bool(_masks(path, meanings)),
     _read_masks,
 )
-Reader("colours", "pictures in the classes' colours", _coloured, _read_colours, rank=1)
-Reader("ids", "pictures whose values are ids", lambda path, _: _is_picture(path), _read_ids, rank=2)
+Reader(
+    "painted", "pictures of ids, or in the classes' colours", lambda path, _: _is_picture(path), _read_painted, rank=1
+)
