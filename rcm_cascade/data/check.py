@@ -27,6 +27,7 @@ from rcm_cascade.data.manifest import (
     read_header,
     read_mosaic_rows,
 )
+from rcm_cascade.data.resample import nearest_resample, resize_image
 from rcm_cascade.errors import InputError
 from rcm_cascade.progress import progress_bar
 
@@ -86,7 +87,8 @@ class Looked:
         thumbnail: grey ``(h, w)`` uint8, 160 px at most; None: it could not be read.
         label_thumbnail: ids, of the same size; None without labels.
         landmarks: hashes of neighbourhoods.
-        content: sha256 of the image's grey levels.
+        content: sha256 of the image's grey levels; empty: it could not be read.
+        label_content: the same of the label map.
         pixel_size_um: None where it is not known.
     """
 
@@ -169,7 +171,7 @@ def _look(seen: Looked, header: Header | None) -> Iterator[Finding]:
         return
     yield from (Finding("warning", "mosaic file", name, str(w.message)) for w in said)
     seen.content = _digest(image)
-    seen.thumbnail = _thumbnail(image, cv2.INTER_AREA)
+    seen.thumbnail = resize_image(image, _small(image.shape))
     seen.landmarks = landmarks(image)
     yield from _grey_levels(image, name)
     if entry.label is None or header is None:
@@ -183,7 +185,7 @@ def _look(seen: Looked, header: Header | None) -> Iterator[Finding]:
         return
     yield from (Finding("warning", "label file", name, str(w.message)) for w in said)
     seen.areas, seen.label_content = count_values(labels), _digest(labels)
-    seen.label_thumbnail = _thumbnail(labels, cv2.INTER_NEAREST)
+    seen.label_thumbnail = nearest_resample(labels, _small(labels.shape))
     if seen.areas[UNLABELLED] == labels.size:
         yield Finding("warning", "nothing labelled", name, f"{entry.label} labels no px; label it, or empty its column")
         return
@@ -348,8 +350,6 @@ def _digest(array: NDArray[np.uint8]) -> str:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _thumbnail(image: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
-    scale = min(1.0, THUMB_PX / max(image.shape))
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    small: NDArray[np.uint8] = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
-    return small
+def _small(shape: tuple[int, ...]) -> tuple[int, int]:
+    scale = min(1.0, THUMB_PX / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
