@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -45,11 +45,12 @@ BRIGHT: Final = 250
 BRIGHT_BORDER: Final = 0.5
 """Share of the border's px that are white, as outside the tissue of an inverted mosaic, whose ground is black."""
 
-SLIVER_PX: Final = 16
-SLIVERS: Final = 3
-"""Regions of fewer px, and more of them than so many in a mosaic, are slips of a brush."""
+SLIVER_PX: Final = 5
+SLIVERS: Final = 20
+"""Regions of fewer px, and more of them than so many of a class in a mosaic, are slips of a brush: clean labels of
+axons have up to ten."""
 
-SAMPLED: Final = 2048
+SAMPLED: Final = 1024
 """One px of so many is a landmark, by its neighbourhood."""
 
 OVERLAP: Final = 0.05
@@ -227,23 +228,24 @@ def landmarks(image: NDArray[np.uint8]) -> NDArray[np.uint64]:
     height, width = image.shape
     if min(height, width) < 4:
         return np.zeros(0, np.uint64)
-    rows = []
-    strip = max(8, 2**24 // width)
+    found = []
+    strip = max(8, 2**22 // width)
     for top in range(0, height - 3, strip):
-        part = image[top : top + strip + 3].astype(np.uint64)
-        inner = part.shape[0] - 3, part.shape[1] - 3
-        mixed = np.zeros(inner, np.uint64)
-        for down in range(4):
-            for across in range(4):
-                mixed *= np.uint64(0x9E3779B97F4A7C15)
-                mixed += part[down : down + inner[0], across : across + inner[1]]
-        mixed ^= mixed >> np.uint64(29)
-        mixed *= np.uint64(0xBF58476D1CE4E5B9)
-        picked = mixed >> np.uint64(32)
-        at = np.argwhere(picked % np.uint64(SAMPLED) == 0)
-        lively = [np.ptp(part[r : r + 4, c : c + 4].astype(np.int64)) >= LEAST_CONTRAST for r, c in at]
-        rows.append(mixed[tuple(at[np.array(lively, bool)].T)] if len(at) else np.zeros(0, np.uint64))
-    return np.unique(np.concatenate(rows))
+        part = image[top : top + strip + 3]
+        mixed = part.astype(np.uint32)
+        for axis in (0, 1):  # all rows of four, then all columns of them
+            four = np.lib.stride_tricks.sliding_window_view(mixed, 4, axis=axis)
+            mixed = ((four[..., 0] * _ODD + four[..., 1]) * _ODD + four[..., 2]) * _ODD + four[..., 3]
+            mixed ^= mixed >> np.uint32(15)
+        at = np.nonzero(mixed * _ODD < 2**32 // SAMPLED)
+        windows = np.lib.stride_tricks.sliding_window_view(part, (4, 4))[at].reshape(-1, 16)
+        lively = np.ptp(windows.astype(np.int16), axis=1) >= LEAST_CONTRAST
+        first, second = np.ascontiguousarray(windows[lively]).view(np.uint64).T
+        found.append(first * np.uint64(0x9E3779B97F4A7C15) ^ second * np.uint64(0xBF58476D1CE4E5B9))
+    return np.unique(np.concatenate(found))
+
+
+_ODD: Final = np.uint32(0x9E3779B1)
 
 
 def _labels_of_two(looked: Sequence[Looked]) -> Iterator[Finding]:
@@ -279,11 +281,21 @@ def _twins(looked: Sequence[Looked]) -> Iterator[Finding]:
 
 
 def _overlaps(looked: Sequence[Looked]) -> Iterator[Finding]:
-    for a, b in combinations([seen for seen in looked if len(seen.landmarks)], 2):
-        smaller = min(len(a.landmarks), len(b.landmarks))
-        common = len(np.intersect1d(a.landmarks, b.landmarks, assume_unique=True))
-        if a.content != b.content and common > 2 and common / smaller > OVERLAP:
-            yield _leak("overlapping mosaics", [a.entry, b.entry], f"show the same tissue ({common / smaller:.0%})")
+    hashes = np.concatenate([np.zeros(0, np.uint64), *(seen.landmarks for seen in looked)])
+    owners = np.repeat(np.arange(len(looked)), [len(seen.landmarks) for seen in looked])
+    values, counts = np.unique(hashes, return_counts=True)
+    several = np.isin(hashes, values[counts > 1])
+    hashes, owners = hashes[several], owners[several]
+    common: Counter[tuple[int, int]] = Counter()
+    order = np.argsort(hashes, kind="stable")
+    ends = np.flatnonzero(np.diff(hashes[order])) + 1
+    for group in np.split(owners[order], ends):
+        common.update(combinations(group.tolist(), 2))
+    for (first, second), count in sorted(common.items()):
+        a, b = looked[first], looked[second]
+        share = count / min(len(a.landmarks), len(b.landmarks))
+        if a.content != b.content and count > 2 and share > OVERLAP:
+            yield _leak("overlapping mosaics", [a.entry, b.entry], f"show the same tissue ({share:.0%})")
 
 
 def _leak(kind: str, entries: Sequence[MosaicEntry], what: str) -> Finding:

@@ -94,7 +94,7 @@ def set_to(labels: NDArray[np.uint8], where: object, value: int) -> None:
 
 def crop(root: Path, of: int, into: int) -> None:
     image = tissue(into)
-    image[30:90, 40:120] = tissue(of)[71:131, 13:93]
+    image[30:130, 20:140] = tissue(of)[31:131, 13:133]
     put(root, f"mosaics/m{into}.png", image)
 
 
@@ -129,7 +129,7 @@ PLANTED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "empty": ("empty image", lambda r: put(r, "mosaics/m1.png", np.full((SIDE, SIDE), 30, np.uint8))),
     "inverted": ("contrast upside down", lambda r: put(r, "mosaics/m1.png", 255 - tissue(1))),
     "no class": ("class without px", lambda r: relabel(r, lambda a: set_to(a, a == 2, 255), 4, 5)),
-    "slips": ("slivers", lambda r: relabel(r, lambda a: set_to(a, (slice(2, 150, 9), slice(140, 142)), 3), 1)),
+    "slips": ("slivers", lambda r: relabel(r, lambda a: set_to(a, (slice(2, 150, 5), slice(140, 142)), 3), 1)),
     "some split": ("split given for some", lambda r: rows_of(r, [1], split="")),
     "no training": ("nothing to train on", lambda r: rows_of(r, range(6), split="test")),
 }  # fmt: skip
