@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, grey_image
+from rcm_cascade.annotate.fields import Fields, count_fields
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
@@ -46,6 +47,8 @@ class MosaicAnnotation:
         checkpoint_sha256: of the file's content; empty likewise.
         source_sha256: of the mosaic's file; empty for an array.
         read_s: seconds from file or array to the working grid; None: not measured.
+        entropy: of the class probabilities, ``(H, W)`` uint8 on the mosaic's own grid, 255 being the largest there is;
+            None: not asked for.
     """
 
     mosaic: Mosaic
@@ -56,6 +59,7 @@ class MosaicAnnotation:
     checkpoint_sha256: str
     source_sha256: str
     read_s: float | None
+    entropy: NDArray[np.uint8] | None = None
 
     @property
     def classes(self) -> ClassTable:
@@ -72,6 +76,11 @@ class MosaicAnnotation:
         """Where a reader should look first, largest first; none for class tables without the names of `LOOK_FIRST`."""
         names = self.classes.names
         return largest_regions(self.labels, [names.index(name) for name in LOOK_FIRST if name in names])
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The labels by field of 0.5 mm."""
+        return count_fields(self.labels, self.pixel_size_um, self.entropy)
 
     @property
     def note(self) -> str:
@@ -211,6 +220,7 @@ class Annotator:
         *,
         pixel_size_um: float | None = None,
         progress: Advance | None = None,
+        entropy: bool = False,
     ) -> MosaicAnnotation:
         """Annotates one mosaic.
 
@@ -221,6 +231,7 @@ class Annotator:
             options: tile, memory, precision and backend.
             pixel_size_um: µm per pixel; goes before what the file states.
             progress: as in `annotate_image`, in megapixels of the working grid.
+            entropy: whether `MosaicAnnotation.entropy` is wanted too.
 
         Raises:
             InputError: if the file cannot be read, its pixels are too coarse, or an option is wrong.
@@ -228,7 +239,8 @@ class Annotator:
         """
         started = time.perf_counter()
         mosaic = self.open(path_or_array, pixel_size_um=pixel_size_um)
-        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=time.perf_counter() - started)
+        read_s = time.perf_counter() - started
+        return self.annotate_mosaic(mosaic, options, progress=progress, read_s=read_s, entropy=entropy)
 
     def annotate_mosaic(
         self,
@@ -238,6 +250,7 @@ class Annotator:
         progress: Advance | None = None,
         read_s: float | None = None,
         levels: bool = False,
+        entropy: bool = False,
         observe: Callable[[LevelPiece], None] | None = None,
     ) -> MosaicAnnotation:
         """Annotates a mosaic that is open already, at this network's working pixel size.
@@ -248,6 +261,7 @@ class Annotator:
             progress: as in `annotate_image`, in megapixels of the working grid.
             read_s: how long opening it took, for the report.
             levels: whether `MosaicAnnotation.level_map` is wanted too.
+            entropy: whether `MosaicAnnotation.entropy` is wanted too, at the checkpoint's temperature.
             observe: as in `annotate_image`, on the working grid.
 
         Raises:
@@ -266,6 +280,7 @@ class Annotator:
             intensity=mosaic.intensity,
             progress=progress,
             levels=levels,
+            temperature=self.header.temperature if entropy else None,
             observe=observe,
         )
         return MosaicAnnotation(
@@ -277,6 +292,7 @@ class Annotator:
             checkpoint_sha256=self.checkpoint_sha256,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
             read_s=read_s,
+            entropy=None if annotation.entropy is None else nearest_resample(annotation.entropy, mosaic.native_shape),
         )
 
 

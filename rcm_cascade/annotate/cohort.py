@@ -15,6 +15,7 @@ from rcm_cascade.annotate.outputs import FORMATS, is_finished, journal_of, refus
 from rcm_cascade.annotate.shares import Share, this_share
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.annotate.table import refuse_other_table, write_table
+from rcm_cascade.annotate.wanted import Wanted
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.mosaic import Mosaic
@@ -31,6 +32,7 @@ def annotate_files(
     options: AnnotationOptions | None = None,
     pixel_size_um: float | None = None,
     replace: bool = False,
+    wanted: Wanted | None = None,
 ) -> int:
     """Annotates mosaics, each into files of its name.
 
@@ -46,6 +48,7 @@ def annotate_files(
         options: tile, memory, precision and backend.
         pixel_size_um: of all of them, where the files do not say, or say wrong.
         replace: whether files of others in the folder may be replaced.
+        wanted: files beside labels, overlay and summary; None: those that `Wanted` has by itself.
 
     Returns:
         How many failed, each reported on stderr.
@@ -54,15 +57,15 @@ def annotate_files(
         InputError: before any work starts, if the checkpoint or an option is wrong, a folder holds no mosaic, or two
             files would get one name.
     """
-    options, share = options or AnnotationOptions(), this_share()
+    options, wanted, share = options or AnnotationOptions(), wanted or Wanted(), this_share()
     everything = find_images(images)
     refuse_equal_stems(everything)
     if len(everything) > 1 and not replace:
         refuse_other_table(out)
     failures: list[str] = []
-    files = _own(share.of(everything), out, replace, failures)
+    files = _own(share.of(everything), out, replace, wanted, failures)
     if files:
-        _annotate(files, checkpoint, out, options, pixel_size_um, replace, share, failures)
+        _annotate(files, checkpoint, out, options, pixel_size_um, replace, wanted, share, failures)
     if len(everything) > 1 and out.is_dir():
         write_table(out)
     return len(failures)
@@ -75,6 +78,7 @@ def _annotate(
     options: AnnotationOptions,
     pixel_size_um: float | None,
     replace: bool,
+    wanted: Wanted,
     share: Share,
     failures: list[str],
 ) -> None:
@@ -95,7 +99,7 @@ def _annotate(
     def read(file: Path) -> tuple[Mosaic, float] | None:
         """The mosaic and the seconds that reading took; None: it is finished."""
         started = time.perf_counter()
-        if is_finished(out, file, annotator, options, pixel_size_um):
+        if is_finished(out, file, annotator, options, pixel_size_um, wanted):
             journal_of(out, file).clear()
             return None
         refuse_unwritable(out)
@@ -103,7 +107,7 @@ def _annotate(
 
     def write(file: Path, annotated: MosaicAnnotation) -> None:
         with _reported(failures, file):
-            for path in write_annotation(out, file, annotated, replace).values():
+            for path in write_annotation(out, file, annotated, replace, wanted).values():
                 print(printable(str(path)))
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
@@ -121,7 +125,9 @@ def _annotate(
                 mosaic, read_s = found
                 title = f"annotating {mosaic.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
-                    annotated = annotator.annotate_mosaic(mosaic, options, progress=advance, read_s=read_s)
+                    annotated = annotator.annotate_mosaic(
+                        mosaic, options, progress=advance, read_s=read_s, entropy=wanted.needs_entropy
+                    )
                 writing.result()  # no more than one waits to be written
                 writing = writer.submit(write, file, annotated)
         writing.result()
@@ -131,12 +137,12 @@ def _annotate(
         print(f"{len(failures)} failed:", *(f"  {f}" for f in failures), sep="\n", file=sys.stderr)
 
 
-def _own(files: Iterable[Path], out: Path, replace: bool, failures: list[str]) -> list[Path]:
+def _own(files: Iterable[Path], out: Path, replace: bool, wanted: Wanted, failures: list[str]) -> list[Path]:
     """Those whose files may be written; what speaks against the others is reported."""
     cache, own = MosaicCache(), []
     for file in files:
         with _reported(failures, file):
-            journal_of(out, file).refuse_others(partial(cache.content, file), replace)
+            journal_of(out, file, wanted).refuse_others(partial(cache.content, file), replace)
             own.append(file)
     return own
 

@@ -57,6 +57,8 @@ class Annotation:
         device: such as ``cpu`` or ``cuda:0``.
         seconds: in the network, from the image in memory to the labels in memory.
         factors: down-sampling of each level, coarse to fine.
+        entropy: of the final map's class probabilities, ``(H, W)`` uint8, 255 being the largest there is; None unless
+            asked for.
     """
 
     labels: NDArray[np.uint8]
@@ -67,6 +69,7 @@ class Annotation:
     device: str
     seconds: float
     factors: tuple[int, ...] = ()
+    entropy: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def annotate_image(
     intensity: Intensity | Normalisation = "mosaic",
     progress: Advance | None = None,
     levels: bool = False,
+    temperature: float | None = None,
     plans: Sequence[LevelPlan] | None = None,
     observe: Callable[[LevelPiece], None] | None = None,
 ) -> Annotation:
@@ -112,6 +116,8 @@ def annotate_image(
         progress: called after each strip with the megapixels of the mosaic just done: its share of the whole work, so
             coarse levels count for little and the sum is ``H * W / 1e6``.
         levels: whether to return each level's labels too.
+        temperature: by which logits are divided before their softmax, of which the entropy is returned too; None: it
+            is not wanted.
         plans: how the levels are cut; None: as tile and memory say.
         observe: called with every piece of every level, before its logits go. Where memory runs out all levels begin
             again in smaller strips, and pixels that were given come a second time: keep what you see by its position,
@@ -129,6 +135,7 @@ def annotate_image(
     started = time.perf_counter()
     plans = plan(ready, grey.shape, options.tile, options.memory) if plans is None else plans
     labels = np.empty(grey.shape, np.uint8)
+    entropy = None if temperature is None else np.empty(grey.shape, np.uint8)
     level_labels = [np.empty(p.shape, np.uint8) for p in plans] if levels else []
     done = reported = 0.0
 
@@ -148,6 +155,8 @@ def annotate_image(
                     observe(piece)
                 if piece.merged is not None:
                     arriving.add(class_ids(piece.merged), labels[piece.rows, piece.cols])
+                    if entropy is not None and temperature is not None:
+                        arriving.add(entropy_bytes(piece.merged, temperature), entropy[piece.rows, piece.cols])
                 if levels:
                     arriving.add(class_ids(piece.logits), level_labels[piece.level][piece.rows, piece.cols])
             arriving.wait()
@@ -173,6 +182,7 @@ def annotate_image(
         device=str(ready.device),
         seconds=time.perf_counter() - started,
         factors=tuple(p.factor for p in plans),
+        entropy=entropy,
     )
 
 
@@ -204,6 +214,12 @@ class Arriving:
 def class_ids(logits: Tensor) -> Tensor:
     """The class with the largest of the logits ``(C, H, W)``, the first of equals, ``(H, W)`` uint8."""
     return logits.max(dim=0).indices.to(torch.uint8)  # argmax takes seven times as long over the first dimension
+
+
+def entropy_bytes(logits: Tensor, temperature: float) -> Tensor:
+    """Entropy of the softmax of logits ``(C, H, W)`` divided by a temperature, ``(H, W)`` uint8: 255 is ln C."""
+    log = F.log_softmax(logits.float() / temperature, dim=0)
+    return (log.exp().mul_(log).sum(dim=0) * (-255 / math.log(len(logits)))).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def grey_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -152,12 +152,20 @@ class Journal:
                     for name, path in self.paths.items()
                 }
                 write_json(self._record, {**self.source(sha256), "files": files})
+                self._drop_stale()
                 self._summary.unlink(missing_ok=True)  # it must not vouch for files that are replaced from here on
                 for name, path in self.paths.items():
                     made[name].replace(path)
                 self._record.unlink()
             finally:
                 self._drop()
+
+    def _drop_stale(self) -> None:
+        """Drops what an earlier call wrote and this one does not: it would lie beside labels that it is not of."""
+        for name, content in ((read_record(self._summary) or {}).get("files") or {}).items():
+            path = self._summary.parent / Path(name).name
+            if path not in self.paths.values() and path.is_file() and digest(path) == content:
+                path.unlink()
 
     def clear(self) -> None:
         """Drops what a killed process has left though all files are finished, unless another process is at it."""

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import typer
 from typer import Argument, Option
 
+from rcm_cascade.errors import InputError
+
 
 def annotate(
     images: Annotated[
@@ -45,21 +47,40 @@ def annotate(
     replace: Annotated[
         bool, Option("--replace", help="Replace files in DIR that are not results of the same mosaics, too.")
     ] = False,
+    plain: Annotated[bool, Option("--plain", help="Labels, overlay and areas alone: no entropy, no fields.")] = False,
+    geojson: Annotated[
+        bool, Option("--geojson", help="Regions for QuPath, too: polygons along pixel edges, STEM.geojson.")
+    ] = False,
+    simplify: Annotated[
+        float, Option(metavar="UM", min=0, help="--geojson: outlines may be so far off (default: not at all).")
+    ] = 0.0,
+    min_area: Annotated[
+        float, Option(metavar="MM2", min=0, help="--geojson: leave smaller regions out (default: none).")
+    ] = 0.0,
+    label_next: Annotated[
+        int, Option(metavar="N", min=0, help="The N fields worth labelling, for QuPath: STEM.label_next.geojson.")
+    ] = 0,
 ) -> None:
     """Annotate whole mosaics.
 
-    Writes, for each mosaic, STEM.labels.ome.tif (class ids, pyramidal), STEM.overlay.png (where to look first) and
-    STEM.json (areas by class). Without --checkpoint it takes the starter model that comes with the package, trained on
+    Writes, for each mosaic, STEM.labels.ome.tif (class ids, pyramidal), STEM.overlay.png (where to look first),
+    STEM.entropy.ome.tif (how unsure the network is), STEM.fields.csv (a row for each field of 0.5 mm) and STEM.json
+    (areas by class). Without --checkpoint it takes the starter model that comes with the package, trained on
     synthetic mosaics; shows the software, reads no tissue.
     """
     from rcm_cascade.annotate.backends import AnnotationOptions, parse_memory
     from rcm_cascade.annotate.cohort import annotate_files
+    from rcm_cascade.annotate.wanted import Outlines, Wanted
     from rcm_cascade.runs.score import quantise_checkpoint
     from rcm_cascade.threads import leave_busy_cores
 
+    if (simplify or min_area) and not geojson:
+        raise InputError("--simplify and --min-area say how --geojson draws; add --geojson, or leave them out")
     leave_busy_cores()
     options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)
     if precision == "int8" and checkpoint is not None:
         quantise_checkpoint(checkpoint, calibrate, accept_loss)
-    if annotate_files(images, checkpoint, out, options, pixel_size, replace):
+    outlines = Outlines(simplify, min_area) if geojson else None
+    wanted = Wanted(entropy=not plain, fields=not plain, geojson=outlines, label_next=label_next)
+    if annotate_files(images, checkpoint, out, options, pixel_size, replace, wanted):
         raise typer.Exit(1)

@@ -82,7 +82,7 @@ READERS: Final[dict[str, Reader]] = {}
 
 
 _ENDINGS: Final = (
-    *(".ome", ".seg", ".labels", ".geojson", ".json", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip", ".roi"),
+    *(".ome", ".seg", ".labels", ".label_next", ".geojson", ".json", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip", ".roi"),
     *("labels", "label", "mask", "masks", "seg", "segmentation", "annotation", "annotations", "truth", "gt", "roiset"),
 )
 

@@ -13,7 +13,15 @@ from torch import Tensor
 from rcm_cascade.annotate import engine
 from rcm_cascade.annotate.backends import AnnotationOptions, has_bf16, open_backend
 from rcm_cascade.annotate.cpu.strips import LevelStream
-from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, class_ids, plan, tensor_on_disk
+from rcm_cascade.annotate.engine import (
+    Annotation,
+    LevelPiece,
+    annotate_image,
+    class_ids,
+    entropy_bytes,
+    plan,
+    tensor_on_disk,
+)
 from rcm_cascade.data.intensity import to_uint8
 from rcm_cascade.errors import InputError
 from rcm_cascade.evaluate.calibration import LogitSampler
@@ -52,6 +60,30 @@ def test_labels_are_the_final_map_s_where_the_finest_level_is_not() -> None:
         assert np.array_equal(labels, logits.argmax(0).numpy())
     assert np.mean(annotation.labels != annotation.level_labels[-1]) > 0.01
     assert np.array_equal(annotate_image(model, image).labels, final)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_entropy_is_that_of_one_pass_at_the_temperature(temperature: float) -> None:
+    model, image = telling_network(), noise(50, 67, seed=12)
+
+    annotation = annotate_image(model, image, AnnotationOptions(tile=32), temperature=temperature)
+
+    log = (whole(model, image)[-1] / temperature).log_softmax(dim=0)
+    share = (-(log.exp() * log).sum(dim=0) / np.log(len(log))).numpy()
+    assert annotation.entropy is not None
+    assert annotation.entropy.dtype == np.uint8
+    assert np.abs(annotation.entropy / 255 - share).max() <= 0.5 / 255 + 1e-6
+    assert annotation.entropy.std() > 5
+    assert np.array_equal(annotation.labels, annotate_image(model, image).labels)
+    assert annotate_image(model, image).entropy is None
+
+
+def test_entropy_of_what_is_sure_and_of_what_is_undecided() -> None:
+    sure = torch.tensor([200.0, 0.0, -300.0])[:, None, None]
+    assert entropy_bytes(sure, 1.0).tolist() == [[0]]
+    assert entropy_bytes(torch.zeros(6, 2, 1, dtype=torch.bfloat16), 1.0).tolist() == [[255], [255]]
+    two = torch.tensor([0.0, 0.0, -1e4, -1e4])[:, None, None]
+    assert entropy_bytes(two, 1.0).tolist() == [[128]]
 
 
 class Observer:

@@ -2,8 +2,11 @@
 
 A format is a module of this folder, known by its name, with
 
-    SUFFIX                                                             of its file, behind the mosaic's stem
-    write(path: Path, stem: str, annotated: MosaicAnnotation) -> None  writes the file at a temporary path
+    SUFFIX                                          of its file, behind the mosaic's stem
+    write(path: Path, stem: str, annotated: MosaicAnnotation, wanted: Wanted) -> None
+                                                    writes the file at a temporary path
+
+It is written always, or, where `Wanted` has a field of its name, as that says.
 """
 
 import json
@@ -22,6 +25,7 @@ from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.journal import Journal
+from rcm_cascade.annotate.wanted import PLAIN, Wanted
 from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import printable
@@ -41,15 +45,16 @@ def stem_of(image: str | Path) -> str:
     return stem[: -len(".ome")] if stem.lower().endswith(".ome") and len(stem) > len(".ome") else stem
 
 
-def output_paths(out: Path, image: str | Path) -> dict[str, Path]:
+def output_paths(out: Path, image: str | Path, wanted: Wanted = PLAIN) -> dict[str, Path]:
     """The files that annotating ``image`` into the folder ``out`` writes, by format."""
-    suffixes = {name: module.SUFFIX for name, module in FORMATS.items()} | {SUMMARY: ".json"}
+    suffixes = {name: module.SUFFIX for name, module in FORMATS.items() if getattr(wanted, name, True)}
+    suffixes[SUMMARY] = ".json"
     return {name: out / (stem_of(image) + suffix) for name, suffix in suffixes.items()}
 
 
-def journal_of(out: Path, image: str | Path) -> Journal:
+def journal_of(out: Path, image: str | Path, wanted: Wanted = PLAIN) -> Journal:
     """Whose these files are."""
-    return Journal(Path(image), output_paths(out, image))
+    return Journal(Path(image), output_paths(out, image, wanted))
 
 
 def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
@@ -72,7 +77,7 @@ def refuse_equal_stems(paths: Iterable[str | Path]) -> None:
 
 
 def write_annotation(
-    out: Path, image: str | Path, annotated: MosaicAnnotation, replace: bool = False
+    out: Path, image: str | Path, annotated: MosaicAnnotation, replace: bool = False, wanted: Wanted = PLAIN
 ) -> dict[str, Path]:
     """Writes the file of each format and the summary, none of them half, and the summary last.
 
@@ -81,6 +86,7 @@ def write_annotation(
         image: the mosaic's file, for its name.
         annotated: what to write.
         replace: whether files of others may be replaced.
+        wanted: beside labels, overlay and summary; entropy only of a mosaic that was annotated with it.
 
     Returns:
         The files by format, as `output_paths`.
@@ -89,13 +95,15 @@ def write_annotation(
         InputError: if the folder cannot be written, or holds files of others; see `Journal.refuse_others`.
     """
     started = time.perf_counter()
-    journal = journal_of(out, image)
+    journal = journal_of(out, image, wanted)
     try:
         with journal.replacing(annotated.source_sha256, replace) as made:
-            for name, module in FORMATS.items():
-                module.write(made[name], printable(stem_of(image)), annotated)
+            formats = [name for name in made if name != SUMMARY]
+            for name in formats:
+                FORMATS[name].write(made[name], printable(stem_of(image)), annotated, wanted)
             content = journal.source(annotated.source_sha256) | summarise(annotated, time.perf_counter() - started)
-            content["files"] = {printable(made[name].name): digest(made[name]) for name in FORMATS}
+            content |= {"wanted": wanted.to_plain()}
+            content["files"] = {printable(made[name].name): digest(made[name]) for name in formats}
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             made[SUMMARY].write_text(text + "\n", "utf-8")
     except OSError as error:
@@ -163,7 +171,12 @@ def summarise(annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
 
 
 def is_finished(
-    out: Path, image: Path, annotator: Annotator, options: AnnotationOptions, pixel_size_um: float | None
+    out: Path,
+    image: Path,
+    annotator: Annotator,
+    options: AnnotationOptions,
+    pixel_size_um: float | None,
+    wanted: Wanted = PLAIN,
 ) -> bool:
     """Whether the files of a mosaic are there, made from the same content by the same checkpoint as asked for now.
 
@@ -173,8 +186,9 @@ def is_finished(
         annotator: that is to annotate it.
         options: of which precision, where ``auto`` accepts all but int8, and backend, where it accepts all, count.
         pixel_size_um: that is given; None: the file's own counts.
+        wanted: files beside labels, overlay and summary; more may be there.
     """
-    paths = output_paths(out, image)
+    paths = output_paths(out, image, wanted)
     if not all(path.is_file() for path in paths.values()):
         return False
     try:
@@ -187,6 +201,7 @@ def is_finished(
             and given == pixel_size_um
             and (exact or found["precision"] == options.precision)
             and options.backend in ("auto", found["backend"])
+            and wanted.met_by(found.get("wanted", {}))
         )
     except (ValueError, KeyError, TypeError):  # of an older version, or no file of ours: made anew
         return False

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.journal import MAKER
 from rcm_cascade.annotate.regions import LabelRegion
+from rcm_cascade.annotate.wanted import Wanted
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.pictures.figure import Panel, compose
 from rcm_cascade.pictures.maps import blend, shrink_factor, shrink_image, shrink_labels
@@ -30,7 +31,7 @@ _Shown = tuple[int, int, NDArray[np.uint8]]
 """Where the picture shows a region: row and column of its corner, and what is inside, ``(rows, columns)``."""
 
 
-def write(path: Path, stem: str, annotated: MosaicAnnotation) -> None:
+def write(path: Path, stem: str, annotated: MosaicAnnotation, wanted: Wanted) -> None:
     """Writes a mosaic's overlay, with maker and mosaic in its text; see `rcm_cascade.annotate.outputs`."""
     save_png(draw_overlay(annotated), path, {"Software": MAKER, "source_sha256": annotated.source_sha256})
 

@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rcm_cascade import __version__
+from rcm_cascade.annotate import pyramid
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.outputs import (
     FORMATS,
@@ -24,6 +26,7 @@ from rcm_cascade.annotate.outputs import (
     stem_of,
     write_annotation,
 )
+from rcm_cascade.annotate.wanted import PLAIN, Wanted
 from rcm_cascade.classes import RCM_CLASSES, ClassTable, LabelClass
 from rcm_cascade.data.formats import stored_pixel_size
 from rcm_cascade.data.labels import read_labels
@@ -83,7 +86,7 @@ def test_the_three_files_and_no_other(tmp_path: Path) -> None:
 
 
 def write_labels(path: Path, ids: NDArray[np.uint8]) -> None:
-    labels.write(path, "a", annotated(image=ids, labels=ids, pixel_size_um=0.5))
+    labels.write(path, "a", annotated(image=ids, labels=ids, pixel_size_um=0.5), PLAIN)
 
 
 def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: Path) -> None:
@@ -116,6 +119,34 @@ def test_the_label_file_is_a_tiled_pyramid_with_the_pixel_size_in_it(tmp_path: P
     channel = pixels.find(f"{OME}Channel")
     assert channel is not None
     assert channel.get("Name") == "class id"
+
+
+def test_the_entropy_file_says_what_it_is(tmp_path: Path) -> None:
+    unsure = np.random.default_rng(0).integers(0, 256, (300, 400)).astype(np.uint8)
+    mosaic = annotated(entropy=unsure, synthetic=True)
+
+    paths = write_annotation(tmp_path, "a.tif", mosaic, wanted=Wanted())
+
+    with tifffile.TiffFile(paths["entropy"]) as file:
+        assert np.array_equal(file.series[0].levels[0].asarray(), unsure)
+        assert file.ome_metadata is not None
+        assert "temperature 1, divided by its largest value (ln 6), times 255" in file.ome_metadata
+        assert "synthetic" in file.ome_metadata
+    assert stored_pixel_size(paths["entropy"]) == stored_pixel_size(paths["labels"])
+    assert paths["fields"].read_text().startswith("row,column,top_px,left_px")
+
+
+def test_a_row_a_field_adds_up_to_the_mosaic(tmp_path: Path) -> None:
+    paths = write_annotation(tmp_path, "a.tif", mosaic := annotated(600, 700), wanted=Wanted(entropy=False))
+    with paths["fields"].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3
+    for class_ in RCM_CLASSES.classes:
+        share = sum(float(r[f"{class_.name} share"]) * int(r["height_px"]) * int(r["width_px"]) for r in rows)
+        assert share == pytest.approx((mosaic.labels == class_.id).sum(), abs=1)
+    assert {r["dominant"] for r in rows} <= set(RCM_CLASSES.names)
+    assert all(r["entropy"] == "" for r in rows)
+    assert {int(r["irregular"]) for r in rows} == {int(int(r["patterns around"]) >= 3) for r in rows}
 
 
 def test_another_reader_sees_the_same_pyramid_and_pixel_size(tmp_path: Path) -> None:
@@ -162,7 +193,7 @@ def test_no_pixel_size_is_written_where_none_is_known(tmp_path: Path) -> None:
 def test_a_huge_label_map_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = annotated().labels
     for limit, big in ((ids.nbytes, False), (ids.nbytes - 1, True)):
-        monkeypatch.setattr(labels, "BIGTIFF_BYTES", limit)
+        monkeypatch.setattr(pyramid, "BIGTIFF_BYTES", limit)
         write_labels(tmp_path / "a.tif", ids)
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert file.is_bigtiff == big
