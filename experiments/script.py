@@ -1,6 +1,8 @@
 """What the scripts share: the command line by Typer, tables in Markdown, and numbers as these show them."""
 
 import inspect
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.cli import exit_status
-from rcm_cascade.evaluate.bootstrap import Difference
+from rcm_cascade.errors import InputError
+from rcm_cascade.evaluate.bootstrap import Difference, pool_by_patient
+from rcm_cascade.evaluate.results import read_results
 from rcm_cascade.report.tables import result_texts
 from rcm_cascade.report.text import UNDEFINED, interval_text, signed
 
@@ -54,6 +58,35 @@ def difference_text(difference: Difference, digits: int = 3) -> str:
     bold = "**" if difference.differs else ""
     interval = f" ({interval_text(difference.interval, digits)})" if difference.interval else ""
     return f"{bold}{signed(difference.value, digits)}{bold}{interval}"
+
+
+def rcm_cascade(*words: object) -> None:
+    """Runs a command of rcm-cascade in a process of its own, on one core.
+
+    Raises:
+        InputError: if it fails, with what it said.
+    """
+    command = [sys.executable, "-m", "rcm_cascade", *map(str, words)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"{' '.join(command[1:])} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def refuse_outside_runs(out: Path) -> None:
+    """Refuses a folder in which training cannot put its runs.
+
+    Raises:
+        InputError: if it is not inside ``runs/``.
+    """
+    if out.parts[:1] != ("runs",):
+        raise InputError(f"{out} is not inside runs/, where training puts its folders; give --out runs/NAME")
+
+
+def by_patient(folders: Iterable[Path]) -> NDArray[np.int64]:
+    """Confusion matrices ``(P, C, C)`` of the patients in some evaluations, of each one."""
+    results = [each for folder in folders for each in read_results(folder / "confusions.json")[1]]
+    return pool_by_patient([each.confusion for each in results], [each.patient for each in results])
 
 
 def class_table(summary: Mapping[str, Any], classes: ClassTable, *, paper: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rcm_cascade.classes import ClassTable
+from rcm_cascade.classes import UNLABELLED, ClassTable
 
 FIELD_UM: Final = 500.0
 """The side of what the microscope shows at once."""
@@ -51,6 +51,12 @@ class Fields:
         areas: NDArray[np.int64] = self.pixels.sum(axis=2)
         return areas
 
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether a pixel of the field has a class, ``(R, C)``."""
+        some: NDArray[np.bool_] = self.pixels[..., :UNLABELLED].sum(axis=2) > 0
+        return some
+
     def patterns_around(self, ids: Sequence[int]) -> NDArray[np.int64]:
         """How many of some classes dominate a field among each one and its eight neighbours, ``(R, C)``."""
         padded = np.pad(self.dominant, 1, constant_values=-1)
@@ -58,12 +64,15 @@ class Fields:
         counts: NDArray[np.int64] = np.stack([(around == i).any(axis=(2, 3)) for i in ids]).sum(axis=0)
         return counts
 
-    def worth_labelling(self, count: int, classes: int) -> list[tuple[int, int]]:
+    def worth_labelling(
+        self, count: int, classes: int, labelled: NDArray[np.bool_] | None = None
+    ) -> list[tuple[int, int]]:
         """Fields of which the network is least sure, in turn from those that each class dominates.
 
         Args:
             count: how many at most.
             classes: of the class table.
+            labelled: fields that are left out, ``(R, C)``; None: none.
 
         Returns:
             Row and column of each; only fields of at least half the full size.
@@ -71,6 +80,8 @@ class Fields:
         if self.entropy is None:
             return []
         whole = self.areas >= self.areas.max() / 2
+        if labelled is not None:
+            whole &= ~labelled
         queues = []
         for label in range(classes):
             at = np.argwhere(whole & (self.dominant == label))

@@ -52,6 +52,7 @@ def test_worth_labelling_is_what_is_doubted_each_class_in_turn() -> None:
     fields = count_fields(labels, 500.0, entropy)
     assert fields.worth_labelling(5, 6) == [(3, 3), (1, 0), (0, 3), (3, 2), (0, 2)]
     assert len(fields.worth_labelling(99, 6)) == 16
+    assert fields.worth_labelling(3, 6, fields.dominant == 2) == [(3, 3), (0, 3), (3, 2)]
     assert fields.worth_labelling(0, 6) == []
     assert count_fields(labels, 500.0).worth_labelling(3, 6) == []
 
