@@ -19,6 +19,7 @@ from rcm_cascade.commands.evaluate import evaluate
 from rcm_cascade.commands.import_labels import import_labels
 from rcm_cascade.commands.phantom import phantom
 from rcm_cascade.commands.report import report
+from rcm_cascade.commands.review import review
 from rcm_cascade.commands.train import train
 from rcm_cascade.errors import InputError, JobsFailedError, explain_os_error
 
@@ -36,6 +37,7 @@ app.command()(batch)
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.command()(evaluate)
 app.command()(annotate)
+app.command()(review)
 app.command()(report)
 app.command("import")(import_labels)
 app.command()(check)

@@ -1,8 +1,10 @@
 """A checkpoint that annotates: from a file or array at any pixel size to labels on its own grid."""
 
+import hashlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from rcm_cascade.annotate.backends import AnnotationOptions, Backend, open_backend
+from rcm_cascade.annotate.committee import annotate_by_all
 from rcm_cascade.annotate.engine import Annotation, LevelPiece, annotate_image, grey_image
-from rcm_cascade.annotate.fields import Fields, count_fields
+from rcm_cascade.annotate.fields import NO_PATTERN, Fields, count_fields, pattern_ids
+from rcm_cascade.annotate.lesion import lesion_of_patterns
 from rcm_cascade.annotate.regions import LOOK_FIRST, LabelRegion, largest_regions
 from rcm_cascade.classes import ClassTable
 from rcm_cascade.data.cache import MosaicCache
 from rcm_cascade.data.intensity import measure
-from rcm_cascade.data.manifest import MosaicEntry
+from rcm_cascade.data.labels import read_labels
+from rcm_cascade.data.manifest import DATASET_FILE, MosaicEntry, read_dataset
 from rcm_cascade.data.mosaic import Mosaic, open_mosaic
 from rcm_cascade.data.resample import ResolutionWarning, area_resample, nearest_resample
 from rcm_cascade.errors import InputError
@@ -49,6 +54,7 @@ class MosaicAnnotation:
         read_s: seconds from file or array to the working grid; None: not measured.
         entropy: of the class probabilities, ``(H, W)`` uint8 on the mosaic's own grid, 255 being the largest there is;
             None: not asked for.
+        lesion_mask: ``(H, W)`` bool, as somebody has drawn it; None: nobody has.
     """
 
     mosaic: Mosaic
@@ -60,6 +66,7 @@ class MosaicAnnotation:
     source_sha256: str
     read_s: float | None
     entropy: NDArray[np.uint8] | None = None
+    lesion_mask: NDArray[np.bool_] | None = None
 
     @property
     def classes(self) -> ClassTable:
@@ -81,6 +88,25 @@ class MosaicAnnotation:
     def fields(self) -> Fields:
         """The labels by field of 0.5 mm."""
         return count_fields(self.labels, self.pixel_size_um, self.entropy)
+
+    @cached_property
+    def lesion(self) -> NDArray[np.bool_] | None:
+        """Where the lesion lies: as drawn, else the area of its patterns; None where the class table names none."""
+        if self.lesion_mask is not None or not set(NO_PATTERN) <= set(self.classes.names):
+            return self.lesion_mask
+        return lesion_of_patterns(self.labels, pattern_ids(self.classes), self.pixel_size_um)
+
+    @cached_property
+    def truth(self) -> NDArray[np.uint8] | None:
+        """Labels drawn by hand, ``(H, W)`` uint8; None: the mosaic lies in no dataset folder, or has none there."""
+        image = self.mosaic.image_path
+        with suppress(InputError):  # of a data set that cannot be read nothing is known
+            for root in [] if image is None else image.absolute().parents:
+                if image is not None and (root / DATASET_FILE).is_file():
+                    found = (entry.label for entry in read_dataset(root).entries if entry.image.samefile(image))
+                    label = next(found, None)
+                    return None if label is None else read_labels(label, self.classes, self.mosaic.native_shape)
+        return None
 
     @property
     def note(self) -> str:
@@ -116,6 +142,7 @@ class Annotator:
         checkpoint: its file, beside which int8 graphs may lie; None: the network came from no file.
         checkpoint_sha256: of the file's content, for reports.
         cache: of decoded mosaics, the user's unless given.
+        others: whose probabilities are averaged with this one's; of the same classes and working grid.
     """
 
     network: Network
@@ -123,6 +150,7 @@ class Annotator:
     checkpoint: Path | None = None
     checkpoint_sha256: str = ""
     cache: MosaicCache = field(default_factory=MosaicCache)
+    others: tuple["Annotator", ...] = ()
     _backends: dict[tuple[str, str], Backend] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -143,6 +171,48 @@ class Annotator:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         network = loaded.network.to(device)
         return cls(network, loaded.header, loaded.path, digest(loaded.path), cache or MosaicCache())
+
+    @classmethod
+    def load_all(
+        cls, checkpoints: Sequence[str | Path], device: str = "auto", cache: MosaicCache | None = None
+    ) -> "Annotator":
+        """Reads several checkpoints, such as folds or seeds, that annotate together.
+
+        Args:
+            checkpoints: at least one.
+            device: as in `load`.
+            cache: as in `load`.
+
+        Raises:
+            InputError: if one cannot be used, or has other classes, working pixel size or normalisation than the first.
+        """
+        first, *others = (cls.load(checkpoint, device, cache) for checkpoint in checkpoints)
+        for path, other in zip(checkpoints[1:], others, strict=True):
+            for what in ("class names", "working pixel size", "normalisation"):
+                if _trained(first.header)[what] != _trained(other.header)[what]:
+                    raise InputError(
+                        f"{path} differs from {checkpoints[0]} in its {what}; average networks that were trained alike"
+                    )
+        return replace(first, others=tuple(others))
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint's file, and those of the others."""
+        names = [each.checkpoint.name for each in (self, *self.others) if each.checkpoint is not None]
+        return ", ".join(map(printable, names))
+
+    @property
+    def sha256(self) -> str:
+        """Of the checkpoint's content; of several one of all."""
+        if not self.others:
+            return self.checkpoint_sha256
+        together = " ".join(each.checkpoint_sha256 for each in (self, *self.others))
+        return hashlib.sha256(together.encode()).hexdigest()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether one of the networks was trained on phantoms."""
+        return any(each.header.synthetic for each in (self, *self.others))
 
     def prepare(self, options: AnnotationOptions | None = None) -> Backend:
         """What runs the network, made once and kept: annotating later asks for it too.
@@ -266,6 +336,7 @@ class Annotator:
 
         Raises:
             InputError: if the mosaic is on another grid, or an option is wrong.
+            ValueError: if levels or an observer are wanted of several networks.
         """
         if mosaic.working_pixel_size_um != self.header.working_pixel_size_um:
             raise InputError(
@@ -273,23 +344,29 @@ class Annotator:
                 f"{_size(self.header.working_pixel_size_um)}; open it at the network's"
             )
         options = options or AnnotationOptions()
-        annotation = annotate_image(
-            self.prepare(options),
-            mosaic.image,
-            options,
-            intensity=mosaic.intensity,
-            progress=progress,
-            levels=levels,
-            temperature=self.header.temperature if entropy else None,
-            observe=observe,
-        )
+        if self.others:
+            if levels or observe is not None:
+                raise ValueError("levels and an observer are of one network")
+            members = [(each.prepare(options), each.header.temperature) for each in (self, *self.others)]
+            annotation = annotate_by_all(members, mosaic.image, options, intensity=mosaic.intensity, progress=progress)
+        else:
+            annotation = annotate_image(
+                self.prepare(options),
+                mosaic.image,
+                options,
+                intensity=mosaic.intensity,
+                progress=progress,
+                levels=levels,
+                temperature=self.header.temperature if entropy else None,
+                observe=observe,
+            )
         return MosaicAnnotation(
             mosaic=mosaic,
             annotation=annotation,
             labels=nearest_resample(annotation.labels, mosaic.native_shape),
-            header=self.header,
-            checkpoint="" if self.checkpoint is None else printable(self.checkpoint.name),
-            checkpoint_sha256=self.checkpoint_sha256,
+            header=replace(self.header, synthetic=self.synthetic),
+            checkpoint=self.name,
+            checkpoint_sha256=self.sha256,
             source_sha256="" if mosaic.image_path is None else self.cache.content(mosaic.image_path),
             read_s=read_s,
             entropy=None if annotation.entropy is None else nearest_resample(annotation.entropy, mosaic.native_shape),
@@ -298,3 +375,12 @@ class Annotator:
 
 def _size(pixel_size_um: float | None) -> str:
     return "its own pixel size" if pixel_size_um is None else f"{pixel_size_um:g} µm"
+
+
+def _trained(header: CheckpointHeader) -> dict[str, object]:
+    """In what networks must be alike whose probabilities are averaged."""
+    return {
+        "class names": header.classes.names,
+        "working pixel size": header.working_pixel_size_um,
+        "normalisation": header.normalisation,
+    }

@@ -1,5 +1,6 @@
 """Many mosaics, one after another: the next is read and the last is written while one is computed."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -8,10 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
-from rcm_cascade.annotate.outputs import FORMATS, is_finished, journal_of, refuse_equal_stems, write_annotation
+from rcm_cascade.annotate.lesion import read_lesion_mask
+from rcm_cascade.annotate.outputs import (
+    FORMATS,
+    is_finished,
+    journal_of,
+    refuse_equal_stems,
+    stem_of,
+    write_annotation,
+)
 from rcm_cascade.annotate.shares import Share, this_share
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.annotate.table import refuse_other_table, write_table
@@ -25,14 +38,25 @@ from rcm_cascade.progress import progress_bar
 from rcm_cascade.threads import say_what_is_left
 
 
+class Companion(Protocol):
+    """What is made of an annotated mosaic beside its files."""
+
+    def is_finished(self, out: Path, image: Path) -> bool:
+        """Whether it is there, and of the files that are there."""
+
+    def write(self, out: Path, image: Path, annotated: MosaicAnnotation) -> Path:
+        """Makes it anew, whole or not at all."""
+
+
 def annotate_files(
     images: Sequence[Path],
-    checkpoint: Path | None,
+    checkpoints: Sequence[Path],
     out: Path,
     options: AnnotationOptions | None = None,
     pixel_size_um: float | None = None,
     replace: bool = False,
     wanted: Wanted | None = None,
+    companion: Companion | None = None,
 ) -> int:
     """Annotates mosaics, each into files of its name.
 
@@ -43,12 +67,14 @@ def annotate_files(
 
     Args:
         images: mosaic files, and folders of them.
-        checkpoint: of `rcm-cascade train`; None: the starter model that comes with the package, which is said.
+        checkpoints: of `rcm-cascade train`; several: their probabilities are averaged; none: the starter model that
+            comes with the package, which is said.
         out: folder for the files of each mosaic.
         options: tile, memory, precision and backend.
         pixel_size_um: of all of them, where the files do not say, or say wrong.
         replace: whether files of others in the folder may be replaced.
         wanted: files beside labels, overlay and summary; None: those that `Wanted` has by itself.
+        companion: makes more of each mosaic, after its files.
 
     Returns:
         How many failed, each reported on stderr.
@@ -65,7 +91,7 @@ def annotate_files(
     failures: list[str] = []
     files = _own(share.of(everything), out, replace, wanted, failures)
     if files:
-        _annotate(files, checkpoint, out, options, pixel_size_um, replace, wanted, share, failures)
+        _annotate(files, checkpoints, out, options, pixel_size_um, replace, wanted, companion, share, failures)
     if len(everything) > 1 and out.is_dir():
         write_table(out)
     return len(failures)
@@ -73,21 +99,23 @@ def annotate_files(
 
 def _annotate(
     files: Sequence[Path],
-    checkpoint: Path | None,
+    checkpoints: Sequence[Path],
     out: Path,
     options: AnnotationOptions,
     pixel_size_um: float | None,
     replace: bool,
     wanted: Wanted,
+    companion: Companion | None,
     share: Share,
     failures: list[str],
 ) -> None:
     """Annotates this process's share, one after another; what failed goes to ``failures``."""
     device = "cpu" if options.precision == "int8" else share.device
-    annotator = Annotator.load(checkpoint or starter_path(), device=device)
-    annotator.prepare(options)
+    annotator = Annotator.load_all(checkpoints or [starter_path()], device)
+    for each in (annotator, *annotator.others):
+        each.prepare(options)
     say_what_is_left()
-    if checkpoint is None and not share.number:
+    if not checkpoints and not share.number:
         print(
             f"no --checkpoint: annotating with the starter model, {WHAT_IT_IS} "
             f"({starter_path().with_name('README.md')}); train your own with `rcm-cascade train data=folder "
@@ -96,19 +124,25 @@ def _annotate(
         )
     finished = 0
 
-    def read(file: Path) -> tuple[Mosaic, float] | None:
-        """The mosaic and the seconds that reading took; None: it is finished."""
+    def read(file: Path) -> tuple[Mosaic, NDArray[np.bool_] | None, float] | None:
+        """The mosaic, its lesion as drawn, and the seconds that reading took; None: it is finished."""
         started = time.perf_counter()
-        if is_finished(out, file, annotator, options, pixel_size_um, wanted):
+        finished = is_finished(out, file, annotator, options, pixel_size_um, wanted)
+        if finished and (companion is None or companion.is_finished(out, file)):
             journal_of(out, file).clear()
             return None
         refuse_unwritable(out)
-        return annotator.open(file, pixel_size_um=pixel_size_um), time.perf_counter() - started
+        mosaic, mask = annotator.open(file, pixel_size_um=pixel_size_um), None
+        if wanted.lesion_mask is not None:
+            mask = read_lesion_mask(wanted.lesion_mask, stem_of(file), mosaic.native_shape)
+        return mosaic, mask, time.perf_counter() - started
 
     def write(file: Path, annotated: MosaicAnnotation) -> None:
         with _reported(failures, file):
             for path in write_annotation(out, file, annotated, replace, wanted).values():
                 print(printable(str(path)))
+            if companion is not None:
+                print(printable(str(companion.write(out, file, annotated))))
 
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
         writing: Future[None] = writer.submit(lambda: None)
@@ -122,12 +156,13 @@ def _annotate(
                 if found is None:
                     finished += 1
                     continue
-                mosaic, read_s = found
+                mosaic, mask, read_s = found
                 title = f"annotating {mosaic.name}" + (f" ({number} of {len(files)})" if len(files) > 1 else "")
                 with progress_bar(title, mosaic.image.size / 1e6, "MP") as advance:
                     annotated = annotator.annotate_mosaic(
                         mosaic, options, progress=advance, read_s=read_s, entropy=wanted.needs_entropy
                     )
+                annotated = dataclasses.replace(annotated, lesion_mask=mask)
                 writing.result()  # no more than one waits to be written
                 writing = writer.submit(write, file, annotated)
         writing.result()

@@ -16,7 +16,10 @@ FIELD_UM: Final = 500.0
 FIELD_PX: Final = 500
 """The side where the pixel size is not known."""
 
-NO_PATTERN: Final = ("non-lesion", "artifact")
+ARTIFACT: Final = "artifact"
+"""The class of what says nothing of the tissue."""
+
+NO_PATTERN: Final = ("non-lesion", ARTIFACT)
 """Classes that are no pattern of a lesion."""
 
 IRREGULAR: Final = 3

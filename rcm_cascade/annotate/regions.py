@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rcm_cascade.annotate.fields import Fields
+
 LOOK_FIRST: Final = ("nested", "patternless")
 """Classes in which melanoma shows; class tables without these names have no regions to look at first."""
 
@@ -45,6 +47,19 @@ class LabelRegion:
     def mask(self) -> NDArray[np.bool_]:
         """``(height, width)`` of the bounding box, bool; drawn anew each time."""
         return np.unpackbits(self.bits, axis=1, count=self.width).view(np.bool_)
+
+    def mean_of(self, values: NDArray[np.uint8]) -> float:
+        """Mean over its pixels of a map ``(H, W)``."""
+        inside = values[self.top : self.top + self.height, self.left : self.left + self.width][self.mask]
+        return float(inside.mean())
+
+    def most_in(self, fields: Fields, ids: Sequence[int]) -> int:
+        """The most of some classes that dominate a field of its bounding box or one of that field's neighbours."""
+        rows, cols = (
+            slice(int(np.searchsorted(edges, first, "right")) - 1, int(np.searchsorted(edges, first + size, "left")))
+            for edges, first, size in ((fields.tops, self.top, self.height), (fields.lefts, self.left, self.width))
+        )
+        return int(fields.patterns_around(ids)[rows, cols].max())
 
     def shares(self, factor: int) -> tuple[int, int, NDArray[np.float64]]:
         """Its share of each block of ``factor`` × ``factor`` px, blocks being counted from the label map's corner.

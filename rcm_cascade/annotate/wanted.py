@@ -1,7 +1,13 @@
 """Which files an annotated mosaic is written to, beside labels, overlay and summary."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from rcm_cascade.files import printable
+
+REIMAGE_ABOVE: Final = 0.25
+"""Clinicians discuss 5 to 25 %; see `rcm_cascade.annotate.outputs`."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,16 @@ class Wanted:
         fields: a row for each field of 0.5 mm.
         geojson: regions as QuPath's annotations.
         label_next: so many fields that are worth labelling, as QuPath's annotations.
+        lesion_mask: file of the lesion as drawn, or folder of such; None: nobody has drawn it.
+        reimage_above: share of artifact in mosaic or lesion, above which it should be imaged again.
     """
 
     entropy: bool = True
     fields: bool = True
     geojson: Outlines | None = None
     label_next: int = 0
+    lesion_mask: Path | None = None
+    reimage_above: float = REIMAGE_ABOVE
 
     @property
     def needs_entropy(self) -> bool:
@@ -39,8 +49,8 @@ class Wanted:
         return any((self.entropy, self.fields, self.geojson, self.label_next))
 
     def to_plain(self) -> dict[str, Any]:
-        """As the summary keeps it."""
-        return asdict(self)
+        """As the summary keeps it; of a mask its name."""
+        return asdict(self) | {"lesion_mask": None if self.lesion_mask is None else printable(self.lesion_mask.name)}
 
     def met_by(self, written: dict[str, Any]) -> bool:
         """Whether files that were written by other wishes, as `to_plain` gives them, are what is wanted here."""

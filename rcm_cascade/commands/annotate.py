@@ -16,8 +16,11 @@ def annotate(
     ],
     out: Annotated[Path, Option(metavar="DIR", help="Folder to write into.")],
     checkpoint: Annotated[
-        Path | None,
-        Option(metavar="C", help="Such as runs/NAME/checkpoints/best.ckpt (default: the starter model)."),
+        list[Path] | None,
+        Option(
+            metavar="C",
+            help="Such as runs/NAME/checkpoints/best.ckpt; given again: averaged with it (default: the starter model).",
+        ),
     ] = None,
     pixel_size: Annotated[
         float | None, Option(metavar="UM", help="µm per pixel, where the file does not say it.")
@@ -57,6 +60,16 @@ def annotate(
     min_area: Annotated[
         float, Option(metavar="MM2", min=0, help="--geojson: leave smaller regions out (default: none).")
     ] = 0.0,
+    page: Annotated[
+        bool, Option("--page", help="A page for browsers, too: STEM.page, and index.html over all of them.")
+    ] = False,
+    lesion_mask: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Where the lesion is drawn, not 0 (a folder: a mask by mosaic; default: found)."),
+    ] = None,
+    reimage_above: Annotated[
+        float, Option(metavar="SHARE", min=0, max=1, help="Of artifact, in mosaic or lesion: image it again.")
+    ] = 0.25,
     label_next: Annotated[
         int, Option(metavar="N", min=0, help="The N fields worth labelling, for QuPath: STEM.label_next.geojson.")
     ] = 0,
@@ -71,6 +84,8 @@ def annotate(
     from rcm_cascade.annotate.backends import AnnotationOptions, parse_memory
     from rcm_cascade.annotate.cohort import annotate_files
     from rcm_cascade.annotate.wanted import Outlines, Wanted
+    from rcm_cascade.review import page as pages
+    from rcm_cascade.review.index import write_index
     from rcm_cascade.runs.score import quantise_checkpoint
     from rcm_cascade.threads import leave_busy_cores
 
@@ -78,9 +93,21 @@ def annotate(
         raise InputError("--simplify and --min-area say how --geojson draws; add --geojson, or leave them out")
     leave_busy_cores()
     options = AnnotationOptions(tile, None if memory is None else parse_memory(memory), precision, backend)
-    if precision == "int8" and checkpoint is not None:
-        quantise_checkpoint(checkpoint, calibrate, accept_loss)
+    if precision == "int8":
+        for each in checkpoint or []:
+            quantise_checkpoint(each, calibrate, accept_loss)
     outlines = Outlines(simplify, min_area) if geojson else None
-    wanted = Wanted(entropy=not plain, fields=not plain, geojson=outlines, label_next=label_next)
-    if annotate_files(images, checkpoint, out, options, pixel_size, replace, wanted):
+    wanted = Wanted(
+        entropy=not plain,
+        fields=not plain,
+        geojson=outlines,
+        label_next=label_next,
+        lesion_mask=lesion_mask,
+        reimage_above=reimage_above,
+    )
+    companion = pages if page else None
+    failed = annotate_files(images, checkpoint or [], out, options, pixel_size, replace, wanted, companion)
+    if page and out.is_dir() and (index := write_index(out)) is not None:
+        print(index)
+    if failed:
         raise typer.Exit(1)

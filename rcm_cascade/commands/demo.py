@@ -40,7 +40,7 @@ def demo(steps: Annotated[int, Option(metavar="N", help="Training steps of 16 pa
     after, classes, _ = evaluate(folder.best, ROOT, "test", None)
     held_out = data.entries("test")[0].image
     annotated = folder.path / "annotated"
-    if annotate_files([held_out], folder.best, annotated):
+    if annotate_files([held_out], [folder.best], annotated):
         raise InputError(f"{held_out} could not be annotated; see above")
     Console().print(format_table(after, classes))
     scores = [summary["mean"]["sensitivity"] for summary in (before, after)]

@@ -1,11 +1,14 @@
 """`rcm-cascade import`: labels of other tools into a dataset folder."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
+
+from rcm_cascade.errors import InputError
 
 
 def import_labels(
@@ -32,6 +35,10 @@ def import_labels(
     ] = None,
     patient: Annotated[str, Option(metavar="TEXT", help="Of all new mosaics.")] = "",
     site: Annotated[str, Option(metavar="TEXT", help="Of all new mosaics.")] = "",
+    grid: Annotated[
+        str | None,
+        Option(metavar="ROWSxCOLUMNS", help="In which the numbered frames of a VivaBlock lie that has no mosaic."),
+    ] = None,
     replace: Annotated[bool, Option("--replace", help="Replace labels that are there and are others.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
 ) -> None:
@@ -47,8 +54,8 @@ def import_labels(
     from rcm_cascade.importers.into import summary
 
     classes, done = import_all(
-        sources, into, mosaics or (), table=table, reader=reader, patient=patient, site=site, replace=replace,
-        dry_run=dry_run,
+        sources, into, mosaics or (), table=table, reader=reader, patient=patient, site=site, grid=_grid(grid),
+        replace=replace, dry_run=dry_run,
     )  # fmt: skip
     shown = Table("mosaic", "outcome", "labelled", "of that")
     for row in summary(classes, done):
@@ -61,3 +68,12 @@ def import_labels(
         print("nothing was written (--dry-run)")
     if any(each.refused for each in done):
         raise typer.Exit(1)
+
+
+def _grid(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,3})\s*[x×*]\s*([1-9]\d{0,3})", text)
+    if match is None:
+        raise InputError(f"--grid is {text!r}; expected rows and columns, such as 5x7")
+    return int(match[1]), int(match[2])

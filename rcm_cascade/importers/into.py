@@ -1,5 +1,6 @@
 """What sources say, into a dataset folder: nothing there is overwritten, and what is not understood is listed."""
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,7 @@ def import_labels(
     reader: str | None = None,
     patient: str = "",
     site: str = "",
+    grid: tuple[int, int] | None = None,
     replace: bool = False,
     dry_run: bool = False,
 ) -> tuple[ClassTable, list[Imported]]:
@@ -82,6 +84,7 @@ def import_labels(
         reader: a name in `READERS`; None: found out.
         patient: of all new mosaics.
         site: of all new mosaics.
+        grid: rows and columns in which the numbered frames of a VivaBlock lie, where it has no mosaic.
         replace: whether labels that are there, and others, give way.
         dry_run: whether all is done but the writing.
 
@@ -93,7 +96,7 @@ def import_labels(
     """
     header = read_header(root / DATASET_FILE) if (root / DATASET_FILE).exists() else None
     classes = RCM_CLASSES if header is None else header.classes
-    meanings = read_meanings(classes, table)
+    meanings = dataclasses.replace(read_meanings(classes, table), grid=grid)
     rows = _rows(root)
     lists = [path for path in sources if path.suffix.lower() == ".txt" and _SPLIT_LIST.fullmatch(path.stem)]
     found = [each for path in sources if path not in lists for each in _labelled(path, meanings, reader)]

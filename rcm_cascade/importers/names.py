@@ -37,12 +37,14 @@ class Meanings:
         words: id by word, as `key` writes it; 255 for unlabelled.
         ids: id by stored value of an index mask; of its own where the table says nothing.
         colours: id by RGB.
+        grid: rows and columns in which the numbered frames of a VivaBlock lie; None: not said.
     """
 
     classes: ClassTable
     words: Mapping[str, int] = field(repr=False)
     ids: Mapping[int, int]
     colours: Mapping[tuple[int, int, int], int] = field(repr=False)
+    grid: tuple[int, int] | None = None
 
     def of(self, word: str) -> int | None:
         """The id that a word means, 255 for unlabelled; None: it is not known."""

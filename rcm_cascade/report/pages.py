@@ -17,13 +17,15 @@ from PIL import Image
 from rcm_cascade import __version__
 from rcm_cascade.annotate.starter import STARTER
 from rcm_cascade.classes import ClassTable
-from rcm_cascade.data.manifest import SplitName
+from rcm_cascade.data.manifest import SplitName, read_dataset
 from rcm_cascade.data.splits import describe_split
+from rcm_cascade.evaluate.agreement import mean_costs, read_costs
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.calibration import pixels_per_mosaic
 from rcm_cascade.evaluate.confusion import row_shares
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.files import write_text
+from rcm_cascade.evaluate.results import read_results
+from rcm_cascade.files import write_json, write_text
 from rcm_cascade.models.checkpoint import read_header
 from rcm_cascade.models.summary import summarise_network
 from rcm_cascade.pictures.plot import confusion_picture
@@ -36,6 +38,7 @@ from rcm_cascade.report.outcomes import ALL, FINAL_MAP, MEAN, Number
 from rcm_cascade.report.reading import class_table
 from rcm_cascade.runs import score
 from rcm_cascade.runs.folder import RunFolder
+from rcm_cascade.runs.predictions import score_predictions
 from rcm_cascade.runs.score import EVALUATION, comparison_path
 from rcm_cascade.training.history import read_history
 from rcm_cascade.yaml_file import read_yaml
@@ -290,13 +293,60 @@ def _sweep_figures(
 
 
 def evaluate(
-    checkpoint: Path, root: Path, part: SplitName, out: Path | None, split_file: Path | None = None
+    checkpoint: Path,
+    root: Path,
+    part: SplitName,
+    out: Path | None,
+    split_file: Path | None = None,
+    costs: Path | None = None,
 ) -> tuple[dict[str, Any], ClassTable, Path]:
-    """Scores as `rcm_cascade.runs.score.evaluate` does, and writes the page, in a run folder that of the run, too."""
+    """Scores as `rcm_cascade.runs.score.evaluate` does, and writes the page, in a run folder that of the run, too.
+
+    Costs of mistakes, as `rcm_cascade.evaluate.agreement.read_costs` has them, stand beside the plain numbers.
+    """
+    table = None if costs is None else read_costs(costs, read_header(checkpoint).classes)
     summary, classes, folder = score.evaluate(checkpoint, root, part, out, split_file)
+    _add_costs(summary, classes, folder, costs, table)
     run = RunFolder(checkpoint.resolve().parent.parent)
     if folder.resolve() == run.path / score.EVALUATION and run.result.is_file():
         write_run_page(run.path)
     else:
         write_evaluation_page(folder)
     return summary, classes, folder
+
+
+def evaluate_predictions(
+    predictions: Path,
+    root: Path,
+    part: SplitName,
+    out: Path,
+    split_file: Path | None = None,
+    checkpoint: Path | None = None,
+    costs: Path | None = None,
+) -> tuple[dict[str, Any], ClassTable, Path]:
+    """Scores label maps as `rcm_cascade.runs.predictions` does, paired with a checkpoint's where one is given.
+
+    The checkpoint's own evaluation is written to ``ours/`` in the folder.
+    """
+    table = None if costs is None else read_costs(costs, read_dataset(root).classes)
+    ours = None if checkpoint is None else evaluate(checkpoint, root, part, out / "ours", split_file, costs)[2]
+    summary, classes = score_predictions(predictions, root, part, out, split_file, ours)
+    _add_costs(summary, classes, out, costs, table)
+    write_evaluation_page(out)
+    return summary, classes, out
+
+
+def _add_costs(
+    summary: dict[str, Any], classes: ClassTable, folder: Path, costs: Path | None, table: NDArray[np.float64] | None
+) -> None:
+    """Writes what mistakes cost into metrics.json, beside the plain numbers."""
+    if costs is None or table is None:
+        return
+    results = read_results(folder / "confusions.json")[1]
+    found = mean_costs([r.confusion for r in results], [r.patient for r in results], table, classes)
+    summary["costs"] = {"file": costs.name} | found
+    for each in (*found["classes"], found["mean"]):
+        if each["cost"] is not None:
+            interval = " ({:.3f} to {:.3f})".format(*each["cost_ci"]) if each["cost_ci"] else ""
+            summary["facts"][f"cost a pixel, {each['name']}"] = f"{each['cost']:.3f}{interval}, by {costs.name}"
+    write_json(folder / "metrics.json", summary)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rcm_cascade.classes import PAPER_SENSITIVITY, PAPER_SPECIFICITY, RCM_CLASSES, ClassTable
 from rcm_cascade.evaluate.bootstrap import MIN_PATIENTS
 from rcm_cascade.evaluate.metrics import METRICS
-from rcm_cascade.report.text import SYNTHETIC_NOTE, decimal, describe_mosaics
+from rcm_cascade.report.text import SYNTHETIC_NOTE, UNDEFINED, decimal, describe_mosaics
 
 
 def has_paper_row(classes: ClassTable) -> bool:
@@ -87,6 +87,26 @@ def format_table(summary: Mapping[str, Any], classes: ClassTable, title: str = "
     for i, row in texts.iterrows():
         last = i == len(texts) - 1
         table.add_row(*row, end_section=i == len(texts) - 2, style="bold" if last else None)
+    return table
+
+
+def agreement_table(found: Mapping[str, Any]) -> Table:
+    """Kappas of readers for the terminal, each with its interval where there is one."""
+    title = f"Kappa on {found['mosaics']} mosaics of {found['patients']} patients"
+    table = Table(title=title, title_justify="left")
+    table.add_column("class", no_wrap=True)
+    columns = {"Fleiss": found["fleiss"]} if found["fleiss"] else {}
+    columns |= {" and ".join(pair["readers"]): pair["cohen"] for pair in found["pairs"]}
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for row in zip(*columns.values(), strict=True):
+        cells = [
+            UNDEFINED
+            if each["kappa"] is None
+            else f"{each['kappa']:.2f}" + (" ({:.2f} to {:.2f})".format(*each["kappa_ci"]) if each["kappa_ci"] else "")
+            for each in row
+        ]
+        table.add_row(row[0]["name"], *cells)
     return table
 
 

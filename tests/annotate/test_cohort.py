@@ -68,7 +68,7 @@ def test_three_files_a_mosaic_and_a_broken_one_in_the_middle_stops_nothing(
     first, second = (e.image for e in read_dataset(phantoms).entries[:2])
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"II*\x00 nothing")
-    failed = annotate_files([first, broken, second], checkpoint, tmp_path / "out")
+    failed = annotate_files([first, broken, second], [checkpoint], tmp_path / "out")
     assert failed == 1
     out, error = capsys.readouterr()
     assert error.count("broken.tif") == 1
@@ -90,7 +90,7 @@ def test_without_a_checkpoint_the_starter_annotates_and_everything_says_what_it_
     for name in ("a", "b"):
         write(tmp_path / "in" / f"{name}.tif", seed=ord(name), pixel_size_um=4.0)
 
-    assert annotate_files([tmp_path / "in"], None, tmp_path / "out") == 0
+    assert annotate_files([tmp_path / "in"], [], tmp_path / "out") == 0
 
     error = capsys.readouterr().err
     assert error.count(WHAT_IT_IS) == 1
@@ -115,7 +115,7 @@ def test_int8_of_the_starter_is_refused_before_work_starts(tmp_path: Path) -> No
     pytest.importorskip("openvino")
     image = write(tmp_path / "a.tif", seed=60)
     with pytest.raises(InputError, match=r"starter\.safetensors has not been quantised: .*--checkpoint C"):
-        annotate_files([image], None, tmp_path / "out", AnnotationOptions(precision="int8"))
+        annotate_files([image], [], tmp_path / "out", AnnotationOptions(precision="int8"))
     assert not (tmp_path / "out").exists()
 
 
@@ -123,8 +123,8 @@ def test_an_export_annotates_as_its_checkpoint_does(checkpoint: Path, tmp_path: 
     image = write(tmp_path / "in" / "a.tif", seed=60)
     exported = tmp_path / "mine.safetensors"
     export_checkpoint(checkpoint, exported)
-    annotate_files([image], checkpoint, tmp_path / "one")
-    annotate_files([image], exported, tmp_path / "two")
+    annotate_files([image], [checkpoint], tmp_path / "one")
+    annotate_files([image], [exported], tmp_path / "two")
     labels = [tifffile.imread(tmp_path / out / "a.labels.ome.tif") for out in ("one", "two")]
     assert np.array_equal(labels[0], labels[1])
     assert told(tmp_path / "two", "a")["checkpoint"]["name"] == "mine.safetensors"
@@ -132,7 +132,7 @@ def test_an_export_annotates_as_its_checkpoint_does(checkpoint: Path, tmp_path: 
 
 def test_two_mosaics_of_one_stem_are_refused_before_work_starts(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a/x\.tif.*b/x\.png|b/x\.png.*a/x\.tif"):
-        annotate_files([Path("a/x.tif"), Path("b/x.png")], checkpoint, tmp_path / "out")
+        annotate_files([Path("a/x.tif"), Path("b/x.png")], [checkpoint], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -140,7 +140,7 @@ def test_labels_are_the_annotator_s(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "in" / "a.tif", seed=60)
     options = AnnotationOptions(precision="fp32", backend="torch", tile=64, memory=10**8)
 
-    assert annotate_files([image], checkpoint, tmp_path / "out", options) == 0
+    assert annotate_files([image], [checkpoint], tmp_path / "out", options) == 0
 
     expected = Annotator.load(checkpoint).annotate(image, AnnotationOptions(precision="fp32", backend="torch"))
     found = tifffile.imread(tmp_path / "out" / "a.labels.ome.tif")
@@ -158,7 +158,7 @@ def test_a_folder_stands_for_the_mosaics_in_it(checkpoint: Path, tmp_path: Path)
     (folder / "notes.txt").write_text("no mosaic")
     write(folder / "deeper" / "c.tif", seed=61)
 
-    assert annotate_files([folder], checkpoint, tmp_path / "out") == 0
+    assert annotate_files([folder], [checkpoint], tmp_path / "out") == 0
 
     assert names(tmp_path / "out") == written(["a", "b"])
 
@@ -182,7 +182,7 @@ def test_every_format_is_found(suffix: str, tmp_path: Path) -> None:
 def test_annotating_into_the_mosaics_folder_twice_takes_the_mosaics_alone(checkpoint: Path, tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.tif", seed=62)
     for _ in range(2):
-        assert annotate_files([tmp_path / "in"], checkpoint, tmp_path / "in") == 0
+        assert annotate_files([tmp_path / "in"], [checkpoint], tmp_path / "in") == 0
 
     assert names(tmp_path / "in") == sorted(["a.tif", *written(["a"])])
 
@@ -192,7 +192,7 @@ def test_an_empty_folder_is_one_sentence(checkpoint: Path, tmp_path: Path) -> No
     (tmp_path / "in" / "notes.txt").write_text("no mosaic")
 
     with pytest.raises(InputError, match=r"in holds no mosaic; expected files that end in \.png"):
-        annotate_files([tmp_path / "in"], checkpoint, tmp_path / "out")
+        annotate_files([tmp_path / "in"], [checkpoint], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -202,11 +202,11 @@ def test_what_is_finished_is_left_as_it_is_and_told(
     out = tmp_path / "out"
     write(tmp_path / "in" / "a.tif", seed=63)
     write(tmp_path / "in" / "b.tif", seed=64)
-    annotate_files([tmp_path / "in"], checkpoint, out)
+    annotate_files([tmp_path / "in"], [checkpoint], out)
     before = stamps(out, "a") + stamps(out, "b")
     capsys.readouterr()
 
-    assert annotate_files([tmp_path / "in"], checkpoint, out) == 0
+    assert annotate_files([tmp_path / "in"], [checkpoint], out) == 0
 
     printed, error = capsys.readouterr()
     assert printed == ""
@@ -221,13 +221,13 @@ def test_failures_are_told_again_at_the_end_where_much_was_said_before(
     (tmp_path / "broken.tif").write_bytes(b"II*\x00 nothing")
     images = [tmp_path / "broken.tif", good, missing]
 
-    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, [checkpoint], tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert error.splitlines()[-3] == "2 failed:"
     assert "broken.tif" in error.splitlines()[-2]
     assert "missing.tif" in error.splitlines()[-1]
 
-    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, [checkpoint], tmp_path / "out") == 2
     assert "1 finished earlier" in capsys.readouterr().err
 
 
@@ -236,7 +236,7 @@ def annotated_once(checkpoint: Path, tmp_path: Path) -> Path:
     """A folder with mosaics a and b, and ``out`` beside it."""
     for number, name in enumerate(("a.tif", "b.tif")):
         write(tmp_path / "in" / name, seed=66 + number)
-    annotate_files([tmp_path / "in"], checkpoint, tmp_path / "out")
+    annotate_files([tmp_path / "in"], [checkpoint], tmp_path / "out")
     return tmp_path
 
 
@@ -245,7 +245,7 @@ def done_again(
 ) -> list[bool]:
     """Whether a and b are."""
     before = [stamps(folder / "out", stem) for stem in "ab"]
-    assert annotate_files([folder / "in"], checkpoint, folder / "out", options, pixel_size_um) == 0
+    assert annotate_files([folder / "in"], [checkpoint], folder / "out", options, pixel_size_um) == 0
     assert names(folder / "out") == written(["a", "b"])
     return [stamps(folder / "out", stem) != b for stem, b in zip("ab", before, strict=True)]
 
@@ -296,7 +296,7 @@ def test_a_deleted_overlay_is_done_again(annotated_once: Path, checkpoint: Path)
     left = stamps(annotated_once / "out", "b")
     overlay.unlink()
 
-    annotate_files([annotated_once / "in"], checkpoint, annotated_once / "out")
+    annotate_files([annotated_once / "in"], [checkpoint], annotated_once / "out")
 
     assert overlay.read_bytes() == before
     assert stamps(annotated_once / "out", "b") == left
@@ -307,7 +307,7 @@ def test_warnings_of_the_mosaic_that_is_read_ahead_appear(checkpoint: Path, tmp_
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert annotate_files(images, checkpoint, tmp_path / "out") == 0
+        assert annotate_files(images, [checkpoint], tmp_path / "out") == 0
 
     assert [w.category for w in caught] == [ResolutionWarning]
     assert "b.tif" in str(caught[0].message)
@@ -321,7 +321,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
     image = write(tmp_path / "a.tif", seed=72)
     (tmp_path / "out").write_text("a file, not a folder")
     for out in ("out", "out/more"):
-        assert annotate_files([image], checkpoint, tmp_path / out) == 1
+        assert annotate_files([image], [checkpoint], tmp_path / out) == 1
         assert "out is a file; choose another folder with --out" in capsys.readouterr().err
 
 
@@ -335,7 +335,7 @@ def test_what_cannot_be_written_is_one_sentence_a_mosaic(
 
     monkeypatch.setattr(FORMATS["overlay"], "write", full)
 
-    assert annotate_files(images, checkpoint, tmp_path / "out") == 2
+    assert annotate_files(images, [checkpoint], tmp_path / "out") == 2
 
     error = capsys.readouterr().err
     assert error.count("cannot be written") == 4  # when it happens, and at the end
@@ -345,7 +345,7 @@ def test_what_cannot_be_written_is_one_sentence_a_mosaic(
 def test_a_wrong_option_stops_before_the_first_mosaic(checkpoint: Path, tmp_path: Path) -> None:
     image = write(tmp_path / "a.tif", seed=73)
     with pytest.raises(InputError, match="backend is 'none'"):
-        annotate_files([image], checkpoint, tmp_path / "out", AnnotationOptions(backend="none"))
+        annotate_files([image], [checkpoint], tmp_path / "out", AnnotationOptions(backend="none"))
     assert not (tmp_path / "out").exists()
 
 
@@ -363,7 +363,7 @@ def test_int8_runs_on_the_processor_whatever_else_there_is(
     monkeypatch.setattr(Annotator, "load", loaded)
     with pytest.raises(InputError, match="has not been quantised"):
         annotate_files(
-            [write(tmp_path / "a.tif", seed=74)], checkpoint, tmp_path / "out", AnnotationOptions(precision="int8")
+            [write(tmp_path / "a.tif", seed=74)], [checkpoint], tmp_path / "out", AnnotationOptions(precision="int8")
         )
     assert devices == ["cpu"]
 
@@ -374,7 +374,7 @@ def refused_before_work(
     with monkeypatch.context() as patch:
         patch.delattr(Annotator, "load")
         capsys.readouterr()
-        assert annotate_files(images, None, out) == len(images)
+        assert annotate_files(images, [], out) == len(images)
     error = capsys.readouterr().err
     assert error.count("\n") == len(images)
     assert error.count("--replace") == len(images)
@@ -390,7 +390,7 @@ def test_a_users_file_is_not_replaced_and_the_other_mosaics_are_annotated(
     (folder / "c.overlay.png").write_bytes(b"a user's")
     refused_before_work([images[0], images[2]], folder, monkeypatch, capsys)
 
-    assert annotate_files([folder], None, folder) == 2
+    assert annotate_files([folder], [], folder) == 2
 
     error = capsys.readouterr().err
     assert "a.json, which is not a file of annotate's" in error
@@ -400,7 +400,7 @@ def test_a_users_file_is_not_replaced_and_the_other_mosaics_are_annotated(
     others = ["a.json", "a.tif", "b.tif", "c.overlay.png", "c.tif"]
     assert names(folder) == sorted([*others, *written(["b"])])
 
-    assert annotate_files([folder], None, folder, replace=True) == 0
+    assert annotate_files([folder], [], folder, replace=True) == 0
     assert names(folder) == sorted(["a.tif", "b.tif", "c.tif", *written(["a", "b", "c"])])
 
 
@@ -409,7 +409,7 @@ def test_another_mosaic_of_the_name_is_not_annotated_into_the_same_folder(
 ) -> None:
     first, second = (write(tmp_path / f"p{number}" / "mosaic.tif", seed=80 + number) for number in (1, 2))
     out = tmp_path / "out"
-    annotate_files([first], None, out)
+    annotate_files([first], [], out)
     before = stamps(out, "mosaic")
 
     error = refused_before_work([second], out, monkeypatch, capsys)
@@ -420,22 +420,22 @@ def test_another_mosaic_of_the_name_is_not_annotated_into_the_same_folder(
     shutil.copytree(tmp_path / "p1", copied / "new")
     shutil.copytree(out, copied / "out")
     capsys.readouterr()
-    assert annotate_files([copied / "new"], None, copied / "out") == 0
+    assert annotate_files([copied / "new"], [], copied / "out") == 0
     assert "1 finished earlier" in capsys.readouterr().err
 
 
 def test_what_a_killed_process_left_of_a_finished_mosaic_goes(tmp_path: Path) -> None:
     image, out = write(tmp_path / "a.tif", seed=83), tmp_path / "out"
-    annotate_files([image], None, out)
+    annotate_files([image], [], out)
     with journal_of(out, image).replacing(digest(image)) as made:
         left = next(iter(made.values())).parent
         for path in made.values():
             path.write_bytes(b"x")
         shutil.copytree(left, tmp_path / "left")
-    annotate_files([image], None, out, replace=True)
+    annotate_files([image], [], out, replace=True)
     shutil.copytree(tmp_path / "left", left)
 
-    assert annotate_files([image], None, out) == 0
+    assert annotate_files([image], [], out) == 0
 
     assert names(out) == written(["a"])
 
@@ -449,14 +449,14 @@ def test_no_name_stops_the_batch(name: bytes, tmp_path: Path, capsys: pytest.Cap
     folder = tmp_path / "in"
     write(folder / "z.tif", seed=84)
     image = write(folder / os.fsdecode(name), seed=85)
-    failed = annotate_files([folder], None, tmp_path / "out")
+    failed = annotate_files([folder], [], tmp_path / "out")
 
     printed, error = capsys.readouterr()
     assert failed == 0, error
     assert len(printed.splitlines()) == 6
     assert names(tmp_path / "out") == written([image.stem, "z"])
     assert told(tmp_path / "out", image.stem)["mosaic"] == printable(image.name)
-    assert annotate_files([folder], None, tmp_path / "out") == 0
+    assert annotate_files([folder], [], tmp_path / "out") == 0
     assert "2 finished earlier" in capsys.readouterr().err
 
 
@@ -468,7 +468,7 @@ def test_a_name_that_is_too_long_is_that_files_sentence(
     if len(os.fsencode(image.name)) <= 255:
         write(image, seed=86)
 
-    assert annotate_files([image, write(tmp_path / "b.tif", seed=87)], None, tmp_path / "out") == 1
+    assert annotate_files([image, write(tmp_path / "b.tif", seed=87)], [], tmp_path / "out") == 1
 
     error = capsys.readouterr().err
     assert "bytes above the 255 of a file's name; rename the mosaic" in error
@@ -503,7 +503,7 @@ def test_whatever_one_file_raises_is_its_sentence(
         return right(annotator, given, *more, **options)
 
     monkeypatch.setattr(Annotator, where, fails)
-    assert annotate_files(images, None, tmp_path / "out") == 1
+    assert annotate_files(images, [], tmp_path / "out") == 1
 
     said = capsys.readouterr().err
     assert f"error: {images[0]} cannot be annotated" in said

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from rcm_cascade.annotate.fields import count_fields
 from rcm_cascade.annotate.regions import COUNT, largest_regions
 
 
@@ -96,3 +97,20 @@ def test_few_and_no_specks() -> None:
 def test_nothing_to_look_at() -> None:
     assert largest_regions(np.zeros((5, 5), np.uint8), [1]) == []
     assert largest_regions(np.zeros((5, 5), np.uint8), []) == []
+
+
+def test_a_region_has_its_own_mean_and_the_patterns_of_the_fields_around_it() -> None:
+    labels = np.zeros((400, 400), np.uint8)
+    labels[100:200, 100:200] = 4
+    labels[300:400, 100:200] = 5  # two fields below
+    labels[200:300, 200:300] = 3
+    values = np.where(labels == 4, 200, 10).astype(np.uint8)
+    values[100, 100] = 0
+    (nested,) = largest_regions(labels, [4])
+    fields = count_fields(labels, 5.0)  # of 100 px
+
+    assert nested.mean_of(values) == pytest.approx((9999 * 200) / 10_000)
+    assert nested.most_in(fields, [2, 3, 4, 5]) == 2
+    (below,) = largest_regions(labels, [5])
+    assert below.most_in(fields, [2, 3, 4, 5]) == 2
+    assert below.most_in(fields, [5]) == 1

@@ -61,9 +61,9 @@ def test_two_processes_share_a_folder_one_dies_and_a_second_call_completes(tmp_p
 def test_a_row_a_mosaic_whatever_call_did_it(tmp_path: Path) -> None:
     files = mosaics(tmp_path / "in", 3)
     out = tmp_path / "out"
-    assert annotate_files(files[:1], None, out) == 0
+    assert annotate_files(files[:1], [], out) == 0
     assert not (out / TABLE).exists(), "one mosaic has its JSON"
-    assert annotate_files(files[1:], None, out) == 0
+    assert annotate_files(files[1:], [], out) == 0
     found = rows(out)
     assert [row["mosaic"] for row in found] == ["m0.tif", "m1.tif", "m2.tif"]
     for row in found:
@@ -83,8 +83,8 @@ def test_a_users_table_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"summary\.csv is not a file of annotate's and would be replaced; .*--replace"
     ):
-        annotate_files(files, None, out)
+        annotate_files(files, [], out)
     assert (out / TABLE).read_text() == "my,own\n1,2\n"
-    assert annotate_files(files, None, out, replace=True) == 0
+    assert annotate_files(files, [], out, replace=True) == 0
     assert len(rows(out)) == 2
     refuse_other_table(out)

@@ -339,6 +339,31 @@ def test_a_vivablock_loses_its_strip_of_text_and_gets_its_pixel_size(tmp_path: P
     assert np.array_equal(read_image(entry.image), pixels[:1000])
 
 
+def test_numbered_frames_lie_on_their_grid_and_lose_their_text(tmp_path: Path) -> None:
+    folder = tmp_path / "case 7" / "VivaBlock #3"
+    folder.mkdir(parents=True)
+    whole = np.random.default_rng(2).integers(0, 255, (2000, 3000), np.uint8)
+    for number in range(6):
+        row, col = divmod(number, 3)
+        frame = np.zeros((1044, 1000), np.uint8)
+        frame[:1000] = whole[row * 1000 : (row + 1) * 1000, col * 1000 : (col + 1) * 1000]
+        cv2.putText(frame[1000:], f"v{number:07d}.bmp", (20, 30), cv2.FONT_HERSHEY_PLAIN, 2, 255)
+        Image.fromarray(frame).save(folder / f"v{number:07d}.bmp")
+
+    _, done = import_labels([folder], tmp_path / "root", grid=(2, 3))
+
+    assert [each.outcome for each in done] == ["mosaic added"]
+    entry = read_dataset(tmp_path / "root").entries[0]
+    assert (entry.mosaic, entry.pixel_size_um) == ("mosaics/case 7 VivaBlock #3.tif", 0.5)
+    assert np.array_equal(read_image(entry.image), whole)
+    for grid, fault in ((None, "has 6 frames, and no mosaic"), ((2, 2), "has 6 frames, not 2 × 2")):
+        with pytest.raises(InputError, match=fault):
+            import_labels([folder], tmp_path / "other", grid=grid)
+    Image.fromarray(whole[:900, :1000]).save(folder / "v0000005.bmp")
+    with pytest.raises(InputError, match="export frames of one size"):
+        import_labels([folder], tmp_path / "other", grid=(2, 3))
+
+
 # Into the folder.
 
 

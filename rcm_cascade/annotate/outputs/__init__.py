@@ -13,19 +13,25 @@ import json
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import Annotator, MosaicAnnotation
 from rcm_cascade.annotate.backends import AnnotationOptions
+from rcm_cascade.annotate.fields import ARTIFACT, pattern_ids
 from rcm_cascade.annotate.journal import Journal
-from rcm_cascade.annotate.wanted import PLAIN, Wanted
+from rcm_cascade.annotate.lesion import PATTERNS
+from rcm_cascade.annotate.regions import LabelRegion
+from rcm_cascade.annotate.wanted import PLAIN, REIMAGE_ABOVE, Wanted
 from rcm_cascade.data.intensity import count_values
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import printable
@@ -99,9 +105,13 @@ def write_annotation(
     try:
         with journal.replacing(annotated.source_sha256, replace) as made:
             formats = [name for name in made if name != SUMMARY]
-            for name in formats:
-                FORMATS[name].write(made[name], printable(stem_of(image)), annotated, wanted)
-            content = journal.source(annotated.source_sha256) | summarise(annotated, time.perf_counter() - started)
+            with ThreadPoolExecutor() as pool:  # compressing takes a core each, and not the interpreter
+                stem = printable(stem_of(image))
+                writing = [pool.submit(FORMATS[name].write, made[name], stem, annotated, wanted) for name in formats]
+                for each in writing:
+                    each.result()
+            summary = summarise(annotated, time.perf_counter() - started, wanted.reimage_above)
+            content = journal.source(annotated.source_sha256) | summary
             content |= {"wanted": wanted.to_plain()}
             content["files"] = {printable(made[name].name): digest(made[name]) for name in formats}
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
@@ -114,30 +124,23 @@ def write_annotation(
     return dict(journal.paths)
 
 
-def summarise(annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
+def summarise(annotated: MosaicAnnotation, write_s: float, reimage_above: float = REIMAGE_ABOVE) -> dict[str, Any]:
     """The content of ``STEM.json``, but for maker, mosaic and files.
 
     Args:
         annotated: the mosaic and its labels.
         write_s: seconds that writing the other files took.
+        reimage_above: share of artifact from which on a mosaic or its lesion should be imaged again.
     """
     annotation = annotated.annotation
-    counts = count_values(annotated.labels)
+    whole = _areas(annotated, annotated.labels)
     return {
         "shape": list(annotated.labels.shape),
         "pixel_size_um": annotated.pixel_size_um,
         "pixel_size_source": annotated.mosaic.pixel_size_source,
         "working_pixel_size_um": annotated.mosaic.working_pixel_size_um,
-        "classes": [
-            {
-                "id": c.id,
-                "name": c.name,
-                "pixels": int(counts[c.id]),
-                "share": float(counts[c.id] / annotated.labels.size),
-                "area_mm2": annotated.area_mm2(int(counts[c.id])),
-            }
-            for c in annotated.classes.classes
-        ],
+        "classes": whole,
+        **_of_lesion(annotated, whole, reimage_above),
         "regions": [
             {
                 "number": number,
@@ -146,6 +149,7 @@ def summarise(annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
                 "area_mm2": annotated.area_mm2(region.pixels),
                 "centroid_px": {"row": region.centroid[0], "column": region.centroid[1]},
                 "bounding_box_px": {side: getattr(region, side) for side in ("top", "left", "height", "width")},
+                **_of_region(annotated, region),
             }
             for number, region in enumerate(annotated.regions, start=1)
         ],
@@ -168,6 +172,51 @@ def summarise(annotated: MosaicAnnotation, write_s: float) -> dict[str, Any]:
             "megapixels_per_s": annotation.labels.size / 1e6 / annotation.seconds,
         },
     }
+
+
+def _of_region(annotated: MosaicAnnotation, region: LabelRegion) -> dict[str, Any]:
+    """How sure the network is of a region, how many patterns lie around it, and both in words."""
+    confidence = None if annotated.entropy is None else 1 - region.mean_of(annotated.entropy) / 255
+    patterns = region.most_in(annotated.fields, pattern_ids(annotated.classes))
+    sure = "" if confidence is None else f"{confidence:.0%} confident, "
+    around = "no other pattern" if patterns < 2 else f"{patterns} patterns"
+    words = f"{sure}{around} within a field of it"
+    return {"mean_confidence": confidence, "patterns_around": patterns, "reason": words}
+
+
+def _areas(annotated: MosaicAnnotation, labels: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Pixels, share of all and mm² of each class in labels `(H, W)`."""
+    counts = count_values(labels)
+    return [
+        {
+            "id": c.id,
+            "name": c.name,
+            "pixels": int(counts[c.id]),
+            "share": float(counts[c.id] / max(labels.size, 1)),
+            "area_mm2": annotated.area_mm2(int(counts[c.id])),
+        }
+        for c in annotated.classes.classes
+    ]
+
+
+def _of_lesion(annotated: MosaicAnnotation, whole: list[dict[str, Any]], reimage_above: float) -> dict[str, Any]:
+    """The lesion's areas, and how much of mosaic and lesion is artifact, which says nothing of the tissue."""
+    lesion = annotated.lesion
+    inside: dict[str, Any] | None = None
+    if lesion is not None:
+        pixels = int(lesion.sum())
+        inside = {
+            "found_by": PATTERNS if annotated.lesion_mask is None else "mask",
+            "pixels": pixels,
+            "share": pixels / lesion.size,
+            "area_mm2": annotated.area_mm2(pixels),
+            "classes": _areas(annotated, annotated.labels[lesion][np.newaxis]),
+        }
+    parts = {"mosaic": whole, "lesion": [] if inside is None else inside["classes"]}
+    shares = {part: next((c["share"] for c in areas if c["name"] == ARTIFACT), None) for part, areas in parts.items()}
+    above = [part for part, share in shares.items() if share is not None and share > reimage_above]
+    uninformative = {**shares, "reimage_above": reimage_above, "reimage": bool(above), "reason": above}
+    return {"lesion": inside, "uninformative": uninformative}
 
 
 def is_finished(
@@ -196,7 +245,7 @@ def is_finished(
         given = found["pixel_size_um"] if found["pixel_size_source"] == "given" else None
         exact = options.precision == "auto" and found["precision"] != "int8"
         return bool(
-            found["checkpoint"]["sha256"] == annotator.checkpoint_sha256
+            found["checkpoint"]["sha256"] == annotator.sha256
             and found["source_sha256"] == annotator.cache.content(image)
             and given == pixel_size_um
             and (exact or found["precision"] == options.precision)

@@ -1,20 +1,13 @@
 """``STEM.label_next.geojson``: the fields that are worth labelling, as QuPath's annotations to fill in."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.fields import count_fields
 from rcm_cascade.annotate.journal import MAKER
 from rcm_cascade.annotate.wanted import Wanted
-from rcm_cascade.data.labels import read_labels
-from rcm_cascade.data.manifest import DATASET_FILE, read_dataset
-from rcm_cascade.errors import InputError
 
 SUFFIX: Final = ".label_next.geojson"
 
@@ -26,7 +19,9 @@ def write(path: Path, stem: str, annotated: MosaicAnnotation, wanted: Wanted) ->
     mosaic lies in a dataset folder, fields in which something is labelled are left out.
     """
     fields, names = annotated.fields, annotated.classes.names
-    chosen = fields.worth_labelling(wanted.label_next, len(names), _labelled(annotated))
+    truth = annotated.truth
+    labelled = None if truth is None else count_fields(truth, annotated.pixel_size_um).labelled
+    chosen = fields.worth_labelling(wanted.label_next, len(names), labelled)
     features = []
     for number, (row, col) in enumerate(chosen, start=1):
         (top, bottom), (left, right) = fields.tops[row : row + 2].tolist(), fields.lefts[col : col + 2].tolist()
@@ -40,23 +35,3 @@ def write(path: Path, stem: str, annotated: MosaicAnnotation, wanted: Wanted) ->
     said = {"maker": MAKER, "mosaic": stem, "note": annotated.note or None}
     content = {"type": "FeatureCollection", "features": features, "rcm_cascade": said}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _labelled(annotated: MosaicAnnotation) -> NDArray[np.bool_] | None:
-    """Which fields hold a labelled pixel; None: the mosaic is in no dataset folder, or has no labels there."""
-    image = annotated.mosaic.image_path
-    if image is None:
-        return None
-    with suppress(InputError):  # of a data set that cannot be read nothing is known
-        for root in image.absolute().parents:
-            if (root / DATASET_FILE).is_file():
-                labels = _labels(root, image, annotated)
-                return None if labels is None else count_fields(labels, annotated.pixel_size_um).labelled
-    return None
-
-
-def _labels(root: Path, image: Path, annotated: MosaicAnnotation) -> NDArray[np.uint8] | None:
-    for entry in read_dataset(root).entries:
-        if entry.label is not None and entry.image.samefile(image):
-            return read_labels(entry.label, annotated.classes, annotated.mosaic.native_shape)
-    return None
