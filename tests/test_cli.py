@@ -52,7 +52,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--steps", "0"], "--steps is 0"),
         (["batch", "model.levls=2"], "model.levls: no such key"),
         (["batch", "data=folder", "--out", "b.png", "data.root=nowhere"], "nowhere"),
-        (["evaluate"], "Missing argument 'CHECKPOINT'; see `rcm-cascade evaluate --help`"),
+        (["evaluate"], "Missing option '--data'; see `rcm-cascade evaluate --help`"),
         (["evaluate", "c", "--data", "d", "--split", "dev"], "'train', 'val', 'test'"),
         (["annotate", "a.tif"], "Missing option '--out'; see `rcm-cascade annotate --help`"),
         (["annotate", "a.tif", "--out", "o", "--tile", "wide"], "Invalid value for '--tile'"),
@@ -132,6 +132,8 @@ def test_the_configuration_of_a_sweep_is_refused_in_a_sentence(capsys: pytest.Ca
 
 def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from rcm_cascade.annotate.backends import AnnotationOptions
+    from rcm_cascade.annotate.wanted import PLAIN, Outlines, Wanted
+    from rcm_cascade.review import page
 
     called: list[tuple[object, ...]] = []
 
@@ -147,14 +149,32 @@ def test_options_of_annotate_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert main(plain) == 0
     assert main(["annotate", "a.tif", "b", "--out", "o"]) == 1
-    assert called.pop() == ([Path("a.tif"), Path("b")], None, Path("o"), AnnotationOptions(), None, False)
+    files, out = [Path("a.tif"), Path("b")], Path("o")
+    assert called.pop() == (files, [], out, AnnotationOptions(), None, False, Wanted(), None)
     assert not quantised
     assert main([*plain, *more, "--calibrate", "data", "--accept-loss", "--replace"]) == 1
 
-    files = [Path("a.tif"), Path("b")], Path("c.ckpt"), Path("o")
-    assert called[0] == (*files, AnnotationOptions(), None, False)
-    assert called[1] == (*files, AnnotationOptions(64, 500_000_000, "int8", "openvino"), 0.5, True)
+    first, second = called
+    assert first == (files, [Path("c.ckpt")], out, AnnotationOptions(), None, False, Wanted(), None)
+    int8 = AnnotationOptions(64, 500_000_000, "int8", "openvino")
+    assert second == (files, [Path("c.ckpt")], out, int8, 0.5, True, Wanted(), None)
     assert quantised == [(Path("c.ckpt"), Path("data"), True)]
+    more = ["--geojson", "--simplify", "2", "--min-area", ".1", "--label-next", "3", "--reimage-above", ".1", "--page"]
+    assert main([*plain, "--checkpoint", "d.ckpt", *more, "--lesion-mask", "m.png"]) == 1
+    everything = Wanted(geojson=Outlines(2.0, 0.1), label_next=3, lesion_mask=Path("m.png"), reimage_above=0.1)
+    assert called[2] == (
+        files,
+        [Path("c.ckpt"), Path("d.ckpt")],
+        out,
+        AnnotationOptions(),
+        None,
+        False,
+        everything,
+        page,
+    )
+    assert main([*plain, "--plain"]) == 1
+    assert called[3][6] == PLAIN
+    assert main([*plain, "--simplify", "2"]) == 2
 
 
 @pytest.mark.parametrize("command", [["train", "seed=-1"], ["phantom", "p", "--mosaics", "0"], ["anotate"]], ids=str)

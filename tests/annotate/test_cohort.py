@@ -16,9 +16,10 @@ from experiments.starter.export import export_checkpoint
 from rcm_cascade.annotate.annotator import Annotator
 from rcm_cascade.annotate.backends import AnnotationOptions
 from rcm_cascade.annotate.cohort import annotate_files, find_images
-from rcm_cascade.annotate.outputs import FORMATS, journal_of
+from rcm_cascade.annotate.outputs import FORMATS, journal_of, output_paths
 from rcm_cascade.annotate.starter import WHAT_IT_IS, starter_path
 from rcm_cascade.annotate.table import TABLE
+from rcm_cascade.annotate.wanted import Wanted
 from rcm_cascade.data.formats.base import suffixes
 from rcm_cascade.data.manifest import read_dataset
 from rcm_cascade.data.resample import ResolutionWarning
@@ -27,7 +28,7 @@ from rcm_cascade.files import printable
 from rcm_cascade.models.checkpoint import digest
 from tests.annotate.telling import noise
 
-ENDINGS = (*(format_.SUFFIX for format_ in FORMATS.values()), ".json")
+ENDINGS = tuple(path.name.removeprefix("x") for path in output_paths(Path(), "x.tif", Wanted()).values())
 
 
 @pytest.fixture
@@ -356,9 +357,9 @@ def test_int8_runs_on_the_processor_whatever_else_there_is(
     devices: list[str] = []
     load = Annotator.load
 
-    def loaded(path: Path, device: str = "auto", **more: Any) -> Annotator:
+    def loaded(path: Path, device: str = "auto", *more: Any) -> Annotator:
         devices.append(device)
-        return load(path, "cpu", **more)
+        return load(path, "cpu", *more)
 
     monkeypatch.setattr(Annotator, "load", loaded)
     with pytest.raises(InputError, match="has not been quantised"):
@@ -413,7 +414,7 @@ def test_another_mosaic_of_the_name_is_not_annotated_into_the_same_folder(
     before = stamps(out, "mosaic")
 
     error = refused_before_work([second], out, monkeypatch, capsys)
-    assert "mosaic.labels.ome.tif, which was made from another mosaic of this name" in error
+    assert "mosaic.entropy.ome.tif, which was made from another mosaic of this name" in error
     assert stamps(out, "mosaic") == before
 
     copied = tmp_path / "elsewhere"
@@ -453,7 +454,7 @@ def test_no_name_stops_the_batch(name: bytes, tmp_path: Path, capsys: pytest.Cap
 
     printed, error = capsys.readouterr()
     assert failed == 0, error
-    assert len(printed.splitlines()) == 6
+    assert len(printed.splitlines()) == 2 * len(ENDINGS)
     assert names(tmp_path / "out") == written([image.stem, "z"])
     assert told(tmp_path / "out", image.stem)["mosaic"] == printable(image.name)
     assert annotate_files([folder], [], tmp_path / "out") == 0

@@ -101,7 +101,7 @@ def test_what_is_given_twice_where_memory_runs_out_counts_once(monkeypatch: pyte
 
 def annotator(seed: int, **changed: Any) -> Annotator:
     network = networks()[seed]
-    values = {"classes": RCM_CLASSES, "temperature": 0.5 + seed} | changed
+    values: dict[str, Any] = {"classes": RCM_CLASSES, "temperature": 0.5 + seed} | changed
     header = CheckpointHeader(model=network.arguments, working_pixel_size_um=1.0, **values)
     return Annotator(network, header, Path(f"{seed}.ckpt"), f"{seed}{seed}" * 32)
 

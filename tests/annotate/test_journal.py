@@ -106,13 +106,13 @@ def test_a_users_file_where_a_new_format_would_go_is_left(
     out: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(out, image)
-    added: Any = ModuleType("geojson")
-    added.SUFFIX, added.write = ".geojson", lambda path, stem, annotated: path.write_text("ours")
-    monkeypatch.setitem(FORMATS, "geojson", added)
+    added: Any = ModuleType("shares")
+    added.SUFFIX, added.write = ".shares", lambda path, stem, annotated, wanted: path.write_text("ours")
+    monkeypatch.setitem(FORMATS, "shares", added)
     refuse(out, image)
-    (out / "a.geojson").write_text("drawn by hand")
+    (out / "a.shares").write_text("drawn by hand")
 
-    with pytest.raises(InputError, match=r"a\.geojson, which is not what annotate wrote there"):
+    with pytest.raises(InputError, match=r"a\.shares, which is not what annotate wrote there"):
         refuse(out, image)
 
 

@@ -11,6 +11,7 @@ import tifffile
 
 from rcm_cascade.annotate.cohort import annotate_files
 from rcm_cascade.annotate.table import TABLE, refuse_other_table
+from rcm_cascade.classes import RCM_CLASSES
 from rcm_cascade.errors import InputError
 from tests.annotate.telling import noise
 
@@ -68,11 +69,14 @@ def test_a_row_a_mosaic_whatever_call_did_it(tmp_path: Path) -> None:
     assert [row["mosaic"] for row in found] == ["m0.tif", "m1.tif", "m2.tif"]
     for row in found:
         assert float(row["pixel_size_um"]) == 8
-        shares = [float(value) for name, value in row.items() if name.endswith(" share")]
-        areas = [float(value) for name, value in row.items() if name.endswith(" mm2")]
+        shares = [float(value) for name, value in row.items() if name.removesuffix(" share") in RCM_CLASSES.names]
+        areas = [float(value) for name, value in row.items() if name.removesuffix(" mm2") in RCM_CLASSES.names]
         assert sum(shares) == pytest.approx(1)
         assert sum(areas) == pytest.approx(float(row["megapixels"]) * 64)
         assert row["synthetic"] == "True"
+        assert row["uninformative share"] == row["artifact share"]
+        assert float(row["lesion mm2"]) <= sum(areas)
+        assert row["reimage"] in ("True", "False")
 
 
 def test_a_users_table_is_not_replaced(tmp_path: Path) -> None:

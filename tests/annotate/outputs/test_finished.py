@@ -23,7 +23,7 @@ def write(out: Path, precision: str = "fp32", **changed: Any) -> None:
 def asked(out: Path, precision: str = "auto", backend: str = "auto", **changed: Any) -> bool:
     content = changed.get("source_sha256", SOURCE)
     annotator: Any = SimpleNamespace(
-        checkpoint_sha256=changed.get("checkpoint_sha256", CHECKPOINT), cache=SimpleNamespace(content=lambda _: content)
+        sha256=changed.get("checkpoint_sha256", CHECKPOINT), cache=SimpleNamespace(content=lambda _: content)
     )
     options = AnnotationOptions(precision=precision, backend=backend)
     return is_finished(out, IMAGE, annotator, options, changed.get("pixel_size_um"))

@@ -287,7 +287,7 @@ def test_all_three_or_none(broken: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 def finished(out: Path, checkpoint_sha256: str) -> bool:
     cache = SimpleNamespace(content=lambda _: "")
-    annotator: Any = SimpleNamespace(checkpoint_sha256=checkpoint_sha256, cache=cache)
+    annotator: Any = SimpleNamespace(sha256=checkpoint_sha256, cache=cache)
     return is_finished(out, Path("a.tif"), annotator, AnnotationOptions(), None)
 
 
@@ -318,7 +318,7 @@ def test_nothing_vouches_for_files_of_which_one_could_not_take_its_place(
 def test_a_format_is_a_module_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"labels", "overlay"} <= set(FORMATS)
     added: Any = ModuleType("shares")
-    added.SUFFIX, added.write = ".txt", lambda path, stem, annotated: path.write_text(f"{stem} {annotated.mosaic.name}")
+    added.SUFFIX, added.write = ".txt", lambda path, stem, found, _: path.write_text(f"{stem} {found.mosaic.name}")
     monkeypatch.setitem(FORMATS, "shares", added)
 
     paths = write_annotation(tmp_path, "a.tif", annotated())
