@@ -109,7 +109,6 @@
     onAdd() {
       const box = L.DomUtil.create("div", "cursor");
       box.id = "cursor";
-      box.textContent = "Point at the mosaic: class, confidence, position";
       return box;
     },
   });
