@@ -217,9 +217,17 @@ def class_ids(logits: Tensor) -> Tensor:
 
 
 def entropy_bytes(logits: Tensor, temperature: float) -> Tensor:
-    """Entropy of the softmax of logits ``(C, H, W)`` divided by a temperature, ``(H, W)`` uint8: 255 is ln C."""
+    """Entropy of the softmax of logits ``(C, H, W)`` divided by a temperature, ``(H, W)`` uint8: 255 is ln C.
+
+    A single class is never in doubt: 0.
+    """
     log = F.log_softmax(logits.float() / temperature, dim=0)
-    return (log.exp().mul_(log).sum(dim=0) * (-255 / math.log(len(logits)))).round_().clamp_(0, 255).to(torch.uint8)
+    return (
+        (log.exp().mul_(log).sum(dim=0) * (-255 / math.log(max(len(logits), 2))))
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+    )
 
 
 def grey_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:

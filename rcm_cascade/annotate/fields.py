@@ -64,7 +64,9 @@ class Fields:
         """How many of some classes dominate a field among each one and its eight neighbours, ``(R, C)``."""
         padded = np.pad(self.dominant, 1, constant_values=-1)
         around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
-        counts: NDArray[np.int64] = np.stack([(around == i).any(axis=(2, 3)) for i in ids]).sum(axis=0)
+        counts = np.zeros(self.dominant.shape, np.int64)
+        for label in ids:
+            counts += (around == label).any(axis=(2, 3))
         return counts
 
     def worth_labelling(

@@ -82,6 +82,7 @@ def test_entropy_of_what_is_sure_and_of_what_is_undecided() -> None:
     sure = torch.tensor([200.0, 0.0, -300.0])[:, None, None]
     assert entropy_bytes(sure, 1.0).tolist() == [[0]]
     assert entropy_bytes(torch.zeros(6, 2, 1, dtype=torch.bfloat16), 1.0).tolist() == [[255], [255]]
+    assert entropy_bytes(torch.ones(1, 1, 2), 1.0).tolist() == [[0, 0]]
     two = torch.tensor([0.0, 0.0, -1e4, -1e4])[:, None, None]
     assert entropy_bytes(two, 1.0).tolist() == [[128]]
 

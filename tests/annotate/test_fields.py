@@ -42,6 +42,7 @@ def test_patterns_around_are_those_of_the_neighbours() -> None:
     ]  # fmt: skip
     table = ClassTable((LabelClass(0, "a", "#000000"), LabelClass(1, "b", "#ffffff")))
     assert pattern_ids(table) == [0, 1]
+    assert count_fields(labels, 500.0).patterns_around([]).tolist() == [[0] * 5] * 5
 
 
 def test_worth_labelling_is_what_is_doubted_each_class_in_turn() -> None:

@@ -465,4 +465,4 @@ def test_one_class_is_trained_scored_and_annotated(
         assert np.shape(metrics["confusion"]) == (1, 1)
         assert metrics["mean"] | {"specificity": None, "sensitivity": 1.0} == metrics["mean"]
     assert (tmp_path / "runs" / "a" / "report.html").is_file()
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 5
