@@ -27,6 +27,8 @@ from rcm_cascade.review.server import Server
 from tests.annotate.annotated import annotated
 from tests.review.pages import mosaic, opened, write
 
+pytestmark = pytest.mark.slow  # a real browser
+
 NAME = "VivaBlock #1 <b>&amp;.tif"
 
 
