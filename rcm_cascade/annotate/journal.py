@@ -162,7 +162,8 @@ class Journal:
 
     def _drop_stale(self) -> None:
         """Drops what an earlier call wrote and this one does not: it would lie beside labels that it is not of."""
-        for name, content in ((read_record(self._summary) or {}).get("files") or {}).items():
+        listed = (read_record(self._summary) or {}).get("files")
+        for name, content in (listed if isinstance(listed, dict) else {}).items():
             path = self._summary.parent / Path(name).name
             if path not in self.paths.values() and path.is_file() and digest(path) == content:
                 path.unlink()
