@@ -35,6 +35,9 @@ def import_labels(
     ] = None,
     patient: Annotated[str, Option(metavar="TEXT", help="Of all new mosaics.")] = "",
     site: Annotated[str, Option(metavar="TEXT", help="Of all new mosaics.")] = "",
+    pixel_size: Annotated[
+        float | None, Option(metavar="UM", min=0.001, help="µm per pixel of all new mosaics that do not say it.")
+    ] = None,
     grid: Annotated[
         str | None,
         Option(metavar="ROWSxCOLUMNS", help="In which the numbered frames of a VivaBlock lie that has no mosaic."),
@@ -54,8 +57,8 @@ def import_labels(
     from rcm_cascade.importers.into import summary
 
     classes, done = import_all(
-        sources, into, mosaics or (), table=table, reader=reader, patient=patient, site=site, grid=_grid(grid),
-        replace=replace, dry_run=dry_run,
+        sources, into, mosaics or (), table=table, reader=reader, patient=patient, site=site, pixel_size_um=pixel_size,
+        grid=_grid(grid), replace=replace, dry_run=dry_run,
     )  # fmt: skip
     shown = Table("mosaic", "outcome", "labelled", "of that")
     for row in summary(classes, done):

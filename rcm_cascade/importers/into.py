@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +70,7 @@ def import_labels(
     reader: str | None = None,
     patient: str = "",
     site: str = "",
+    pixel_size_um: float | None = None,
     grid: tuple[int, int] | None = None,
     replace: bool = False,
     dry_run: bool = False,
@@ -84,6 +85,7 @@ def import_labels(
         reader: a name in `READERS`; None: found out.
         patient: of all new mosaics.
         site: of all new mosaics.
+        pixel_size_um: of all new mosaics whose source does not know it; None: the files say it, or nobody.
         grid: rows and columns in which the numbered frames of a VivaBlock lie, where it has no mosaic.
         replace: whether labels that are there, and others, give way.
         dry_run: whether all is done but the writing.
@@ -101,10 +103,11 @@ def import_labels(
     lists = [path for path in sources if path.suffix.lower() == ".txt" and _SPLIT_LIST.fullmatch(path.stem)]
     found = [each for path in sources if path not in lists for each in _labelled(path, meanings, reader)]
     known = _Known(root, rows, mosaics, sources)
+    new = {"patient": patient, "site": site, "pixel_size_um": "" if pixel_size_um is None else f"{pixel_size_um:g}"}
     done: list[Imported] = []
     for each in found:
         try:
-            done.append(_import(each, root, rows, known, meanings, len(found) == 1, patient, site, replace, dry_run))
+            done.append(_import(each, root, rows, known, meanings, len(found) == 1, new, replace, dry_run))
         except InputError as error:
             done.append(Imported("", each.source, "refused", notes=[str(error)], refused=True))
         except OSError as error:
@@ -212,8 +215,8 @@ class _Known:
 
 
 def _import(
-    each: Labelled, root: Path, rows: Rows, known: _Known, meanings: Meanings, alone: bool, patient: str, site: str,
-    replace: bool, dry_run: bool,
+    each: Labelled, root: Path, rows: Rows, known: _Known, meanings: Meanings, alone: bool,
+    given: Mapping[str, str], replace: bool, dry_run: bool,
 ) -> Imported:  # fmt: skip
     image = each.image or known.of(each, alone)
     inside = root.resolve() in image.resolve().parents
@@ -221,9 +224,8 @@ def _import(
     mosaic = read_image(image) if each.pixels is None else each.pixels
     drawn = None if each.draw is None else each.draw((mosaic.shape[0], mosaic.shape[1]))
     added = name not in rows
-    size = "" if each.pixel_size_um is None else f"{each.pixel_size_um:g}"
-    new = {"mosaic": name, "patient": patient, "site": site, "pixel_size_um": size}
-    row = rows.get(name, dict.fromkeys(COLUMNS, "") | new)
+    own = {} if each.pixel_size_um is None else {"pixel_size_um": f"{each.pixel_size_um:g}"}
+    row = rows.get(name, dict.fromkeys(COLUMNS, "") | {"mosaic": name, **given, **own})
     done = Imported(name, each.source, "mosaic added" if added else "as it was", weak=each.weak)
     label, fresh = row["label"], False
     if drawn is not None:

@@ -339,6 +339,16 @@ def test_a_vivablock_loses_its_strip_of_text_and_gets_its_pixel_size(tmp_path: P
     assert np.array_equal(read_image(entry.image), pixels[:1000])
 
 
+def test_what_is_said_of_new_mosaics_is_in_the_manifest(mosaic: Path, tmp_path: Path) -> None:
+    path = tmp_path / "VivaBlock #1_labels.png"
+    Image.fromarray(truth()).save(path)
+    said: dict[str, Any] = {"patient": "p1", "site": "back", "pixel_size_um": 0.75}
+    import_labels([path], tmp_path / "root", [mosaic], **said)
+    import_labels([path], tmp_path / "root", [mosaic], patient="p2", pixel_size_um=3)  # it is not new
+    (entry,) = read_dataset(tmp_path / "root").entries
+    assert (entry.patient, entry.site, entry.pixel_size_um) == ("p1", "back", 0.75)
+
+
 def test_numbered_frames_lie_on_their_grid_and_lose_their_text(tmp_path: Path) -> None:
     folder = tmp_path / "case 7" / "VivaBlock #3"
     folder.mkdir(parents=True)
@@ -356,6 +366,8 @@ def test_numbered_frames_lie_on_their_grid_and_lose_their_text(tmp_path: Path) -
     entry = read_dataset(tmp_path / "root").entries[0]
     assert (entry.mosaic, entry.pixel_size_um) == ("mosaics/case 7 VivaBlock #3.tif", 0.5)
     assert np.array_equal(read_image(entry.image), whole)
+    import_labels([folder], tmp_path / "sized", grid=(2, 3), pixel_size_um=0.75, site="back")
+    assert read_dataset(tmp_path / "sized").entries[0].pixel_size_um == 0.5, "the source knows better"
     for grid, fault in ((None, "has 6 frames, and no mosaic"), ((2, 2), "has 6 frames, not 2 × 2")):
         with pytest.raises(InputError, match=fault):
             import_labels([folder], tmp_path / "other", grid=grid)
