@@ -20,8 +20,8 @@ from rcm_cascade.pictures.png import save_png
 
 SUFFIX: Final = ".overlay.png"
 
-LONGEST: Final = 2800
-"""Px of the mosaic's longer side in the picture, at the most."""
+LONGEST: Final = 1600
+"""Px of the mosaic's longer side in the picture, at the most: with title, legend and caption it has 2,000."""
 
 OUTLINE: Final = "#ffffff"
 OUTLINE_EDGE: Final = "#000000"

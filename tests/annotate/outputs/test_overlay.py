@@ -123,3 +123,9 @@ def test_one_pixel_can_be_shown() -> None:
     mosaic = annotated(image=np.array([[7]], np.uint8), labels=np.array([[4]], np.uint8))
 
     assert draw_overlay(mosaic).size[0] > 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(1700, 1690), (3500, 700), (700, 3500), (5100, 5050)])
+def test_the_picture_has_two_thousand_px_a_side_at_most(height: int, width: int) -> None:
+    picture = draw_overlay(annotated(height, width, synthetic=True))
+    assert max(picture.size) <= 2000
