@@ -236,6 +236,8 @@ def test_a_trained_checkpoint_annotates_in_int8(
 
     printed, error = capsys.readouterr()
     assert [Path(line).name.removeprefix(image.stem) for line in printed.splitlines()] == [
+        ".entropy.ome.tif",
+        ".fields.csv",
         ".labels.ome.tif",
         ".overlay.png",
         ".json",
