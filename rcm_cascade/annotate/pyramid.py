@@ -17,6 +17,11 @@ BIGTIFF_BYTES: Final = 2**31
 """Maps of more bytes go into a BigTIFF, compressed or not."""
 
 
+def halvings(shape: tuple[int, int]) -> int:
+    """How often a map must halve until one tile holds it."""
+    return ((max(shape) - 1) // TILE).bit_length()
+
+
 def write_pyramid(
     path: Path, pixels: NDArray[np.uint8], name: str, channel: str, what: str, annotated: MosaicAnnotation
 ) -> None:
@@ -35,7 +40,7 @@ def write_pyramid(
     pixel_size_um, sha256 = annotated.pixel_size_um, annotated.source_sha256
     source = f"{MAKER}, from SHA-256 {sha256}" if sha256 else MAKER
     description = "; ".join(filter(None, (what, annotated.note, source)))
-    levels = ((max(pixels.shape) - 1) // TILE).bit_length()
+    levels = halvings((pixels.shape[0], pixels.shape[1]))
     metadata: dict[str, Any] = {"axes": "YX", "Name": name, "Channel": {"Name": [channel]}, "Description": description}
     if pixel_size_um is not None:
         metadata |= {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}

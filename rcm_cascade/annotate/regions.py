@@ -72,6 +72,11 @@ class LabelRegion:
         shares = blocks.reshape(len(blocks) // factor, factor, -1, factor).mean(axis=(1, 3))
         return self.top // factor, self.left // factor, shares
 
+    def shown(self, factor: int) -> tuple[int, int, NDArray[np.uint8]]:
+        """Its blocks in a picture, as `shares` has them: one is inside if at least half of it is, and one at least."""
+        top, left, shares = self.shares(factor)
+        return top, left, (shares >= min(0.5, shares.max())).astype(np.uint8)
+
 
 def largest_regions(labels: NDArray[np.uint8], ids: Sequence[int]) -> list[LabelRegion]:
     """The largest connected regions (touching at a corner counts) of some classes, largest first.

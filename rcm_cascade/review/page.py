@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from rcm_cascade import __version__
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.journal import MAKER
-from rcm_cascade.annotate.outputs import SUMMARY, output_paths, stem_of, summarise
+from rcm_cascade.annotate.outputs import SUMMARY, output_paths, stem_of
+from rcm_cascade.annotate.pyramid import TILE, halvings
 from rcm_cascade.annotate.regions import LabelRegion
 from rcm_cascade.errors import InputError
 from rcm_cascade.files import printable
@@ -110,9 +112,9 @@ def write(out: Path, image: str | Path, annotated: MosaicAnnotation) -> Path:
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
-        _fill(made, printable(stem_of(image)), annotated)
-        record = _facts(output_paths(out, image)[SUMMARY]) or {}
-        (made / FACTS).write_text(json.dumps({"maker": MAKER, "files": record.get("files")}), "utf-8")
+        summary = json.loads(output_paths(out, image)[SUMMARY].read_text("utf-8"))
+        _fill(made, printable(stem_of(image)), annotated, summary)
+        (made / FACTS).write_text(json.dumps({"maker": MAKER, "files": summary["files"]}), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         made.replace(folder)
     finally:
@@ -120,7 +122,7 @@ def write(out: Path, image: str | Path, annotated: MosaicAnnotation) -> Path:
     return folder
 
 
-def _fill(folder: Path, stem: str, annotated: MosaicAnnotation) -> None:
+def _fill(folder: Path, stem: str, annotated: MosaicAnnotation, summary: Mapping[str, Any]) -> None:
     labels, classes, truth = annotated.labels, annotated.classes, annotated.truth
     image = annotated.mosaic.native_image
     shown = {"image": tiles.write_tiles(folder / "image", image, tiles.draw_grey, average=True, fill=0)}
@@ -131,7 +133,6 @@ def _fill(folder: Path, stem: str, annotated: MosaicAnnotation) -> None:
         shown["entropy"] = tiles.write_tiles(folder / "entropy", annotated.entropy, tiles.draw_entropy(), fill=0)
     if truth is not None:
         shown["truth"] = tiles.write_tiles(folder / "truth", truth, tiles.draw_classes(classes))
-    summary = summarise(annotated, 0.0)
     thumbnail = shrink_factor(annotated.mosaic.native_shape, THUMBNAIL_PX)
     small = blend(shrink_image(image, thumbnail), shrink_labels(labels, thumbnail), classes)
     fields = annotated.fields
@@ -140,8 +141,8 @@ def _fill(folder: Path, stem: str, annotated: MosaicAnnotation) -> None:
         "name": annotated.mosaic.name,
         "version": __version__,
         "sha256": annotated.source_sha256,
-        "side": tiles.SIDE,
-        "levels": tiles.levels(annotated.mosaic.native_shape),
+        "side": TILE,
+        "levels": halvings(annotated.mosaic.native_shape),
         "tiles": {layer: {str(k): " ".join(v) for k, v in by_level.items()} for layer, by_level in shown.items()},
         "colours": [c.color for c in classes.classes],
         "outlines": [_outline(region) for region in annotated.regions],
@@ -191,8 +192,7 @@ def _legend(folder: Path, names: tuple[str, ...]) -> dict[str, dict[str, str]]:
 def _outline(region: LabelRegion) -> list[list[list[int]]]:
     """Rings of ``[x, y]`` in px of the mosaic, along blocks of a few px."""
     factor = shrink_factor((region.height, region.width), OUTLINE_PX)
-    top, left, shares = region.shares(factor)
-    inside = (shares >= min(0.5, shares.max())).astype(np.uint8)
+    top, left, inside = region.shown(factor)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     rings = [cv2.approxPolyDP(contour, 1.5, True)[:, 0] for contour in contours]
     return [((ring + (left, top) + 0.5) * factor).astype(int).tolist() for ring in rings if len(ring) > 2]

@@ -11,19 +11,14 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcm_cascade.annotate.pyramid import TILE, halvings
 from rcm_cascade.classes import UNLABELLED, ClassTable
 from rcm_cascade.data.resample import resize_image
 
-SIDE: Final = 512
 JPEG_QUALITY: Final = 85
 
 Draw = Callable[[NDArray[np.uint8]], Image.Image | None]
 """A piece of a map as a picture; None: there is nothing on it to see."""
-
-
-def levels(shape: tuple[int, int]) -> int:
-    """The number of the finest level; on level 0 one tile holds the mosaic."""
-    return ((max(shape) - 1) // SIDE).bit_length()
 
 
 def write_tiles(
@@ -41,7 +36,7 @@ def write_tiles(
     Returns:
         By level, ``COLUMN_ROW`` of the tiles that were written.
     """
-    top, written = levels((pixels.shape[0], pixels.shape[1])), {}
+    top, written = halvings((pixels.shape[0], pixels.shape[1])), {}
     with ThreadPoolExecutor(2) as pool:
         for level in range(top, -1, -1):
             if level < top:
@@ -60,10 +55,10 @@ def _halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _pieces(pixels: NDArray[np.uint8], fill: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Column and row of each tile, and its pixels ``(512, 512)``."""
-    for row in range(-(-pixels.shape[0] // SIDE)):
-        for col in range(-(-pixels.shape[1] // SIDE)):
-            piece = pixels[row * SIDE : (row + 1) * SIDE, col * SIDE : (col + 1) * SIDE]
-            yield f"{col}_{row}", np.pad(piece, [(0, SIDE - size) for size in piece.shape], constant_values=fill)
+    for row in range(-(-pixels.shape[0] // TILE)):
+        for col in range(-(-pixels.shape[1] // TILE)):
+            piece = pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
+            yield f"{col}_{row}", np.pad(piece, [(0, TILE - size) for size in piece.shape], constant_values=fill)
 
 
 def _write(place: Path, draw: Draw, name: str, piece: NDArray[np.uint8]) -> bool:

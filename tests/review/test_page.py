@@ -181,6 +181,15 @@ def test_a_mosaic_of_unknown_size_without_regions_has_a_page(tmp_path: Path) -> 
         assert said == []
 
 
+def test_the_page_flags_what_the_summary_flags(tmp_path: Path) -> None:
+    found = mosaic(300, 400)
+    share = float((found.labels == 1).mean())
+    for name, above in (("low", share / 2), ("high", 0.99)):
+        write_annotation(tmp_path, f"{name}.tif", found, wanted=Wanted(reimage_above=above))
+        text = (page.write(tmp_path, f"{name}.tif", found) / "index.html").read_text("utf-8")
+        assert ("Image it again?" in text) == (name == "low")
+
+
 def test_a_page_is_replaced_whole_and_that_of_others_stays(tmp_path: Path) -> None:
     folder = write(tmp_path)
     assert page.is_finished(tmp_path, "a.tif")

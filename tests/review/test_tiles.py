@@ -7,28 +7,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from rcm_cascade.annotate.pyramid import TILE, halvings
 from rcm_cascade.classes import RCM_CLASSES, UNLABELLED
-from rcm_cascade.review.tiles import (
-    SIDE,
-    draw_class,
-    draw_classes,
-    draw_entropy,
-    draw_grey,
-    levels,
-    write_tiles,
-)  # fmt: skip
+from rcm_cascade.review.tiles import draw_class, draw_classes, draw_entropy, draw_grey, write_tiles
 
 
 def joined(folder: Path, level: int, shape: tuple[int, int], names: list[str]) -> NDArray[np.uint8]:
     """RGBA of a level, transparent where there is no tile."""
-    rows, cols = (-(-size // SIDE) for size in shape)
-    whole = np.zeros((rows * SIDE, cols * SIDE, 4), np.uint8)
+    rows, cols = (-(-size // TILE) for size in shape)
+    whole = np.zeros((rows * TILE, cols * TILE, 4), np.uint8)
     for name in names:
         col, row = map(int, name.split("_"))
         (path,) = (folder / str(level)).glob(f"{name}.*")
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGBA"))
-        whole[row * SIDE : (row + 1) * SIDE, col * SIDE : (col + 1) * SIDE] = pixels
+        whole[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE] = pixels
     assert len(list((folder / str(level)).iterdir())) == len(names)
     return whole[: shape[0], : shape[1]]
 
@@ -44,7 +37,7 @@ def labels() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("side", "expected"), [(1, 0), (512, 0), (513, 1), (1024, 1), (1025, 2), (12000, 5)])
 def test_one_tile_holds_the_coarsest_level(side: int, expected: int) -> None:
-    assert levels((side, 1)) == levels((1, side)) == expected
+    assert halvings((side, 1)) == halvings((1, side)) == expected
 
 
 def test_a_class_is_where_it_is_and_nothing_is_written_where_it_is_not(

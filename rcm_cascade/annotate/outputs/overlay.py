@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rcm_cascade.annotate.annotator import MosaicAnnotation
 from rcm_cascade.annotate.journal import MAKER
-from rcm_cascade.annotate.regions import LabelRegion
 from rcm_cascade.annotate.wanted import Wanted
 from rcm_cascade.classes import ClassTable, LabelClass
 from rcm_cascade.pictures.figure import Panel, compose
@@ -41,7 +40,7 @@ def draw_overlay(annotated: MosaicAnnotation) -> Image.Image:
     image, classes, regions = annotated.mosaic.native_image, annotated.classes, annotated.regions
     factor = shrink_factor(annotated.mosaic.native_shape, LONGEST)
     rgb = blend(shrink_image(image, factor), shrink_labels(annotated.labels, factor), classes)
-    shown = [_shown(region, factor) for region in regions]
+    shown = [region.shown(factor) for region in regions]
     if regions:
         _draw_outlines(rgb, shown)
         look = LabelClass(len(classes), "outlined and numbered: look here first", OUTLINE)
@@ -69,12 +68,6 @@ def _caption(annotated: MosaicAnnotation) -> str:
         sentences.append(f"The pixel size is not known; {annotated.pixel_size_um:g} µm is assumed.")
     sentences.append(", ".join(filter(None, (MAKER, annotated.note))) + ".")
     return " ".join(sentences)
-
-
-def _shown(region: LabelRegion, factor: int) -> _Shown:
-    """A region in the picture: a pixel is inside if at least half of it is, and one pixel at least."""
-    top, left, shares = region.shares(factor)
-    return top, left, (shares >= min(0.5, shares.max())).astype(np.uint8)
 
 
 def _draw_outlines(rgb: NDArray[np.uint8], regions: Sequence[_Shown]) -> None:

@@ -84,7 +84,7 @@ def test_a_region_below_a_shown_pixel_is_still_shown() -> None:
     labels[17, 23] = 4
     (region,) = largest_regions(labels, [4])
 
-    top, left, inside = overlay._shown(region, 10)
+    top, left, inside = region.shown(10)
 
     assert (top, left, inside.tolist()) == (1, 2, [[1]])
 
@@ -98,7 +98,7 @@ def test_a_shown_pixel_is_inside_if_half_of_it_is(factor: int) -> None:
     rows, columns = -(-60 // factor), -(-77 // factor)
     expected = full.reshape(rows, factor, columns, factor).mean(axis=(1, 3)) >= 0.5
 
-    top, left, inside = overlay._shown(region, factor)
+    top, left, inside = region.shown(factor)
 
     shown = np.zeros((rows, columns), np.uint8)
     shown[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
